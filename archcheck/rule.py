@@ -1,0 +1,179 @@
+"""Rules, and the packs that they come in.
+
+A rule is one file that makes one `Rule` named `rule`, with a docstring that says what it does and
+with one reader for each kind of evidence that can show the defect. The engine knows no rule by
+name: packs announce themselves under the entry point group `archcheck.rules`, and the built-in
+pack uses that door and no other.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from inspect import cleandoc, signature
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from archcheck.finding import Finding, Safety, Severity
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
+    from archcheck.source import Project, SourceFile
+
+Findings = Iterable[Finding]
+SourceReader = Callable[["SourceFile"], Findings]
+TraceReader = Callable[["Trace", "Project"], Findings]
+
+HEADINGS = ("What it does", "Why it is bad", "Example", "Use instead")
+
+
+class PackError(Exception):
+    """A rule file that breaks the rules of a pack; names the file and what is wrong with it."""
+
+
+@dataclass(eq=False)
+class Rule:
+    """What a rule is, and how it reads evidence.
+
+    Attributes:
+        code: `AC` and three digits; never changes its meaning.
+        name: The bad pattern, such as `missing-super-init`; its file has the same name.
+        severity: The usual one; a finding may carry its own.
+        fix: The safety of the fix it can offer, if any.
+        default: Whether it runs without being selected; by default, unless it is a note.
+        fallback: It speaks of failures only where no other rule explains them.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    fix: Safety | None = None
+    default: bool | None = None
+    fallback: bool = False
+    doc: str = ""
+    path: Path | None = None
+    source_readers: list[SourceReader] = field(default_factory=list)
+    trace_readers: list[TraceReader] = field(default_factory=list)
+
+    def on_source(self, reader: SourceReader) -> SourceReader:
+        """Run `reader(file)` on every source file that is checked."""
+        self.source_readers.append(reader)
+        return reader
+
+    def on_trace(self, reader: Callable[..., Findings]) -> Callable[..., Findings]:
+        """Run `reader(trace)`, or `reader(trace, project)` to look at the source too."""
+        wants_project = len(signature(reader).parameters) > 1
+        self.trace_readers.append(
+            reader if wants_project else lambda trace, _project: reader(trace)
+        )
+        return reader
+
+    @property
+    def evidence(self) -> str:
+        kinds = [
+            kind
+            for kind, readers in (("source", self.source_readers), ("trace", self.trace_readers))
+            if readers
+        ]
+        return "both" if len(kinds) == 2 else kinds[0]
+
+    @property
+    def runs_by_default(self) -> bool:
+        return self.severity > Severity.NOTE if self.default is None else self.default
+
+    @property
+    def sections(self) -> Mapping[str, str]:
+        """The docstring, split at its headings; the summary stands under ""."""
+        parts = re.split(rf"^({'|'.join(HEADINGS)})\n-+\n", self.doc, flags=re.MULTILINE)
+        texts = {"": parts[0].strip()}
+        texts.update(
+            zip(parts[1::2], (text.strip() for text in parts[2::2]), strict=True),
+        )
+        return texts
+
+
+def load_rules() -> tuple[Rule, ...]:
+    """Every rule of every installed pack, by code.
+
+    Raises:
+        PackError: A rule file is malformed, or two rules share a code or a name.
+    """
+    rules: dict[str, Rule] = {}
+    names: dict[str, Rule] = {}
+    for folder, package in _pack_folders():
+        for rule in _rules_below(folder, package):
+            for key, known in ((rule.code, rules), (rule.name, names)):
+                if key in known:
+                    raise PackError(f"{rule.path}: {key} is already used by {known[key].path}")
+                known[key] = rule
+    return tuple(rules[code] for code in sorted(rules))
+
+
+def _pack_folders() -> Iterator[tuple[Path, str]]:
+    """The folders that packs live in, with the package name that their files get."""
+    builtin = "archcheck.rules"
+    here = Path(__file__).parent
+    # In a wheel the pack lies inside the package; in a checkout, beside it.
+    folder = next(place for place in (here / "rules", here.parent / "rules") if place.is_dir())
+    yield folder, builtin
+    for entry in entry_points(group="archcheck.rules"):
+        if entry.value == builtin:
+            continue
+        spec = importlib.util.find_spec(entry.value)
+        if spec is None or not spec.submodule_search_locations:
+            raise PackError(f"the pack {entry.name!r} names {entry.value!r}, which is no package")
+        yield Path(next(iter(spec.submodule_search_locations))), entry.value
+
+
+def _rules_below(folder: Path, package: str) -> Iterator[Rule]:
+    for place in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
+        if place.name.startswith(("_", ".")):
+            continue
+        name = ".".join((package, *place.relative_to(folder).parts))
+        if name not in sys.modules:
+            # A package made of nothing but its folder: rule files need no __init__.py, and a
+            # checkout's `rules/` never claims a top-level import name.
+            synthetic = ModuleType(name)
+            synthetic.__path__ = [str(place)]
+            sys.modules[name] = synthetic
+        for path in sorted(place.glob("*.py")):
+            if not path.name.startswith("_"):
+                yield _load(path, f"{name}.{path.stem}")
+
+
+def _load(path: Path, name: str) -> Rule:
+    if name in sys.modules:
+        module: Any = sys.modules[name]
+    else:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise PackError(f"{path}: {type(error).__name__}: {error}") from error
+    rule = getattr(module, "rule", None)
+    if not isinstance(rule, Rule):
+        raise PackError(f"{path}: defines no `rule = Rule(…)`")
+    rule.doc, rule.path = cleandoc(module.__doc__ or ""), path
+    _check(rule, path)
+    return rule
+
+
+def _check(rule: Rule, path: Path) -> None:
+    if not re.fullmatch(r"[A-Z]+\d{3,}", rule.code):
+        raise PackError(f"{path}: {rule.code!r} is no code such as AC101")
+    if path.stem != rule.name.replace("-", "_"):
+        raise PackError(f"{path}: the rule is named {rule.name!r}, its file is not")
+    if not rule.source_readers and not rule.trace_readers:
+        raise PackError(f"{path}: {rule.code} reads no evidence")
+    missing = [heading for heading in HEADINGS if not rule.sections.get(heading)]
+    if missing:
+        raise PackError(f"{path}: the docstring lacks the section {missing[0]!r}")
