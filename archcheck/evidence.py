@@ -248,6 +248,21 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asked the model to be; rules hold the pass against it.
+
+    `output` is a shape, `loss` one of the names of `--loss`; the limits count parameters,
+    multiply-accumulates and bytes.
+    """
+
+    output: Shape | None = None
+    loss: str | None = None
+    max_params: int | None = None
+    max_macs: int | None = None
+    max_memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """All that one forward pass showed. See CONTRACT for the units of the totals.
 
@@ -266,6 +281,7 @@ class Trace:
         valid_input_sizes: Per dimension that the model limits.
         files: The files of the project that were read while loading.
         versions: Of python and torch.
+        wanted: What the user asked for; the pipeline sets it, the pass does not depend on it.
     """
 
     target: str
@@ -292,6 +308,7 @@ class Trace:
     files: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     printed: str = ""
+    wanted: Wanted = Wanted()
 
     def module(self, path: str) -> Module | None:
         """The module at this path, by any of its names."""
