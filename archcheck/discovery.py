@@ -1,0 +1,83 @@
+"""Which files a path stands for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from archcheck.target import UsageError
+
+SUFFIXES = (".py", ".md", ".markdown", ".ipynb")
+
+# What a folder walk passes over even where no .gitignore says so. Names with a leading dot too.
+_SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
+
+
+def source_files(places: Iterable[Path], exclude: Sequence[str] = ()) -> Iterator[Path]:
+    """The files to check below these places, each once, in a stable order.
+
+    A file that is named is taken whatever its suffix. In a folder, Python files, Markdown
+    documents and notebooks are taken, less what .gitignore files and `exclude` leave out; links
+    to folders are not followed, so that a loop of links ends.
+
+    Raises:
+        UsageError: A place does not exist.
+    """
+    seen: set[Path] = set()
+    for place in places:
+        if place.is_dir():
+            found: Iterable[Path] = _walk(place, _matcher(exclude))
+        elif place.exists():
+            found = (place,)
+        else:
+            raise UsageError(f"{place}: no such file or folder")
+        for path in found:
+            key = Path(os.path.realpath(path))
+            if key not in seen:
+                seen.add(key)
+                yield path
+
+
+Matcher = Callable[[str], bool]
+
+
+def _matcher(lines: Iterable[str]) -> Matcher | None:
+    lines = [line for line in lines if line.strip() and not line.startswith("#")]
+    if not lines:
+        return None
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(lines).match_file
+
+
+def _walk(folder: Path, excluded: Matcher | None) -> Iterator[Path]:
+    ignores: dict[str, Matcher] = {}
+    for root, folders, files in os.walk(folder):
+        if ".gitignore" in files:
+            try:
+                text = Path(root, ".gitignore").read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                text = ""
+            matcher = _matcher(text.splitlines())
+            if matcher is not None:
+                ignores[root] = matcher
+
+        def left_out(name: str, root: str = root) -> bool:
+            path = os.path.join(root, name)
+            if excluded is not None and excluded(os.path.relpath(path, folder).replace(os.sep, "/")):
+                return True
+            return any(
+                path.startswith(place + os.sep)
+                and matcher(os.path.relpath(path, place).replace(os.sep, "/"))
+                for place, matcher in ignores.items()
+            )
+
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and name not in _SKIPPED and not left_out(name + "/")
+        )
+        for name in sorted(files):
+            if name.endswith(SUFFIXES) and not left_out(name):
+                yield Path(root, name)

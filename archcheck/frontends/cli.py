@@ -1,0 +1,244 @@
+"""The command line: a thin shell over `pipeline.run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from archcheck import __version__
+from archcheck.config import Config, Model, read_config
+from archcheck.finding import Severity
+from archcheck.output import FORMATS
+from archcheck.rule import PackError
+from archcheck.target import UsageError
+
+USAGE_EXIT, DEFECT_EXIT, INTERRUPTED_EXIT = 2, 3, 130
+
+T = TypeVar("T")
+
+
+class CheckByDefault(TyperGroup):
+    """`archcheck TARGET…` is short for `archcheck check TARGET…`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ("--help", "--version")):
+            args = ["check", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=CheckByDefault,
+    help="An architecture linter and shape debugger for PyTorch models.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Format = StrEnum("Format", {name: name for name in FORMATS})  # type: ignore[misc]
+
+
+def _codes(text: str | None) -> tuple[str, ...]:
+    return tuple(code for code in (text or "").replace(" ", "").split(",") if code)
+
+
+def _option(reader: Callable[[str], T], option: str, text: str | None) -> T | None:
+    """Read an option's text; the reader's complaint becomes one line about this option."""
+    if text is None:
+        return None
+    try:
+        return reader(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"archcheck {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """An architecture linter and shape debugger for PyTorch models.
+
+    `archcheck TARGET…` is short for `archcheck check TARGET…`.
+    """
+
+
+@app.command()
+def check(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TARGET]…",
+            help="file.py:Name to trace a model; a file or folder to check its source alone.",
+        ),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="The shape of one of forward's arguments: 8,3,224,224."),
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option(help="The rules to run: codes, prefixes, or ALL.")
+    ] = None,
+    extend_select: Annotated[str | None, typer.Option(help="Rules to run besides.")] = None,
+    ignore: Annotated[str | None, typer.Option(help="Rules not to run.")] = None,
+    fail_on: Annotated[
+        Severity | None, typer.Option(help="Exit with 1 at a finding this bad.")
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to show the report.")] = Format.text,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the report into this file.", dir_okay=False)
+    ] = None,
+    train: Annotated[
+        bool | None, typer.Option("--train/--eval", help="The mode that is traced (train).")
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option(min=0, help="How deep the layer table goes.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds that loading and tracing a target may take.")
+    ] = None,
+    statistics: Annotated[bool, typer.Option(help="Count the findings of each rule.")] = False,
+    quiet: Annotated[bool, typer.Option(help="Show findings only.")] = False,
+) -> None:
+    """Check models and source files."""
+    # Imported late, so that `archcheck --help` answers at once.
+    from archcheck.output import render
+    from archcheck.pipeline import run
+
+    config, root = read_config(Path.cwd())
+    config = _overridden(
+        config,
+        select=None if select is None else _codes(select),
+        extend_select=(*config.extend_select, *_codes(extend_select)),
+        ignore=(*config.ignore, *_codes(ignore)),
+        fail_on=fail_on,
+        timeout=timeout,
+    )
+    asked = Model("", tuple(inputs or ()), "train" if train is None or train else "eval")
+    report = run(targets, config, asked, root=root)
+    to_terminal = output is None and sys.stdout.isatty()
+    text = render(
+        report,
+        format.value,
+        color=to_terminal and not os.environ.get("NO_COLOR"),
+        width=_width(),
+        depth=depth,
+        statistics=statistics,
+        quiet=quiet,
+    )
+    if output is None:
+        _print(text)
+    else:
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--output: {output}: {error.strerror}") from error
+    for complaint in report.complaints:
+        _complain(complaint)
+    raise typer.Exit(report.exit_code)
+
+
+def _overridden(config: Config, **values: Any) -> Config:
+    return replace(config, **{key: value for key, value in values.items() if value is not None})
+
+
+@app.command()
+def explain(code: Annotated[str, typer.Argument(help="A rule's code or name.")]) -> None:
+    """Explain one rule: what, why, example, fix."""
+    from archcheck.config import nearest
+    from archcheck.output.catalogue import render_rule
+    from archcheck.rule import load_rules
+
+    rules = {key: rule for rule in load_rules() for key in (rule.code, rule.name)}
+    rule = rules.get(code) or rules.get(code.upper())
+    if rule is None:
+        raise UsageError(f"no rule {code!r}{nearest(code.upper(), rules)} (see `archcheck rules`)")
+    _print(render_rule(rule, **_style()))
+
+
+@app.command()
+def rules() -> None:
+    """List every rule."""
+    from archcheck.output.catalogue import render_rules
+    from archcheck.rule import load_rules
+
+    _print(render_rules(load_rules(), **_style()))
+
+
+def _style() -> dict[str, Any]:
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return {"color": color, "width": _width()}
+
+
+def _width() -> int | None:
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns) > 0:
+        return int(columns)
+    return os.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _print(text: str) -> None:
+    if isinstance(sys.stdout.encoding, str) and sys.stdout.encoding.lower() != "utf-8":
+        # A terminal that cannot show a character gets a substitute, never a traceback.
+        text = text.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding)
+    sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")
+    sys.stdout.flush()
+
+
+def _complain(text: str) -> None:
+    print(f"archcheck: {' '.join(text.split())}", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit with the code that CONTRACT promises."""
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
+    try:
+        result = app(args=arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except UsageError as error:
+        _complain(str(error))
+        return USAGE_EXIT
+    except click.ClickException as error:
+        _complain(f"{error.format_message()} (see `archcheck --help`)")
+        return USAGE_EXIT
+    except PackError as error:
+        _complain(f"a rule pack is broken: {error}")
+        return USAGE_EXIT
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted")
+        return INTERRUPTED_EXIT
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; the interpreter must not flush into it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        _complain(
+            "this is a defect of archcheck, not of your code: please report it with the lines above"
+        )
+        return DEFECT_EXIT
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""One defect, one finding: what several readers, targets and submodules found becomes one list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from archcheck.finding import Finding, Location, Severity
+
+Place: TypeAlias = tuple[str, str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A finding, with what showed it: the target that was traced, or None for the source."""
+
+    finding: Finding
+    traced: str | None
+    fallback: bool = False
+
+
+def merged(found: Sequence[Found]) -> list[Finding]:
+    """The findings without those that say again what another one says.
+
+    - A fallback (a failure that nothing explains) goes where an error explains it.
+    - The same defect in many submodules of one class is one finding that counts them.
+    - The same defect read from the source and from a trace is the traced one: it has the shapes.
+    """
+    errors = [f.finding for f in found if not f.fallback and f.finding.severity == Severity.ERROR]
+    kept = [
+        one for one in found if not one.fallback or not _explained(one.finding, errors)
+    ]
+    traced = _first_of_each([one for one in kept if one.traced is not None])
+    from_source = _first_of_each([one for one in kept if one.traced is None])
+    lines = {_place(finding)[:3] for finding in traced}
+    return traced + [finding for finding in from_source if _place(finding)[:3] not in lines]
+
+
+def _explained(finding: Finding, errors: Iterable[Finding]) -> bool:
+    places = [finding.location, *(related.location for related in finding.related)]
+    return any(
+        (error.explains or error.location).covers(place) for error in errors for place in places
+    )
+
+
+def _first_of_each(found: Iterable[Found]) -> list[Finding]:
+    groups: dict[Place, list[Found]] = {}
+    for one in found:
+        groups.setdefault(_place(one.finding), []).append(one)
+    return [_with_the_others(group) for group in groups.values()]
+
+
+def _place(finding: Finding) -> Place:
+    at: Location = finding.defect or finding.location
+    return finding.code, at.path, at.line, at.column
+
+
+def _with_the_others(group: Sequence[Found]) -> Finding:
+    first = group[0].finding
+    modules = dict.fromkeys(
+        one.finding.module
+        for one in group[1:]
+        if one.traced == group[0].traced and one.finding.module not in (None, first.module)
+    )
+    if not modules:
+        return first
+    names = [f"`{module}`" for module in modules]
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return replace(first, notes=(*first.notes, f"the same at {listed}"))

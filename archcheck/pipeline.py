@@ -1,0 +1,246 @@
+"""The one door: targets and settings go in, a `Report` comes out."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from archcheck.config import Config, Model
+from archcheck.discovery import source_files
+from archcheck.evidence import Trace, Wanted
+from archcheck.finding import Finding, Location
+from archcheck.load.client import Workers
+from archcheck.merge import Found, merged
+from archcheck.reading import FileResult, read_files, run_reader
+from archcheck.report import Report, TargetReport
+from archcheck.rule import load_rules
+from archcheck.selection import Selection, ignored_in, matches
+from archcheck.source import Project
+from archcheck.source.document import DocumentError
+from archcheck.suppress import apply
+from archcheck.target import Target, TraceRequest, UsageError, parse_input, parse_target
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a call asks for: files to read, models to trace."""
+
+    files: tuple[Path, ...]
+    models: tuple[tuple[Target, Model], ...]
+    complaints: tuple[str, ...]
+
+
+def run(targets: Sequence[str] | None, config: Config, asked: Model, *, root: Path) -> Report:
+    """Check targets of all forms; without any, what the configuration names.
+
+    Args:
+        asked: What the command line asks of each model that it names.
+        root: The folder that the configuration's paths are relative to.
+
+    Raises:
+        UsageError: The settings are wrong.
+    """
+    selection = Selection.of(load_rules(), config)
+    plan = _plan(targets, config, asked, root)
+    complaints = list(plan.complaints)
+    project = Project(root, [root / place for place in config.source_roots])
+    with Workers() as workers:
+        # The worker imports torch while this process reads the source.
+        workers.start([_request(target, model, config) for target, model in plan.models])
+        results = read_files(plan.files, project, config, selection)
+        traces: list[Trace] = []
+        for (_target, model), outcome in zip(plan.models, workers.results(), strict=True):
+            if isinstance(outcome, UsageError):
+                complaints.append(str(outcome))
+            else:
+                traces.append(replace(outcome, wanted=_wanted(model)))
+    complaints += [result.complaint for result in results if result.complaint]
+    return report(traces, results, project, config, selection, complaints)
+
+
+def report(
+    traces: Sequence[Trace],
+    results: Sequence[FileResult],
+    project: Project,
+    config: Config,
+    selection: Selection,
+    complaints: Sequence[str] = (),
+) -> Report:
+    """Run the trace rules, and put together what they and the source rules found."""
+    defects = [defect for result in results for defect in result.defects]
+    found = [one for result in results for one in result.found]
+    for trace in traces:
+        for rule in selection.rules:
+            for reader in rule.trace_readers:
+                found += run_reader(rule, partial(reader, trace, project), trace.target, defects)
+    wanted = [
+        finding
+        for finding in merged(found)
+        if selection.keeps(finding)
+        and not matches(finding.code, ignored_in(finding.location.path, config.per_file_ignores))
+    ]
+    kept, suppressed = apply(wanted, [r.suppressions for r in results if r.suppressions], selection)
+    findings = sorted(
+        (_as_the_user_sees_it(finding, project) for finding in kept),
+        key=lambda f: (f.location.path, f.location.cell or 0, f.location, f.code, f.message),
+    )
+    read = [result for result in results if not result.complaint]
+    return Report(
+        findings=tuple(findings),
+        targets=tuple(TargetReport(trace) for trace in traces),
+        files=len(read),
+        suppressed=suppressed,
+        unchecked=tuple(_unchecked(read)),
+        complaints=tuple(complaints),
+        defects=tuple(defects),
+        fail_on=config.fail_on,
+        sources=_sources(findings, project),
+    )
+
+
+def _plan(
+    targets: Sequence[str] | None, config: Config, asked: Model, root: Path
+) -> Plan:
+    if targets:
+        paths, models, complaints = _named(targets, config, asked)
+    else:
+        paths = [root / path for path in config.paths]
+        models, complaints = list(config.models), []
+        if not paths and not models:
+            raise UsageError(
+                "nothing to check: name a target, such as `archcheck src/` or "
+                "`archcheck model.py:Net`, or set paths in [tool.archcheck] of pyproject.toml"
+            )
+    pairs: list[tuple[Target, Model]] = []
+    for model in models:
+        target = parse_target(model.target)
+        assert target is not None, "a model's target has a name"
+        pairs.append((target, model))
+        if target.is_file:
+            paths.append(Path(target.place))
+    files: list[Path] = []
+    for path in paths:
+        try:
+            files += source_files([path], config.exclude)
+        except UsageError as error:
+            complaints.append(str(error))
+    return Plan(tuple(dict.fromkeys(files)), tuple(pairs), tuple(complaints))
+
+
+def _named(
+    targets: Sequence[str], config: Config, asked: Model
+) -> tuple[list[Path], list[Model], list[str]]:
+    configured = {model.target: model for model in config.models}
+    paths: list[Path] = []
+    models: list[Model] = []
+    complaints: list[str] = []
+    for text in targets:
+        try:
+            target = parse_target(text)
+        except UsageError as error:
+            complaints.append(str(error))
+            continue
+        if target is None:
+            paths.append(Path(text))
+        elif text in configured and not asked.inputs:
+            models.append(configured[text])
+        else:
+            models.append(replace(asked, target=text))
+    return paths, models, complaints
+
+
+def _request(target: Target, model: Model, config: Config) -> TraceRequest:
+    return TraceRequest(
+        target=target,
+        inputs=tuple(parse_input(text) for text in model.inputs),
+        mode=model.mode,
+        timeout=config.timeout,
+        memory_limit=config.memory_limit,
+    )
+
+
+def _wanted(model: Model) -> Wanted:
+    return Wanted(
+        output=model.expect_output,
+        loss=model.loss,
+        max_params=model.max_params,
+        max_macs=model.max_macs,
+        max_memory=model.max_memory,
+    )
+
+
+def _unchecked(results: Iterable[FileResult]) -> Iterable[str]:
+    for result in results:
+        if result.skipped_blocks:
+            blocks = "block is" if result.skipped_blocks == 1 else "blocks are"
+            yield f"{result.path}: {result.skipped_blocks} {blocks} not Python code"
+
+
+def _as_the_user_sees_it(finding: Finding, project: Project) -> Finding:
+    """The finding with the positions of the file as the user wrote it."""
+
+    def origin(location: Location) -> Location:
+        try:
+            return project.file(location.path).document.origin(location)
+        except (DocumentError, OSError):
+            return location
+
+    fix = finding.fix
+    return replace(
+        finding,
+        location=origin(finding.location),
+        scope=finding.scope or _scope(finding.location, project),
+        trail=tuple(replace(note, location=origin(note.location)) for note in finding.trail),
+        related=tuple(replace(place, location=origin(place.location)) for place in finding.related),
+        fix=fix
+        and replace(
+            fix,
+            edits=tuple(replace(edit, location=origin(edit.location)) for edit in fix.edits),
+        ),
+    )
+
+
+def _scope(location: Location, project: Project) -> str | None:
+    """The dotted name of the innermost class or function around a place."""
+    try:
+        node: ast.AST | None = project.file(location.path).tree
+    except (DocumentError, OSError):
+        return None
+    names: list[str] = []
+    while node is not None:
+        node = next(
+            (
+                child
+                for child in ast.walk(node)
+                if child is not node
+                and isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+                and child.lineno <= location.line <= (child.end_lineno or child.lineno)
+            ),
+            None,
+        )
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names.append(node.name)
+    return ".".join(names) or None
+
+
+def _sources(findings: Iterable[Finding], project: Project) -> dict[str, tuple[str, ...]]:
+    """The lines of every file that a finding shows."""
+    paths = {
+        location.path
+        for finding in findings
+        for location in (
+            finding.location,
+            *(place.location for place in finding.related),
+            *(note.location for note in finding.trail),
+        )
+    }
+    sources: dict[str, tuple[str, ...]] = {}
+    for path in sorted(paths):
+        try:
+            sources[path] = tuple(project.file(path).document.text.splitlines())
+        except (DocumentError, OSError):
+            continue
+    return sources

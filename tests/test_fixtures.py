@@ -1,0 +1,102 @@
+"""Every fixture, held against the expectations that stand beside its code.
+
+A line with findings ends in `# expect: AC201, AC108`. A file whose head says
+`# trace: Net(…) --input 8,3,32,32` is traced; the others are checked from source alone. Findings
+at warning or above count, and those of the rule that the folder is named after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from archcheck.config import LOSSES, Config, Model, parse_bytes, parse_count, parse_shape
+from archcheck.finding import Severity
+from archcheck.pipeline import run
+from archcheck.rule import load_rules
+
+ROOT = Path(__file__).parents[1]
+FIXTURES = ROOT / "fixtures"
+CODES = {rule.name.replace("-", "_"): rule.code for rule in load_rules()}
+FILES = sorted(
+    path
+    for path in FIXTURES.glob("*/*")
+    if path.parent.name in CODES and re.match(r"(bad|good).*\.(py|md|ipynb)$", path.name)
+)
+EXPECT = re.compile(r"# expect: ((?:AC\d{3}(?:, )?)+)")
+TRACE = re.compile(r"^(?:# |<!-- )trace: (.*?)(?: -->)?$", re.MULTILINE)
+
+
+def models(path: Path) -> list[Model]:
+    """What the heads of a fixture ask to be traced."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("--input", dest="inputs", action="append", default=[])
+    parser.add_argument("--eval", dest="mode", action="store_const", const="eval", default="train")
+    parser.add_argument("--loss", choices=LOSSES)
+    parser.add_argument("--expect-output", type=parse_shape)
+    parser.add_argument("--max-params", type=parse_count)
+    parser.add_argument("--max-macs", type=parse_count)
+    parser.add_argument("--max-memory", type=parse_bytes)
+    found = []
+    for head in TRACE.findall(path.read_text(encoding="utf-8")):
+        options = vars(parser.parse_args(shlex.split(head)))
+        target = f"{path.relative_to(ROOT).as_posix()}:{options.pop('name')}"
+        found.append(Model(**{**options, "target": target, "inputs": tuple(options["inputs"])}))
+    return found
+
+
+def expected(path: Path) -> list[tuple[int, str]]:
+    return sorted(
+        (number, code)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        for match in EXPECT.finditer(line)
+        for code in match[1].split(", ")
+    )
+
+
+@pytest.fixture(scope="session")
+def report():
+    """One run over all fixtures: one worker serves every trace."""
+    config = Config(
+        select=("ALL",),
+        paths=tuple(path.relative_to(ROOT).as_posix() for path in FILES if not models(path)),
+        models=tuple(model for path in FILES for model in models(path)),
+    )
+    patch = pytest.MonkeyPatch()
+    patch.chdir(ROOT)
+    try:
+        return run(None, config, Model(""), root=Path())
+    finally:
+        patch.undo()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_findings_are_those_expected(path: Path, report) -> None:
+    own = CODES[path.parent.name]
+    shown = path.relative_to(ROOT).as_posix()
+    got = sorted(
+        (finding.location.line, finding.code)
+        for finding in report.findings
+        if finding.location.path == shown
+        and (finding.severity >= Severity.WARNING or finding.code == own)
+    )
+    assert got == expected(path)
+    if path.name.startswith("bad"):
+        assert own in {code for _, code in got}
+
+
+def test_nothing_went_wrong_on_the_way(report) -> None:
+    assert report.defects == ()
+    assert report.complaints == ()
+
+
+@pytest.mark.parametrize("rule", load_rules(), ids=lambda rule: rule.code)
+def test_every_rule_has_bad_and_good_fixtures(rule) -> None:
+    files = [path.name for path in FILES if CODES[path.parent.name] == rule.code]
+    assert any(name.startswith("bad") for name in files)
+    assert any(name.startswith("good") for name in files)
