@@ -1,0 +1,53 @@
+"""The comments of a document, read without parsing it: broken code has them too."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from archcheck.source.document import Document
+
+# A string, or a comment. A string that is not closed ends at its line; the prefix does not matter.
+_TOKEN = re.compile(
+    r'"""(?:[^"\\]|\\.|"(?!""))*(?:"""|\Z)'
+    r"|'''(?:[^'\\]|\\.|'(?!''))*(?:'''|\Z)"
+    r'|"(?:[^"\\\n]|\\.)*"?'
+    r"|'(?:[^'\\\n]|\\.)*'?"
+    r"|(?P<comment>\#[^\n]*)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment, in positions of `code`.
+
+    Attributes:
+        text: From the `#` to the end of the line, without trailing blanks.
+        own_line: Nothing else stands on its line.
+    """
+
+    line: int
+    column: int
+    text: str
+    own_line: bool
+
+
+def comments(document: Document) -> tuple[Comment, ...]:
+    """Every comment of the code, in order; text in strings is none."""
+    code = document.code
+    if "#" not in code:
+        return ()
+    found = []
+    line = 1
+    counted = 0
+    for match in _TOKEN.finditer(code):
+        if match["comment"] is None:
+            continue
+        at = match.start()
+        line += code.count("\n", counted, at)
+        counted = at
+        line_start = code.rfind("\n", 0, at) + 1
+        own_line = not code[line_start:at].strip()
+        found.append(Comment(line, at - line_start + 1, match["comment"].rstrip(), own_line))
+    return tuple(found)

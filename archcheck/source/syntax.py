@@ -1,0 +1,52 @@
+"""Parsing, with recovery: a file with a syntax error is still checked as far as it parses."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from dataclasses import dataclass
+
+from archcheck.finding import Location
+from archcheck.source.document import Document, SyntaxProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What parsing a document gave.
+
+    Attributes:
+        document: The document whose `code` was parsed: the one that was given, or with its
+            code repaired. Positions in `tree` and `problems` are positions of this `code`.
+        tree: The statements that parse.
+        problems: Why the rest does not, in the order of the file.
+        complete: Nothing was left out of `tree`.
+    """
+
+    document: Document
+    tree: ast.Module
+    problems: tuple[SyntaxProblem, ...] = ()
+    complete: bool = True
+
+
+def syntax_tree(code: str) -> ast.Module:
+    """`ast.parse` without its warnings.
+
+    Raises:
+        SyntaxError: The code does not parse, or Python's parser cannot take it.
+    """
+    with warnings.catch_warnings():
+        # An invalid escape sequence is a warning on stderr, or an error under -W error.
+        warnings.simplefilter("ignore")
+        try:
+            return ast.parse(code)
+        except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+            raise SyntaxError(str(error) or "too deeply nested") from None
+
+
+def parse(document: Document) -> Parsed:
+    """Parse the code of a document; what does not parse is repaired or left out, and explained."""
+    try:
+        return Parsed(document, syntax_tree(document.code), document.problems)
+    except SyntaxError as error:
+        problem = SyntaxProblem(str(error.msg), Location(document.path, error.lineno or 1))
+        return Parsed(document, ast.Module([], []), (*document.problems, problem), False)
