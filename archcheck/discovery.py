@@ -52,7 +52,7 @@ def _matcher(lines: Iterable[str]) -> Matcher | None:
 
 
 def _walk(folder: Path, excluded: Matcher | None) -> Iterator[Path]:
-    ignores: dict[str, Matcher] = {}
+    ignores = {} if excluded is None else {str(folder): [excluded]}
     for root, folders, files in os.walk(folder):
         if ".gitignore" in files:
             try:
@@ -61,16 +61,15 @@ def _walk(folder: Path, excluded: Matcher | None) -> Iterator[Path]:
                 text = ""
             matcher = _matcher(text.splitlines())
             if matcher is not None:
-                ignores[root] = matcher
+                ignores.setdefault(root, []).append(matcher)
 
         def left_out(name: str, root: str = root) -> bool:
             path = os.path.join(root, name)
-            if excluded is not None and excluded(os.path.relpath(path, folder).replace(os.sep, "/")):
-                return True
             return any(
                 path.startswith(place + os.sep)
                 and matcher(os.path.relpath(path, place).replace(os.sep, "/"))
-                for place, matcher in ignores.items()
+                for place, matchers in ignores.items()
+                for matcher in matchers
             )
 
         folders[:] = sorted(

@@ -1,0 +1,90 @@
+"""Packs: how rule files are found, and what a malformed one gets."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from archcheck.finding import Severity
+from archcheck.rule import PackError, Rule, _rules_below, load_rules
+
+ROOT = Path(__file__).parents[1]
+
+GOOD = '''"""Say that something is bad.
+
+What it does
+------------
+It reads.
+
+Why it is bad
+-------------
+It hurts.
+
+Example
+-------
+    bad
+
+Use instead
+-----------
+    good
+"""
+
+from archcheck.finding import Severity
+from archcheck.rule import Rule
+
+rule = Rule("AC999", "bad-thing", Severity.ERROR)
+
+
+@rule.on_source
+def reader(file):
+    return []
+'''
+
+
+def load(folder: Path, text: str, name: str = "bad_thing.py") -> list[Rule]:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text, encoding="utf-8")
+    return list(_rules_below(folder, f"pack_{abs(hash((folder, text, name)))}"))
+
+
+def test_a_file_is_a_rule(tmp_path: Path) -> None:
+    (rule,) = load(tmp_path, GOOD)
+    assert (rule.code, rule.name, rule.severity) == ("AC999", "bad-thing", Severity.ERROR)
+    assert rule.evidence == "source"
+    assert rule.sections[""] == "Say that something is bad."
+    assert rule.sections["Why it is bad"] == "It hurts."
+    assert rule.sections["Example"].strip() == "bad"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("AC999", "999", "is no code"),
+        ('"bad-thing"', '"other-thing"', "its file is not"),
+        ("Use instead", "Instead", "'Use instead'"),
+        ("@rule.on_source\n", "", "reads no evidence"),
+        ("\n@rule", "\nrule, it = None, rule\n\n\n@it", "defines no `rule"),
+        ("return []", "return [", "SyntaxError"),
+    ],
+)
+def test_a_malformed_file_is_a_loud_error(
+    tmp_path: Path, old: str, new: str, complaint: str
+) -> None:
+    with pytest.raises(PackError, match=r"bad_thing\.py") as caught:
+        load(tmp_path, GOOD.replace(old, new))
+    assert complaint in str(caught.value)
+
+
+def test_codes_and_names_are_used_once() -> None:
+    rules = load_rules()
+    assert len({rule.code for rule in rules}) == len({rule.name for rule in rules}) == len(rules)
+
+
+def test_the_rule_pages_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("make_rules", ROOT / "docs" / "make_rules.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.main(["--check"]) == 0, capsys.readouterr().err
