@@ -65,9 +65,11 @@ def _walk(folder: Path, excluded: Matcher | None) -> Iterator[Path]:
 
         def left_out(name: str, root: str = root) -> bool:
             path = os.path.join(root, name)
+            # A pattern such as `build/` means folders only, so the slash at the end matters.
+            slash = "/" if name.endswith("/") else ""
             return any(
                 path.startswith(place + os.sep)
-                and matcher(os.path.relpath(path, place).replace(os.sep, "/"))
+                and matcher(os.path.relpath(path, place).replace(os.sep, "/") + slash)
                 for place, matchers in ignores.items()
                 for matcher in matchers
             )
