@@ -1,1 +1,74 @@
 """A report becomes text, one file for each format."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import IO, cast
+
+from archcheck.report import Report
+
+FORMATS: Mapping[str, str] = MappingProxyType(
+    {
+        "text": "archcheck.output.text:render",
+        "concise": "archcheck.output.concise:render",
+        "json": "archcheck.output.json:render",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a report is to be shown; formats for machines look at none of it.
+
+    Attributes:
+        color: Write ANSI colours.
+        width: In terminal cells.
+        depth: How deep the layer table goes; None lets it choose.
+        statistics: Count the findings by rule in place of listing them.
+        quiet: Findings only: no layer table, no totals, no summary.
+    """
+
+    color: bool = False
+    width: int = 100
+    depth: int | None = None
+    statistics: bool = False
+    quiet: bool = False
+
+
+def render(
+    report: Report,
+    format: str,
+    *,
+    color: bool = False,
+    width: int | None = None,
+    depth: int | None = None,
+    statistics: bool = False,
+    quiet: bool = False,
+) -> str:
+    """The report in one of `FORMATS`, ending in a newline unless it is empty.
+
+    `width` is in terminal cells; by default that of the terminal, COLUMNS, or 100.
+
+    Raises:
+        KeyError: There is no such format.
+    """
+    module, _, function = FORMATS[format].partition(":")
+    write = cast(Callable[[Report, Options], str], getattr(import_module(module), function))
+    if width is None:
+        width = shutil.get_terminal_size((100, 24)).columns
+    options = Options(color, max(width, 40), depth, statistics, quiet)
+    return write(report, options)
+
+
+def wants_color(stream: IO[str]) -> bool:
+    """Whether to colour what goes to this stream: a terminal, unless NO_COLOR or TERM forbids."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty()

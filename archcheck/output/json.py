@@ -1,0 +1,138 @@
+"""The report as JSON, version 1: the keys that CONTRACT names, null where nothing is known."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from archcheck import __version__
+from archcheck.finding import Edit, Finding, Fix, Location
+from archcheck.output import Options
+from archcheck.report import Layer, Report, TargetReport, Tensor, severity_of
+
+VERSION = 1
+
+
+def render(report: Report, options: Options) -> str:
+    """The same report always gives the same bytes."""
+    return json.dumps(document(report), indent=2) + "\n"
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The report as plain lists and dicts."""
+    counts = report.summary
+    torch = (target.trace.versions.get("torch") for target in report.targets)
+    return {
+        "version": VERSION,
+        "archcheck": __version__,
+        "torch": next((version for version in torch if version), None),
+        "targets": [_target(target) for target in report.targets],
+        "findings": [_finding(finding) for finding in report.findings],
+        "summary": {
+            "error": counts.error,
+            "warning": counts.warning,
+            "note": counts.note,
+            "suppressed": counts.suppressed,
+            "files": counts.files,
+        },
+    }
+
+
+def _target(target: TargetReport) -> dict[str, Any]:
+    params, outputs, sizes = target.params, target.outputs, target.valid_input_sizes
+    return {
+        "target": target.name,
+        "mode": target.mode,
+        "inputs": [{"name": one.name, **_tensor(one)} for one in target.inputs],
+        "inferred_input": target.trace.inferred_input is not None,
+        "traced_with": target.rung,
+        "outputs": None if outputs is None else [_tensor(one) for one in outputs],
+        "params": None
+        if params is None
+        else {"total": params.total, "trainable": params.trainable, "buffers": params.buffers},
+        "macs": target.macs,
+        "flops": target.flops,
+        "peak_activation_bytes": target.peak_activation_bytes,
+        "uncounted_ops": dict(sorted(target.uncounted_ops.items())) if target.complete else None,
+        "valid_input_sizes": None
+        if sizes is None
+        # The step is there only where not every size between the two works.
+        else {
+            one.dimension: [one.low, one.high] + [one.multiple_of] * (one.multiple_of > 1)
+            for one in sizes
+        },
+        "modules": [_layer(layer, target.trace.path) for layer in target.modules],
+    }
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    return {"shape": list(tensor.shape), "dtype": tensor.dtype}
+
+
+def _layer(layer: Layer, path: str) -> dict[str, Any]:
+    # A line without its file would be read as one of the target's own file.
+    place = layer.place if layer.place and layer.place.path == path else None
+    return {
+        "path": layer.path,
+        "type": layer.type,
+        "calls": layer.calls,
+        "input": [list(tensor.shape) for tensor in layer.inputs],
+        "output": [list(tensor.shape) for tensor in layer.outputs],
+        "params": layer.params,
+        "macs": layer.macs,
+        "line": place.line if place else None,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    place = finding.location
+    return {
+        "code": finding.code,
+        "name": finding.name,
+        "severity": severity_of(finding).value,
+        "message": finding.message,
+        "path": place.path,
+        **_cell(place),
+        **_span(place),
+        "module": finding.module,
+        "target": finding.target,
+        "help": finding.help,
+        "related": [
+            {
+                "path": related.location.path,
+                **_cell(related.location),
+                "line": related.location.line,
+                "message": related.message,
+            }
+            for related in finding.related
+        ],
+        "fix": _fix(finding.fix, place) if finding.fix else None,
+    }
+
+
+def _fix(fix: Fix, place: Location) -> dict[str, Any]:
+    return {
+        "safety": fix.safety,
+        "verified": fix.verified,
+        "edits": [_edit(edit, place) for edit in fix.edits],
+    }
+
+
+def _edit(edit: Edit, place: Location) -> dict[str, Any]:
+    elsewhere = {"path": edit.location.path} if edit.location.path != place.path else {}
+    return {**elsewhere, **_cell(edit.location), **_span(edit.location), "new": edit.new}
+
+
+def _cell(place: Location) -> dict[str, Any]:
+    """A notebook's lines count within a cell; elsewhere the key is absent."""
+    return {} if place.cell is None else {"cell": place.cell}
+
+
+def _span(place: Location) -> dict[str, Any]:
+    known = place.end_line > 0
+    return {
+        "line": place.line,
+        "column": place.column,
+        "end_line": place.end_line if known else None,
+        "end_column": place.end_column if known else None,
+    }
