@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from archcheck.finding import Location
+
+if TYPE_CHECKING:
+    from archcheck.dataflow import Dataflow
 
 Shape: TypeAlias = tuple[int, ...]
 Rung: TypeAlias = Literal["meta", "fake", "real"]
@@ -262,7 +266,7 @@ class Wanted:
     max_memory: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trace:
     """All that one forward pass showed. See CONTRACT for the units of the totals.
 
@@ -312,11 +316,22 @@ class Trace:
 
     def module(self, path: str) -> Module | None:
         """The module at this path, by any of its names."""
-        return next((m for m in self.modules if path == m.path or path in m.aliases), None)
+        return self._by_path.get(path)
 
     def module_of(self, op: Op) -> Module | None:
         """The module whose call the op ran in."""
         return None if op.call is None else self.module(self.calls[op.call].path)
+
+    @cached_property
+    def _by_path(self) -> Mapping[str, Module]:
+        return {path: module for module in self.modules for path in (module.path, *module.aliases)}
+
+    @cached_property
+    def dataflow(self) -> Dataflow:
+        """The graph of the pass, for rules that ask what reaches what."""
+        from archcheck.dataflow import Dataflow
+
+        return Dataflow(self)
 
     def shape(self, index: int) -> Shape:
         return self.values[index].shape

@@ -13,7 +13,7 @@ from archcheck.discovery import source_files
 from archcheck.evidence import Trace, Wanted
 from archcheck.finding import Finding, Location
 from archcheck.load.client import Workers
-from archcheck.merge import Found, merged
+from archcheck.merge import merged
 from archcheck.reading import FileResult, read_files, run_reader
 from archcheck.report import Report, TargetReport
 from archcheck.rule import load_rules

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archcheck.config import Config
-from archcheck.finding import Finding, Severity
+from archcheck.finding import Finding
 from archcheck.merge import Found
 from archcheck.rule import Findings, Rule, load_rules
 from archcheck.selection import Selection
@@ -21,7 +21,7 @@ from archcheck.source.document import DocumentError
 from archcheck.suppress import Suppressions
 
 if TYPE_CHECKING:
-    from archcheck.source import SourceFile
+    pass
 
 # Below this many bytes of source, starting processes costs more than they save.
 _BYTES_WORTH_PROCESSES = 1_500_000
