@@ -187,18 +187,22 @@ def _unusual(node: ast.expr) -> ast.expr | None:
     return next((found for part in parts if part and (found := _unusual(part))), None)
 
 
-_DTYPES = {
-    **{
-        name: name
-        for name in (
-            *("float16", "bfloat16", "float32", "float64"),
-            *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
-            *("bool", "complex32", "complex64", "complex128"),
-        )
-    },
-    **{"float": "float32", "double": "float64", "half": "float16", "bf16": "bfloat16"},
-    **{"fp16": "float16", "fp32": "float32", "long": "int64", "int": "int32", "short": "int16"},
-    **{"byte": "uint8", "boolean": "bool"},
+_DTYPE_NAMES = (
+    *("float16", "bfloat16", "float32", "float64"),
+    *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
+    *("bool", "complex32", "complex64", "complex128"),
+)
+_DTYPES = dict(zip(_DTYPE_NAMES, _DTYPE_NAMES, strict=True)) | {
+    "float": "float32",
+    "double": "float64",
+    "half": "float16",
+    "long": "int64",
+    "int": "int32",
+    "short": "int16",
+    "byte": "uint8",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "fp32": "float32",
 }
 _FORM = "write sizes such as `8,3,224,224`, `ids=8,128:int64` or `B,3,H,W`"
 
