@@ -1,4 +1,4 @@
-"""The comments of a document, read without parsing it: broken code has them too."""
+"""Strings and comments, told apart without parsing: broken code has them too."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from archcheck.source.document import Document
 
-# A string, or a comment. A string that is not closed ends at its line; the prefix does not matter.
-_TOKEN = re.compile(
-    r'"""(?:[^"\\]|\\.|"(?!""))*(?:"""|\Z)'
-    r"|'''(?:[^'\\]|\\.|'(?!''))*(?:'''|\Z)"
-    r'|"(?:[^"\\\n]|\\.)*"?'
-    r"|'(?:[^'\\\n]|\\.)*'?"
+# A string, or a comment. A string that is not closed ends with its line, a triple-quoted one with
+# the text. A string's prefix makes no difference: a raw string cannot end in a backslash either.
+TOKEN = re.compile(
+    r'"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*(?:"""|\Z)'
+    r"|'''[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*(?:'''|\Z)"
+    r'|"[^"\\\n]*(?:\\.[^"\\\n]*)*"?'
+    r"|'[^'\\\n]*(?:\\.[^'\\\n]*)*'?"
     r"|(?P<comment>\#[^\n]*)",
     re.DOTALL,
 )
@@ -41,7 +42,7 @@ def comments(document: Document) -> tuple[Comment, ...]:
     found = []
     line = 1
     counted = 0
-    for match in _TOKEN.finditer(code):
+    for match in TOKEN.finditer(code):
         if match["comment"] is None:
             continue
         at = match.start()
@@ -51,3 +52,14 @@ def comments(document: Document) -> tuple[Comment, ...]:
         own_line = not code[line_start:at].strip()
         found.append(Comment(line, at - line_start + 1, match["comment"].rstrip(), own_line))
     return tuple(found)
+
+
+def masked(code: str, *, keep_comments: bool = False) -> str:
+    """The code with a blank for every character of a string or comment, line ends kept."""
+
+    def blank(match: re.Match[str]) -> str:
+        if keep_comments and match["comment"] is not None:
+            return match.group()
+        return re.sub(r"[^\n]", " ", match.group())
+
+    return TOKEN.sub(blank, code)
