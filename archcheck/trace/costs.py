@@ -35,7 +35,9 @@ from typing import Any, TypeAlias
 
 import numpy
 import torch
-from fvcore.nn.flop_count import _DEFAULT_SUPPORTED_OPS as FVCORE_HANDLES
+from fvcore.nn.flop_count import (  # type: ignore[import-untyped]
+    _DEFAULT_SUPPORTED_OPS as FVCORE_HANDLES,
+)
 from torch.utils import flop_counter
 
 from archcheck.evidence import Shape
@@ -76,6 +78,7 @@ def kernel_costs(
     try:
         if formula is not None:
             return formula(args, kwargs, out)
+        assert torch_formula is not None
         # Both libraries count the same products, torch a multiply-add as two.
         flops = int(torch_formula(*args, **kwargs, out_val=out))
         return KernelCost(flops // 2, flops)
@@ -248,7 +251,7 @@ def _composite(name: str) -> _Kernel:
         for item in args:
             if isinstance(item, list | tuple):
                 tensors += [member for member in item if isinstance(member, torch.Tensor)]
-        arguments: dict[str, Any] = {str(place): item for place, item in enumerate(args)} | kwargs
+        arguments = {**{str(place): item for place, item in enumerate(args)}, **kwargs}
         shapes = [tuple(tensor.shape) for tensor in tensors]
         macs = function_macs(name, shapes, arguments, [tuple(_first(out).shape)])
         if macs is None:
@@ -323,7 +326,7 @@ _KERNELS: Mapping[str, _Kernel] = MappingProxyType(
 _WORK = re.compile(
     r"""aten::_?(
         fft_\w+ | linalg_\w+ | cholesky\w* | geqrf | orgqr | ormqr | lu_solve | triangular_solve
-      | spsolve | matrix_exp | compute_linear_combination | cdist\w* | pdist\w* | \w*ctc_loss
+      | euclidean_dist | spsolve | matrix_exp | compute_linear_combination | cdist\w* | pdist\w* | \w*ctc_loss
       | \w*mm(_\w+)? | \w*bmm | mv | addmv | v?dot | addr | trilinear | bilinear | conv\w+
       | \w*convolution\w* | slow_conv\w* | \w*matmul\w* | mkldnn_linear | mkldnn_rnn\w*
       | mixed_dtypes_linear | sparse_semi_structured_linear | \w*attention\w*
