@@ -17,6 +17,11 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "text": "archcheck.output.text:render",
         "concise": "archcheck.output.concise:render",
         "json": "archcheck.output.json:render",
+        "sarif": "archcheck.output.sarif:render",
+        "github": "archcheck.output.github:render",
+        "gitlab": "archcheck.output.gitlab:render",
+        "junit": "archcheck.output.junit:render",
+        "markdown": "archcheck.output.markdown:render",
     }
 )
 
@@ -59,10 +64,12 @@ def render(
     """
     module, _, function = FORMATS[format].partition(":")
     write = cast(Callable[[Report, Options], str], getattr(import_module(module), function))
-    if width is None:
-        width = shutil.get_terminal_size((100, 24)).columns
-    options = Options(color, max(width, 40), depth, statistics, quiet)
-    return write(report, options)
+    return write(report, Options(color, page_width(width), depth, statistics, quiet))
+
+
+def page_width(width: int | None) -> int:
+    """The width to draw for: as asked, else that of the terminal, COLUMNS, or 100."""
+    return max(width or shutil.get_terminal_size((100, 24)).columns, 40)
 
 
 def wants_color(stream: IO[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from archcheck import __version__
@@ -12,10 +13,18 @@ from archcheck.report import Layer, Report, TargetReport, Tensor, severity_of
 
 VERSION = 1
 
+_BREAK = re.compile(r"\n\s*")
+# A list that holds nothing but numbers, or nothing but lists already on one line.
+_NUMBERS = re.compile(r"\[\n\s*((?:[-\d., ]|\n|\[[-\d., ]*\])+?)\n\s*\]")
+
 
 def render(report: Report, options: Options) -> str:
-    """The same report always gives the same bytes."""
-    return json.dumps(document(report), indent=2) + "\n"
+    """The same report always gives the same bytes; lists of numbers stand on one line each."""
+    text = json.dumps(document(report), indent=2)
+    # Inside strings JSON escapes line breaks, so only its own layout can match.
+    text = _NUMBERS.sub(lambda match: f"[{_BREAK.sub(' ', match[1])}]", text)
+    text = _NUMBERS.sub(lambda match: f"[{_BREAK.sub(' ', match[1])}]", text)
+    return text + "\n"
 
 
 def document(report: Report) -> dict[str, Any]:

@@ -162,7 +162,8 @@ def _rows(group: list[_Node], depth: int, complete: bool, repeat: int = 1) -> It
     yield Row(
         label=_label(group),
         depth=layer.depth,
-        type=layer.type,
+        # The model itself is named by its type already.
+        type=layer.type if layer.path else "",
         layer=layer,
         params=node.params * times,
         macs=node.macs * times,

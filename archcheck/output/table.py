@@ -140,7 +140,6 @@ def _table(rows: Sequence[Row], total: int, width: int) -> Iterator[Text]:
 
     for chosen in (
         [label, kind, given, result, params, macs, bar, notes],
-        [label, kind, given, result, params, macs, notes],
         [label, kind, result, params, macs, bar, notes],
         [label, kind, result, params, macs, notes],
         [label, result, params, macs, notes],
@@ -177,7 +176,7 @@ def _label(row: Row) -> Text:
 
 def _shapes(row: Row, tensors: Sequence[Tensor]) -> Text:
     texts = []
-    for text, group in groupby(tensors, key=shape_text):
+    for text, group in groupby(tensors, key=lambda tensor: shape_text(tensor).replace(" ", "")):
         times = len(list(group))
         texts.append(text if times == 1 else f"{text} ×{times}")
     if len(texts) > 2:
@@ -194,9 +193,10 @@ def _share(row: Row, total: int) -> Text:
     if not row.macs or not total:
         return Text()
     share = row.macs / total
+    percent = f"{share:.0%}" if share >= 0.005 else "<1%"
     whole, rest = divmod(round(share * _BAR * 8), 8)
     bar = "█" * whole + _EIGHTHS[rest] * bool(rest)
-    return Text.assemble((f"{bar:<{_BAR}}", "dim blue" if row.parts else "blue"), f" {share:4.0%}")
+    return Text.assemble((f"{bar:<{_BAR}}", "dim blue" if row.parts else "blue"), f" {percent:>4}")
 
 
 def _notes(row: Row) -> Text:

@@ -7,7 +7,7 @@ from collections import Counter
 
 from archcheck.evidence import Shape, Sizes
 from archcheck.finding import Finding
-from archcheck.report import Report, TargetReport, Tensor, severity_of
+from archcheck.report import Report, TargetReport, Tensor, source_key
 
 # Control characters in a source line or an exception's text could redraw the terminal, and the
 # bidirectional ones could show code in another order than Python reads it.
@@ -62,9 +62,17 @@ def count_by_rule(report: Report) -> list[str]:
     return [f"{number:>{width},}  {code} {name}" for (code, name), number in ordered]
 
 
-def heading(finding: Finding) -> str:
-    """`error[AC201] linear-in-features`."""
-    return f"{severity_of(finding)}[{finding.code}] {finding.name}"
+def details(finding: Finding) -> list[str]:
+    """What a finding says besides its message, for formats that show no source."""
+    return [
+        *([finding.label] if finding.label else []),
+        *(
+            f"{source_key(one.location)}:{one.location.line}: {one.message}"
+            for one in finding.related
+        ),
+        *finding.notes,
+        *([f"help: {finding.help}"] if finding.help else []),
+    ]
 
 
 def shape_text(tensor: Tensor | Shape) -> str:
@@ -131,7 +139,7 @@ def valid_sizes_text(target: TargetReport) -> str | None:
     for one in sizes:
         groups.setdefault((one.low, one.high, one.multiple_of, one.searched), []).append(one)
     return "; ".join(
-        " and ".join(one.dimension for one in group[:-1] + group[-1:])
+        " and ".join(one.dimension for one in group)
         + sizes_text(group[0]).removeprefix(group[0].dimension)
         for group in groups.values()
     )

@@ -1,0 +1,66 @@
+"""Styled lines become plain text, coloured text, HTML or a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def paint(lines: Iterable[Text], color: bool) -> str:
+    """The lines, with ANSI colours or without."""
+    if not color:
+        return "".join(f"{line.plain}\n" for line in lines)
+    console, stream = _console(100, "standard")
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    return stream.getvalue()
+
+
+def html(lines: Iterable[Text], width: int) -> str:
+    """A `<pre>` that brings its own colours."""
+    console = _recorded(lines, width)
+    # rich asks for a font in a <pre> of its own; the page's monospace font is better.
+    style = "font-family: monospace; line-height: 1.3; white-space: pre; overflow-x: auto"
+    return console.export_html(
+        inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>'
+    )
+
+
+def svg(lines: Iterable[Text], width: int, title: str, identifier: str) -> str:
+    """A picture of a terminal with these lines; the same lines give the same bytes."""
+    return _recorded(lines, width).export_svg(title=title, unique_id=identifier)
+
+
+def _recorded(lines: Iterable[Text], width: int) -> Console:
+    console, _stream = _console(width, "truecolor", record=True)
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    return console
+
+
+def _console(width: int, colors: str, record: bool = False) -> tuple[Console, StringIO]:
+    # The console is what makes rich slow to import, and only colours need it.
+    from rich.console import Console
+
+    stream = StringIO()
+    console = Console(
+        file=stream,
+        record=record,
+        force_terminal=True,
+        # Whether to colour was decided by the caller: NO_COLOR and TERM have been asked.
+        no_color=False,
+        color_system=colors,  # type: ignore[arg-type]
+        width=width,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    return console, stream

@@ -1,0 +1,81 @@
+"""JUnit XML, which every CI server shows as tests: a finding is a test that failed."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from xml.etree import ElementTree
+
+from archcheck.finding import Finding
+from archcheck.output import Options
+from archcheck.output.concise import line
+from archcheck.output.words import details
+from archcheck.report import Report, severity_of, source_key
+
+# What XML 1.0 cannot hold in any form.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render(report: Report, options: Options) -> str:
+    """A suite for each file with findings, and one for the traced targets and the check itself."""
+    root = ElementTree.Element("testsuites", name="archcheck")
+    for path, findings in groupby(report.findings, lambda one: one.location.path):
+        suite = _suite(root, path)
+        for finding in findings:
+            _case(suite, report, finding)
+    _rest(_suite(root, "archcheck"), report)
+    for suite in root:
+        for kind, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
+            suite.set(kind, str(sum(1 for _ in suite.iter(tag))))
+    for kind in ("tests", "failures", "errors"):
+        root.set(kind, str(sum(int(suite.get(kind, "0")) for suite in root)))
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+
+
+def _suite(root: ElementTree.Element, name: str) -> ElementTree.Element:
+    return ElementTree.SubElement(root, "testsuite", name=_clean(name))
+
+
+def _case(suite: ElementTree.Element, report: Report, finding: Finding) -> None:
+    place = finding.location
+    case = ElementTree.SubElement(
+        suite,
+        "testcase",
+        name=_clean(f"{finding.code} {finding.name} ({place.line}:{place.column})"),
+        classname=_clean(source_key(place)),
+        file=_clean(place.path),
+        line=str(place.line),
+    )
+    text = _clean("\n".join((line(finding), *details(finding))))
+    if severity_of(finding) >= report.fail_on:
+        failure = ElementTree.SubElement(
+            case, "failure", type=severity_of(finding).value, message=_clean(finding.message)
+        )
+        failure.text = text
+    else:
+        ElementTree.SubElement(case, "system-out").text = text
+
+
+def _rest(suite: ElementTree.Element, report: Report) -> None:
+    """Targets without a failing finding pass; a complaint about the call is an error."""
+    failing = {finding.target for finding in report.failing}
+    for target in report.targets:
+        if target.name not in failing:
+            ElementTree.SubElement(
+                suite, "testcase", name=_clean(target.name), classname="archcheck"
+            )
+    for complaint in report.complaints:
+        case = ElementTree.SubElement(suite, "testcase", name="call", classname="archcheck")
+        ElementTree.SubElement(case, "error", type="usage", message=_clean(complaint))
+    if report.ok and not report.complaints:
+        files = f"{report.files} file{'' if report.files == 1 else 's'} checked"
+        ElementTree.SubElement(suite, "testcase", name=files, classname="archcheck")
+    if report.unchecked:
+        notes = "\n".join(f"not checked: {sentence}" for sentence in report.unchecked)
+        ElementTree.SubElement(suite, "system-out").text = _clean(notes)
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("\ufffd", text)
