@@ -92,7 +92,7 @@ class Rule:
         parts = re.split(rf"^({'|'.join(HEADINGS)})\n-+\n", self.doc, flags=re.MULTILINE)
         texts = {"": parts[0].strip()}
         texts.update(
-            zip(parts[1::2], (text.strip() for text in parts[2::2]), strict=True),
+            zip(parts[1::2], (text.strip("\n").rstrip() for text in parts[2::2]), strict=True),
         )
         return texts
 
