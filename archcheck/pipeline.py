@@ -15,7 +15,7 @@ from archcheck.finding import Finding, Location
 from archcheck.load.client import Workers
 from archcheck.merge import merged
 from archcheck.reading import FileResult, read_files, run_reader
-from archcheck.report import Report, TargetReport
+from archcheck.report import Report, TargetReport, source_key
 from archcheck.rule import load_rules
 from archcheck.selection import Selection, ignored_in, matches
 from archcheck.source import Project
@@ -82,7 +82,12 @@ def report(
         if selection.keeps(finding)
         and not matches(finding.code, ignored_in(finding.location.path, config.per_file_ignores))
     ]
-    kept, suppressed = apply(wanted, [r.suppressions for r in results if r.suppressions], selection)
+    kept, suppressed = apply(
+        wanted,
+        [result.suppressions for result in results if result.suppressions],
+        selection,
+        traced={trace.path for trace in traces},
+    )
     findings = sorted(
         (_as_the_user_sees_it(finding, project) for finding in kept),
         key=lambda f: (f.location.path, f.location.cell or 0, f.location, f.code, f.message),
@@ -90,7 +95,7 @@ def report(
     read = [result for result in results if not result.complaint]
     return Report(
         findings=tuple(findings),
-        targets=tuple(TargetReport(trace) for trace in traces),
+        targets=tuple(TargetReport(trace, _places(trace, project)) for trace in traces),
         files=len(read),
         suppressed=suppressed,
         unchecked=tuple(_unchecked(read)),
@@ -98,12 +103,11 @@ def report(
         defects=tuple(defects),
         fail_on=config.fail_on,
         sources=_sources(findings, project),
+        rules=selection.rules,
     )
 
 
-def _plan(
-    targets: Sequence[str] | None, config: Config, asked: Model, root: Path
-) -> Plan:
+def _plan(targets: Sequence[str] | None, config: Config, asked: Model, root: Path) -> Plan:
     if targets:
         paths, models, complaints = _named(targets, config, asked)
     else:
@@ -179,15 +183,28 @@ def _unchecked(results: Iterable[FileResult]) -> Iterable[str]:
             yield f"{result.path}: {result.skipped_blocks} {blocks} not Python code"
 
 
+def _origin(location: Location, project: Project) -> Location:
+    """Where the user wrote what Python compiled at this place."""
+    try:
+        return project.file(location.path).document.origin(location)
+    except (DocumentError, OSError):
+        return location
+
+
+def _places(trace: Trace, project: Project) -> dict[str, Location]:
+    """Where the user sees the construction of modules, if not where the trace has it."""
+    places = {}
+    for module in trace.modules:
+        if module.constructed is not None:
+            origin = _origin(module.constructed, project)
+            if origin != module.constructed:
+                places[module.path] = origin
+    return places
+
+
 def _as_the_user_sees_it(finding: Finding, project: Project) -> Finding:
     """The finding with the positions of the file as the user wrote it."""
-
-    def origin(location: Location) -> Location:
-        try:
-            return project.file(location.path).document.origin(location)
-        except (DocumentError, OSError):
-            return location
-
+    origin = partial(_origin, project=project)
     fix = finding.fix
     return replace(
         finding,
@@ -227,9 +244,9 @@ def _scope(location: Location, project: Project) -> str | None:
 
 
 def _sources(findings: Iterable[Finding], project: Project) -> dict[str, tuple[str, ...]]:
-    """The lines of every file that a finding shows."""
-    paths = {
-        location.path
+    """The lines of every file, and cell of a notebook, that a finding shows."""
+    places = {
+        source_key(location): location
         for finding in findings
         for location in (
             finding.location,
@@ -238,9 +255,17 @@ def _sources(findings: Iterable[Finding], project: Project) -> dict[str, tuple[s
         )
     }
     sources: dict[str, tuple[str, ...]] = {}
-    for path in sorted(paths):
+    for key, location in sorted(places.items()):
         try:
-            sources[path] = tuple(project.file(path).document.text.splitlines())
+            document = project.file(location.path).document
         except (DocumentError, OSError):
             continue
+        if location.cell is None:
+            sources[key] = document.shown_lines
+        else:
+            sources[key] = tuple(
+                document.lines[number - 1]
+                for number, origin in sorted(document.origins.items())
+                if origin.cell == location.cell
+            )
     return sources

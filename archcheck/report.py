@@ -197,6 +197,7 @@ class Report:
         suppressed: How many findings comments and the configuration silenced.
         unchecked: Sentences that say what was not checked, and why.
         complaints: What is wrong with single targets of the call; the others were checked.
+        defects: What went wrong in archcheck itself, with tracebacks; the rest was checked.
         fail_on: The least severity that makes the check fail.
         sources: The lines of the files that findings speak of, by `source_key`.
         rules: The rules that ran, for formats that describe them.
@@ -208,6 +209,7 @@ class Report:
     suppressed: int = 0
     unchecked: tuple[str, ...] = ()
     complaints: tuple[str, ...] = ()
+    defects: tuple[str, ...] = ()
     fail_on: Severity = Severity.WARNING
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
@@ -224,8 +226,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0, 1 or 2, as the command exits."""
-        return 2 if self.complaints else 0 if self.ok else 1
+        """0, 1, 2 or 3, as the command exits; the gravest holds."""
+        return 3 if self.defects else 2 if self.complaints else 0 if self.ok else 1
 
     @property
     def summary(self) -> Summary:

@@ -17,11 +17,13 @@ from typer.core import TyperGroup
 from archcheck import __version__
 from archcheck.config import Config, Model, read_config
 from archcheck.finding import Severity
-from archcheck.output import FORMATS
+from archcheck.output import FORMATS, render, wants_color
 from archcheck.rule import PackError
 from archcheck.target import UsageError
 
 USAGE_EXIT, DEFECT_EXIT, INTERRUPTED_EXIT = 2, 3, 130
+
+_DEFECT = "this is a defect of archcheck, not of your code: please report it with the lines above"
 
 T = TypeVar("T")
 
@@ -107,9 +109,7 @@ def check(
     train: Annotated[
         bool | None, typer.Option("--train/--eval", help="The mode that is traced (train).")
     ] = None,
-    depth: Annotated[
-        int | None, typer.Option(min=0, help="How deep the layer table goes.")
-    ] = None,
+    depth: Annotated[int | None, typer.Option(min=0, help="How deep the layer table goes.")] = None,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds that loading and tracing a target may take.")
     ] = None,
@@ -118,7 +118,6 @@ def check(
 ) -> None:
     """Check models and source files."""
     # Imported late, so that `archcheck --help` answers at once.
-    from archcheck.output import render
     from archcheck.pipeline import run
 
     config, root = read_config(Path.cwd())
@@ -132,12 +131,10 @@ def check(
     )
     asked = Model("", tuple(inputs or ()), "train" if train is None or train else "eval")
     report = run(targets, config, asked, root=root)
-    to_terminal = output is None and sys.stdout.isatty()
     text = render(
         report,
         format.value,
-        color=to_terminal and not os.environ.get("NO_COLOR"),
-        width=_width(),
+        color=output is None and wants_color(sys.stdout),
         depth=depth,
         statistics=statistics,
         quiet=quiet,
@@ -151,6 +148,9 @@ def check(
             raise UsageError(f"--output: {output}: {error.strerror}") from error
     for complaint in report.complaints:
         _complain(complaint)
+    for defect in report.defects:
+        print(defect, file=sys.stderr)
+        _complain(_DEFECT)
     raise typer.Exit(report.exit_code)
 
 
@@ -169,7 +169,7 @@ def explain(code: Annotated[str, typer.Argument(help="A rule's code or name.")])
     rule = rules.get(code) or rules.get(code.upper())
     if rule is None:
         raise UsageError(f"no rule {code!r}{nearest(code.upper(), rules)} (see `archcheck rules`)")
-    _print(render_rule(rule, **_style()))
+    _print(render_rule(rule, color=wants_color(sys.stdout)))
 
 
 @app.command()
@@ -178,19 +178,7 @@ def rules() -> None:
     from archcheck.output.catalogue import render_rules
     from archcheck.rule import load_rules
 
-    _print(render_rules(load_rules(), **_style()))
-
-
-def _style() -> dict[str, Any]:
-    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return {"color": color, "width": _width()}
-
-
-def _width() -> int | None:
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdigit() and int(columns) > 0:
-        return int(columns)
-    return os.get_terminal_size().columns if sys.stdout.isatty() else None
+    _print(render_rules(load_rules(), color=wants_color(sys.stdout)))
 
 
 def _print(text: str) -> None:
@@ -234,9 +222,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         import traceback
 
         traceback.print_exc()
-        _complain(
-            "this is a defect of archcheck, not of your code: please report it with the lines above"
-        )
+        _complain(_DEFECT)
         return DEFECT_EXIT
 
 
