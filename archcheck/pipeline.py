@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from archcheck.config import Config, Model
 from archcheck.discovery import source_files
@@ -19,7 +20,7 @@ from archcheck.report import Report, TargetReport, source_key
 from archcheck.rule import load_rules
 from archcheck.selection import Selection, ignored_in, matches
 from archcheck.source import Project
-from archcheck.source.document import DocumentError
+from archcheck.source.document import DocumentError, read_document
 from archcheck.suppress import apply
 from archcheck.target import Target, TraceRequest, UsageError, parse_input, parse_target
 
@@ -33,20 +34,30 @@ class Plan:
     complaints: tuple[str, ...]
 
 
-def run(targets: Sequence[str] | None, config: Config, asked: Model, *, root: Path) -> Report:
+def run(
+    targets: Sequence[str] | None,
+    config: Config,
+    asked: Model,
+    *,
+    root: Path,
+    buffers: Mapping[str, bytes] = MappingProxyType({}),
+) -> Report:
     """Check targets of all forms; without any, what the configuration names.
 
     Args:
         asked: What the command line asks of each model that it names.
         root: The folder that the configuration's paths are relative to.
+        buffers: Files whose text is not (yet) on the disk, by path: they are checked too.
 
     Raises:
         UsageError: The settings are wrong.
     """
     selection = Selection.of(load_rules(), config)
-    plan = _plan(targets, config, asked, root)
+    plan = _plan(targets, config, asked, root, tuple(map(Path, buffers)))
     complaints = list(plan.complaints)
     project = Project(root, [root / place for place in config.source_roots])
+    for path, data in buffers.items():
+        project.add(read_document(Path(path), shown=path, data=data))
     with Workers() as workers:
         # The worker imports torch while this process reads the source.
         workers.start([_request(target, model, config) for target, model in plan.models])
@@ -107,9 +118,15 @@ def report(
     )
 
 
-def _plan(targets: Sequence[str] | None, config: Config, asked: Model, root: Path) -> Plan:
-    if targets:
-        paths, models, complaints = _named(targets, config, asked)
+def _plan(
+    targets: Sequence[str] | None,
+    config: Config,
+    asked: Model,
+    root: Path,
+    buffers: tuple[Path, ...],
+) -> Plan:
+    if targets or buffers:
+        paths, models, complaints = _named(targets or (), config, asked)
     else:
         paths = [root / path for path in config.paths]
         models, complaints = list(config.models), []
@@ -125,7 +142,7 @@ def _plan(targets: Sequence[str] | None, config: Config, asked: Model, root: Pat
         pairs.append((target, model))
         if target.is_file:
             paths.append(Path(target.place))
-    files: list[Path] = []
+    files = list(buffers)
     for path in paths:
         try:
             files += source_files([path], config.exclude)

@@ -161,6 +161,14 @@ def test_output_goes_into_a_file(folder: Path) -> None:
     assert json.loads((folder / "out.json").read_text())["summary"]["error"] == 1
 
 
+def test_source_from_standard_input(folder: Path) -> None:
+    run = archcheck(
+        *("-", "--stdin-filename", "src/new.py", "--format", "concise"), cwd=folder, stdin=BROKEN
+    )
+    assert run.returncode == 1
+    assert "src/new.py:5:" in run.stdout
+
+
 def test_no_color_without_a_terminal(folder: Path) -> None:
     assert "\x1b" not in archcheck("broken.py", cwd=folder).stdout
 

@@ -113,6 +113,9 @@ def check(
     timeout: Annotated[
         float | None, typer.Option(help="Seconds that loading and tracing a target may take.")
     ] = None,
+    stdin_filename: Annotated[
+        str, typer.Option(help="The name of the file whose text `-` reads from standard input.")
+    ] = "stdin.py",
     statistics: Annotated[bool, typer.Option(help="Count the findings of each rule.")] = False,
     quiet: Annotated[bool, typer.Option(help="Show findings only.")] = False,
 ) -> None:
@@ -130,7 +133,10 @@ def check(
         timeout=timeout,
     )
     asked = Model("", tuple(inputs or ()), "train" if train is None or train else "eval")
-    report = run(targets, config, asked, root=root)
+    named = [target for target in targets or () if target != "-"]
+    piped = "-" in (targets or ())
+    buffers = {stdin_filename: sys.stdin.buffer.read()} if piped else {}
+    report = run(named, config, asked, root=root, buffers=buffers)
     text = render(
         report,
         format.value,
