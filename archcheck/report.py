@@ -61,6 +61,7 @@ class Layer:
         own_ops: The names of the operators behind `own_macs`, in order.
         own_params: Elements of the parameters that bear its name first. Over all layers they
             add up to the total.
+        own_names: The last names of those parameters.
         place: Where it was constructed, in the user's file.
         failure: What one of its calls raised.
         used: It was called, or something read a parameter of it or below it.
@@ -77,6 +78,7 @@ class Layer:
     own_macs: int = 0
     own_ops: tuple[str, ...] = ()
     own_params: int = 0
+    own_names: tuple[str, ...] = ()
     varies: bool = False
     place: Location | None = None
     failure: Failure | None = None
@@ -352,6 +354,9 @@ def _layers(trace: Trace, places: Mapping[str, Location]) -> Iterator[Layer]:
             own_macs=own.get(module.path, 0),
             own_ops=tuple(names.get(module.path, ())),
             own_params=sum(counts.get(name, 0) for name in module.parameters),
+            own_names=tuple(
+                name.rpartition(".")[2] for name in module.parameters if counts.get(name)
+            ),
             place=places.get(module.path, module.constructed),
             failure=trace.failures[failures[0]] if failures else None,
             used=bool(calls) or not read.isdisjoint(below[module.path]),

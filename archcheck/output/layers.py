@@ -7,7 +7,7 @@ stands in exactly one row, so that the columns add up to the totals.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,6 +16,8 @@ from archcheck.report import Layer, Report, TargetReport, Tensor, severity_of
 
 # Without `--depth`, the table goes as deep as this many rows allow.
 _ROWS = 30
+# Of a layer's own parameters and operators, so many are named.
+_NAMES = 2
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 
 
@@ -26,7 +28,8 @@ class Row:
     Attributes:
         label: The layer's name under its parent; a numbered one has the parent's name before it,
             a folded one its range: `layer3.1–5 (×5)`.
-        layer: The (first) layer; None in the row of operators that ran between the submodules.
+        layer: The (first) layer; None in a row of parameters or operators that
+            belong to the layer above and to none of its submodules.
         macs, params: Over all that the row stands for.
         parts: Rows below break these numbers down.
         codes: The findings on layers that the row stands for, the worst first.
@@ -175,15 +178,16 @@ def _rows(group: list[_Node], depth: int, complete: bool, repeat: int = 1) -> It
         return
     for below in node.groups():
         yield from _rows(below, depth, complete, times)
+    if layer.own_params:
+        yield _own(layer, layer.own_names, "parameters", params=layer.own_params * times)
     if layer.own_macs:
-        yield Row(
-            label=", ".join(layer.own_ops),
-            depth=layer.depth + 1,
-            type="operators",
-            layer=None,
-            params=0,
-            macs=layer.own_macs * times,
-        )
+        yield _own(layer, layer.own_ops, "operators", macs=layer.own_macs * times)
+
+
+def _own(layer: Layer, names: Sequence[str], kind: str, params: int = 0, macs: int = 0) -> Row:
+    """What belongs to a layer and to none below it."""
+    label = ", ".join(names[:_NAMES]) + (", …" if len(names) > _NAMES else "")
+    return Row(label, layer.depth + 1, kind, None, params, macs)
 
 
 def _label(group: list[_Node]) -> str:

@@ -68,9 +68,8 @@ def _lines(report: Report, options: Options, layers: bool, most: int) -> Iterato
 
 def _worst(report: Report, most: int) -> list[Finding]:
     """The findings that fit, the worst kept, in the report's order."""
-    ranked = sorted(report.findings, key=lambda one: -severity_of(one).rank)
-    kept = {id(finding) for finding in ranked[:most]}
-    return [finding for finding in report.findings if id(finding) in kept]
+    ranked = sorted(enumerate(report.findings), key=lambda item: -severity_of(item[1]).rank)
+    return [finding for _place, finding in sorted(ranked[:most], key=lambda item: item[0])]
 
 
 def _table(titles: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:

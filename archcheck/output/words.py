@@ -101,12 +101,12 @@ def scaled(number: int) -> str:
     value, prefix = float(number), ""
     for larger in ("k", "M", "G", "T", "P", "E"):
         # 999,950 is 1.00 M and never 1000.0 k.
-        if value < 999.5:
+        if value < (999.95 if prefix else 1000):
             break
         value, prefix = value / 1000, larger
     if not prefix:
         return str(number)
-    digits = 2 if value < 99.995 else 1 if value < 999.5 else 0
+    digits = 2 if value < 99.995 else 1
     return f"{value:.{digits}f} {prefix}"
 
 
