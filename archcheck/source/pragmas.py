@@ -144,8 +144,11 @@ def _statement_lines(tree: ast.Module, line: int) -> Lines:
 
 
 def _first(statement: ast.stmt) -> int:
-    decorators = getattr(statement, "decorator_list", ())
-    return min((statement.lineno, *(decorator.lineno for decorator in decorators)))
+    if isinstance(statement, _DEFINITION):
+        return min(
+            (statement.lineno, *(decorator.lineno for decorator in statement.decorator_list))
+        )
+    return statement.lineno
 
 
 def _bodies(statement: ast.stmt) -> list[ast.stmt]:

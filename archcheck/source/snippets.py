@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from archcheck.source.comments import masked
 from archcheck.source.syntax import syntax_tree
 
 
@@ -221,21 +222,46 @@ _ALIEN = re.compile(
 
 
 def _is_meant_as_python(lines: Sequence[Line], fenced_as_python: bool) -> bool:
-    """Whether code that does not parse was meant as Python."""
-    strong = medium = alien = others = 0
-    for line in lines:
-        if not _is_code(line.text):
-            continue
-        if _ALIEN.match(line.text):
-            alien += 1
-        elif _STRONG.match(line.text):
-            strong += 1
-        elif _MEDIUM.match(line.text):
-            medium += 1
-        else:
-            others += 1
+    """Whether a snippet that does not parse was meant as Python."""
+    strong, medium, alien, others = _evidence([line.text for line in lines])
     if alien * 3 > strong + medium:
         return False
     if fenced_as_python:
         return strong + medium >= 2 and 2 * strong + medium >= 3
     return strong >= 2 and strong + medium >= others
+
+
+_LEFT_OUT_WITHIN = re.compile(r"\.{3}|\u2026|<[a-z_ -]+>")
+
+
+def is_meant_as_python(lines: Sequence[str], at: int, *, known: bool) -> bool:
+    """Whether a statement in a document that does not parse is broken code, and not something else.
+
+    Args:
+        at: The index of the line that is to blame.
+        known: The reason why it does not parse was recognised.
+    """
+    blamed = masked(lines[at]) if 0 <= at < len(lines) else ""
+    if _LEFT_OUT_WITHIN.search(blamed) or _ALIEN.match(blamed):
+        return False
+    strong, medium, alien, others = _evidence(lines)
+    if strong + medium + alien + others == 1:
+        return bool(strong or (medium and known))
+    return strong + medium > alien + others // 3
+
+
+def _evidence(lines: Sequence[str]) -> tuple[int, int, int, int]:
+    """How many lines are plainly Python, look like it, plainly are not, and might be anything."""
+    strong = medium = alien = others = 0
+    for line in lines:
+        if not _is_code(line):
+            continue
+        if _ALIEN.match(line):
+            alien += 1
+        elif _STRONG.match(line):
+            strong += 1
+        elif _MEDIUM.match(line):
+            medium += 1
+        else:
+            others += 1
+    return strong, medium, alien, others

@@ -6,7 +6,6 @@ import ast
 import warnings
 from dataclasses import dataclass
 
-from archcheck.finding import Location
 from archcheck.source.document import Document, SyntaxProblem
 
 
@@ -47,6 +46,8 @@ def parse(document: Document) -> Parsed:
     """Parse the code of a document; what does not parse is repaired or left out, and explained."""
     try:
         return Parsed(document, syntax_tree(document.code), document.problems)
-    except SyntaxError as error:
-        problem = SyntaxProblem(str(error.msg), Location(document.path, error.lineno or 1))
-        return Parsed(document, ast.Module([], []), (*document.problems, problem), False)
+    except SyntaxError:
+        # Most files parse: they need not wait for the import of what the others need.
+        from archcheck.source.recovery import recover
+
+        return recover(document)
