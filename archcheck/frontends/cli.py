@@ -10,7 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -31,7 +30,7 @@ T = TypeVar("T")
 class CheckByDefault(TyperGroup):
     """`archcheck TARGET…` is short for `archcheck check TARGET…`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] not in ("--help", "--version")):
             args = ["check", *args]
         return super().parse_args(ctx, args)
@@ -211,20 +210,22 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     except UsageError as error:
         _complain(str(error))
         return USAGE_EXIT
-    except click.ClickException as error:
-        _complain(f"{error.format_message()} (see `archcheck --help`)")
-        return USAGE_EXIT
     except PackError as error:
         _complain(f"a rule pack is broken: {error}")
         return USAGE_EXIT
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")
         return INTERRUPTED_EXIT
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; the interpreter must not flush into it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
+    except Exception as error:
+        # Some versions of typer carry their own copy of click, so its errors have no common base.
+        message = getattr(error, "format_message", None)
+        if message is not None:
+            _complain(f"{message()} (see `archcheck --help`)")
+            return USAGE_EXIT
         import traceback
 
         traceback.print_exc()
