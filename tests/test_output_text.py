@@ -140,6 +140,17 @@ def test_a_related_place_in_another_file_gets_its_own_excerpt() -> None:
     ]
 
 
+def test_a_trail_through_another_file_is_shown_there() -> None:
+    trail = (ShapeNote(Location("net.py", 1, 5), "x: [2, 8]"),)
+    rows = [
+        line.plain
+        for line in finding_text(
+            at(1, 1, 4, trail=trail), {PATH: ("abc",), "net.py": ("x = f(y)",)}, 100
+        )
+    ]
+    assert rows[5:] == [" --> net.py:1:5", "  |", "1 | x = f(y)    x: [2, 8]"]
+
+
 def test_a_related_place_without_its_text_is_named() -> None:
     related = Related(Location("gone.py", 7, 3), "declared here")
     rows = drawn(at(1, 1, 4, related=(related,)), ("abc",))

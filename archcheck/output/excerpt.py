@@ -58,11 +58,11 @@ def finding_text(finding: Finding, sources: Sources, width: int) -> Iterator[Tex
         _Mark(finding.location, finding.label, "^", SEVERITY_STYLE[severity_of(finding)]),
         *(_Mark(one.location, one.message, "-", _RELATED) for one in finding.related),
     ]
-    excerpts: dict[str, list[_Block]] = {}
-    for mark in marks:
-        key = source_key(mark.location)
-        if key not in excerpts:
-            excerpts[key] = _blocks(key, finding, marks, sources.get(key, ()))
+    places = [mark.location for mark in marks] + [note.location for note in finding.trail]
+    excerpts = {
+        key: _blocks(key, finding, marks, sources.get(key, ()))
+        for key in dict.fromkeys(map(source_key, places))
+    }
     last = max((n for blocks in excerpts.values() for block in blocks for n in block), default=0)
     pad = " " * len(str(max(last, finding.location.line)))
 
@@ -70,12 +70,13 @@ def finding_text(finding: Finding, sources: Sources, width: int) -> Iterator[Tex
     remarks: list[str] = []
     for key, blocks in excerpts.items():
         here = [mark for mark in marks if source_key(mark.location) == key]
-        own = here[0].sign == "^"
+        own = key == source_key(finding.location)
         if not blocks and not own:
             # The text of that file is not at hand; the place is named all the same.
             remarks += [f"{key}:{mark.location.line}: {mark.label}" for mark in here]
             continue
-        yield _arrow(pad, here[0].location, finding.scope if own else None)
+        place = next(one for one in places if source_key(one) == key)
+        yield _arrow(pad, place, finding.scope if own else None)
         if not blocks:
             remarks += [mark.label for mark in here if mark.label]
         indentation = min(

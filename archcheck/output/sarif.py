@@ -41,7 +41,7 @@ def render(report: Report, options: Options) -> str:
         "columnKind": "unicodeCodePoints",
         "invocations": [
             {
-                "executionSuccessful": not report.complaints,
+                "executionSuccessful": not (report.complaints or report.defects),
                 "exitCode": report.exit_code,
                 "toolExecutionNotifications": [
                     *({"level": "error", "message": {"text": one}} for one in report.complaints),

@@ -42,8 +42,8 @@ def summary(report: Report) -> str:
         if number
     ]
     files = plural(counts.files, "file")
-    # Where a target could not be checked at all, nothing has passed.
-    calm = "Nothing found" if report.complaints else "All checks passed"
+    # Where a target or a rule was not checked at all, not all has passed.
+    calm = "Nothing found" if report.complaints or report.defects else "All checks passed"
     text = f"{', '.join(found)} in {files}" if found else f"{calm} ({files})"
     if counts.suppressed:
         text += f"; {counts.suppressed:,} suppressed"
