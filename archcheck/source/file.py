@@ -1,0 +1,465 @@
+"""SourceFile: one file, as source rules read it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from archcheck.finding import Location
+from archcheck.source.document import Document, SyntaxProblem
+from archcheck.source.resolve import Resolved, dotted_of, resolve
+from archcheck.source.scan import Binding, Reference, Site, Statement
+from archcheck.source.scope import Call, Function, Scope
+from archcheck.source.syntax import Parsed, parse
+from archcheck.source.unknown import UNKNOWN, Unknown
+
+if TYPE_CHECKING:
+    from archcheck.source.chains import Chain
+    from archcheck.source.classes import ClassDefinition
+    from archcheck.source.flow import Flow
+    from archcheck.source.layers import Layer
+    from archcheck.source.modules import ModuleClass
+    from archcheck.source.project import Project
+    from archcheck.source.script import Loop, LossCall
+
+_MENTIONS: Final = re.compile(r"\btorch|\blightning\b")
+
+
+class SourceFile:
+    """One file: its text, its tree, and what is known about the names, classes and calls in it.
+
+    Attributes:
+        document: The file as its author wrote it. All positions here are those of
+            `document.code`.
+        project: What it belongs to.
+        place: Its absolute path.
+        path: The path that findings carry.
+    """
+
+    def __init__(self, document: Document, project: Project, place: Path) -> None:
+        self._read = document
+        self.project = project
+        self.place = place
+        self.path = document.path
+
+    # Text ---------------------------------------------------------------------------------
+
+    @cached_property
+    def parsed(self) -> Parsed:
+        return parse(self._read)
+
+    @property
+    def document(self) -> Document:
+        """The document; where its code was repaired to make it parse, with the repaired code."""
+        return self.parsed.document
+
+    @property
+    def tree(self) -> ast.Module:
+        return self.parsed.tree
+
+    @property
+    def problems(self) -> tuple[SyntaxProblem, ...]:
+        """What does not parse, in plain words."""
+        return self.parsed.problems
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return self.document.lines
+
+    @cached_property
+    def _is_ascii(self) -> bool:
+        return self.document.code.isascii()
+
+    def column(self, line: int, offset: int) -> int:
+        """The column (from 1, in characters) of an offset in the bytes of a line."""
+        if self._is_ascii:
+            return offset + 1
+        text = self.lines[line - 1] if line <= len(self.lines) else ""
+        if text.isascii():
+            return offset + 1
+        return len(text.encode()[:offset].decode(errors="ignore")) + 1
+
+    def location(self, node: ast.AST) -> Location:
+        """The span of a node."""
+        line: int = getattr(node, "lineno", 1)
+        end_line: int = getattr(node, "end_lineno", None) or line
+        start: int = getattr(node, "col_offset", 0)
+        end: int = getattr(node, "end_col_offset", None) or start
+        return Location(
+            self.path, line, self.column(line, start), end_line, self.column(end_line, end)
+        )
+
+    def name_location(
+        self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    ) -> Location:
+        """The span of the name in a `class` or `def` statement."""
+        start = self.location(node)
+        text = self.lines[start.line - 1]
+        found = re.compile(rf"\b{re.escape(node.name)}\b").search(text, start.column + 3)
+        if found is None:
+            return Location(self.path, start.line, start.column, start.line, len(text) + 1)
+        return Location(self.path, start.line, found.start() + 1, start.line, found.end() + 1)
+
+    def text(self, node: ast.AST) -> str:
+        """The source text of a node."""
+        at = self.location(node)
+        if at.line == at.end_line:
+            return self.lines[at.line - 1][at.column - 1 : at.end_column - 1]
+        rows = self.lines[at.line - 1 : at.end_line]
+        return "\n".join((rows[0][at.column - 1 :], *rows[1:-1], rows[-1][: at.end_column - 1]))
+
+    # Names --------------------------------------------------------------------------------
+
+    @cached_property
+    def is_relevant(self) -> bool:
+        """Whether the file can have to do with models at all: its text mentions torch, or it
+        imports from a file of the project that does. Others have no classes and no calls."""
+        return self._mentions_torch or any(file._mentions_torch for file in self._imported_files())
+
+    @cached_property
+    def _mentions_torch(self) -> bool:
+        return _MENTIONS.search(self._read.code) is not None
+
+    def _imported_files(self) -> Iterator[SourceFile]:
+        for node in self.tree.body:
+            if isinstance(node, ast.ImportFrom):
+                names = [(node.module or "", node.level)]
+                if not node.module:
+                    names = [(alias.name, node.level) for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names = [(alias.name, 0) for alias in node.names]
+            else:
+                continue
+            for name, level in names:
+                found = self.project.find(name, self, level)
+                if found is not None:
+                    yield found[0]
+
+    @cached_property
+    def scope(self) -> Scope:
+        """The module's scope; all others are in it."""
+        return Scope(self.tree, self)
+
+    @cached_property
+    def scopes(self) -> tuple[Scope, ...]:
+        """Every scope, outermost first, in source order; none in a file without models."""
+        return tuple(self.scope.walk()) if self.is_relevant else ()
+
+    @cached_property
+    def definitions(self) -> dict[ast.AST, ClassDefinition | Function]:
+        """Every class and function by its statement."""
+        return {scope.node: scope for scope in self.scope.walk() if scope.node is not self.tree}  # type: ignore[misc]
+
+    @cached_property
+    def functions(self) -> tuple[Function, ...]:
+        """Every function and method."""
+        return tuple(scope for scope in self.scopes if isinstance(scope, Function))
+
+    @cached_property
+    def classes(self) -> tuple[ClassDefinition, ...]:
+        """Every class, nested ones too, in source order."""
+        return tuple(scope for scope in self.scopes if scope.kind == "class")  # type: ignore[misc]
+
+    @cached_property
+    def modules(self) -> tuple[ModuleClass, ...]:
+        """Every class that certainly is an nn.Module, in source order."""
+        return tuple(found.module for found in self.classes if found.module is not None)
+
+    @cached_property
+    def imports(self) -> dict[str, str]:
+        """The names that imports bind at module level, and what they mean."""
+        found: dict[str, str] = {}
+        for name, bindings in self.scope.bindings.items():
+            for binding in bindings:
+                if binding.kind == "import":
+                    found[name] = "." * binding.level + binding.dotted
+        return found
+
+    @cached_property
+    def star_imports(self) -> tuple[Binding, ...]:
+        return tuple(b for b in self.scope.bindings.get("*", ()) if b.kind == "star")
+
+    def exported(self, name: str, depth: int = 0) -> Resolved:
+        """What a name means to those who import it from this file."""
+        if depth > 12:
+            return UNKNOWN
+        end = (
+            Statement(self.tree, self.scope.statements[0].suite, self.scope, 1 << 60)
+            if (self.scope.statements)
+            else None
+        )
+        if end is None:
+            return UNKNOWN
+        if name in self.scope.bindings or self.star_imports:
+            from archcheck.source.resolve import resolve_parts
+
+            found = resolve_parts((name,), end, depth + 1)
+            if found is not UNKNOWN and not (isinstance(found, str) and found == name):
+                return found
+        if self.place.name == "__init__.py":
+            place = self.project.find(name, self, 1)
+            if place is not None and not place[1]:
+                return place[0]
+        return UNKNOWN
+
+    def statement_at(self, node: ast.AST) -> Statement:
+        """The innermost statement that a node of this file stands in."""
+        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        scope: Scope = self.scope
+        while True:
+            inner = next(
+                (
+                    child
+                    for child in (*scope.functions, *scope.classes)
+                    if child.node is not node and _in_body(child.node, line, column)
+                ),
+                None,
+            )
+            if inner is None:
+                break
+            scope = inner
+        if not scope.statements:
+            return Statement(scope.node, _no_suite(scope), scope, 0)
+        starts = [(s.node.lineno, s.node.col_offset) for s in scope.statements]  # type: ignore[attr-defined]
+        return scope.statements[max(0, bisect_right(starts, (line, column)) - 1)]
+
+    def resolve(self, expression: ast.expr, at: Statement | None = None) -> Resolved:
+        """What a name or dotted expression means: a dotted name outside the project, a class or
+        function of the project, or unknown."""
+        return resolve(expression, at or self.statement_at(expression))
+
+    def dotted(self, expression: ast.expr, at: Statement | None = None) -> str | None:
+        """The canonical dotted name outside the project that a name or attribute means, such as
+        `torch.nn.functional.softmax`; None if it means none, or something else.
+
+        `at` is the statement that the expression stands in, where the caller has it.
+        """
+        return dotted_of(expression, at or self.statement_at(expression))
+
+    def value(
+        self, expression: ast.expr, at: Statement | None = None, *, defaults: bool = False
+    ) -> Any | Unknown:
+        """The constant that an expression has, folded; UNKNOWN if it is not certain.
+
+        Args:
+            defaults: Take a parameter for its default. That is what happens when the caller
+                gives none, not a certainty.
+        """
+        from archcheck.source.fold import fold
+
+        return fold(expression, at or self.statement_at(expression), defaults=defaults)
+
+    # Calls and other sites ----------------------------------------------------------------
+
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        """Every call in the file, scope by scope."""
+        return tuple(call for scope in self.scopes for call in scope.calls)
+
+    @cached_property
+    def _calls_by_name(self) -> dict[str, list[Call]]:
+        found: dict[str, list[Call]] = {}
+        for call in self.calls:
+            found.setdefault(call.parts[-1], []).append(call)
+        return found
+
+    def calls_named(self, *names: str) -> tuple[Call, ...]:
+        """The calls whose callee's last name is one of these: `F.relu(x)`, `x.relu()`."""
+        return tuple(call for name in names for call in self._calls_by_name.get(name, ()))
+
+    def calls_to(self, *dotted: str) -> tuple[Call, ...]:
+        """The calls of functions or classes outside the project, by canonical dotted names."""
+        return tuple(call for name in dotted for call in self._calls_by_target.get(name, ()))
+
+    def calls_of(self, definition: ClassDefinition | Function) -> tuple[Call, ...]:
+        """The calls in this file of a class or function of the project."""
+        return tuple(self._calls_by_target.get(definition, ()))
+
+    @cached_property
+    def _calls_by_target(self) -> dict[object, list[Call]]:
+        found: dict[object, list[Call]] = {}
+        for call in self.calls:
+            target = call.target
+            if target is not UNKNOWN:
+                found.setdefault(target, []).append(call)
+        return found
+
+    @cached_property
+    def references(self) -> tuple[Reference, ...]:
+        """Every dotted expression in the file, calls included."""
+        return tuple(ref for scope in self.scopes for ref in scope.references)
+
+    @cached_property
+    def attribute_names(self) -> frozenset[str]:
+        """Every name that stands behind a dot anywhere in the file, whatever it is read from."""
+        return frozenset(name for ref in self.references for name in ref.parts[1:])
+
+    @cached_property
+    def names_read(self) -> frozenset[str]:
+        """Every attribute name that is read anywhere in the file, from whatever object, by a dot
+        or by `getattr` and the like with a literal name."""
+        found: set[str] = set()
+        for reference in self.references:
+            parts = reference.parts
+            found.update(parts[1:] if reference.kind in ("load", "call") else parts[1:-1])
+        for call in self.calls_named("getattr", "hasattr", "attrgetter", "get_submodule"):
+            for argument in call.node.args:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    found.update(argument.value.split("."))
+        for node, statement in self.nodes(ast.AugAssign):
+            assert isinstance(node, ast.AugAssign)
+            if isinstance(node.target, ast.Attribute):
+                found.add(node.target.attr)
+        return frozenset(found)
+
+    @cached_property
+    def names_set_on_others(self) -> frozenset[str]:
+        """Every attribute name that is set on anything but a method's own instance."""
+        found: set[str] = set()
+        for scope in self.scopes:
+            function = scope.function
+            own = function.self_name if function is not None else None
+            for reference in scope.references:
+                parts = reference.parts
+                if reference.kind == "store" and (parts[0] != own or len(parts) > 2):
+                    found.add(parts[-1])
+        for call in self.calls_named("setattr", "register_buffer", "register_parameter"):
+            for argument in call.node.args:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    found.add(argument.value)
+        return frozenset(found)
+
+    @cached_property
+    def global_names(self) -> frozenset[str]:
+        """The module-level names that some function declares `global`: their values change."""
+        return frozenset(
+            name
+            for scope in self.scope.walk()
+            for node, _ in scope.nodes(ast.Global)
+            for name in node.names  # type: ignore[attr-defined]
+        )
+
+    @cached_property
+    def mutated_names(self) -> frozenset[str]:
+        """The bare names whose object is changed in place somewhere, by a method or a subscript."""
+        from archcheck.source.fold import MUTATORS
+
+        found = {
+            call.parts[0]
+            for scope in self.scope.walk()
+            for call in scope.calls
+            if len(call.parts) == 2 and call.name in MUTATORS
+        }
+        for scope in self.scope.walk():
+            for node, _ in scope.nodes(ast.Subscript):
+                assert isinstance(node, ast.Subscript)
+                if not isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name):
+                    found.add(node.value.id)
+        return frozenset(found)
+
+    def nodes(self, *kinds: type[ast.AST]) -> Iterator[Site]:
+        """See `Scope.nodes`; of all scopes."""
+        for scope in self.scopes:
+            yield from scope.nodes(*kinds)
+
+    # Layers, loops, losses ----------------------------------------------------------------
+
+    def layers(self, expression: ast.expr, at: Statement | None = None) -> tuple[Layer, ...]:
+        """The layers that an expression may build or hold; empty unless that is certain."""
+        from archcheck.source.layers import build
+
+        return build(expression, at or self.statement_at(expression))
+
+    def instance_of(
+        self, expression: ast.expr, at: Statement | None = None
+    ) -> ClassDefinition | str | Unknown:
+        """The class that an expression's value is certainly an instance of: the project's own
+        (ask its `.module`), or a dotted name (`torch.optim.Adam`)."""
+        from archcheck.source.script import instance_of
+
+        return instance_of(expression, at or self.statement_at(expression))
+
+    @cached_property
+    def chains(self) -> tuple[Chain, ...]:
+        """Every run of layers and functions that pass one value on: in Sequentials (built in any
+        way, at module level too) and in the forwards of the modules here."""
+        from archcheck.source.chains import chains_of
+
+        return tuple(chains_of(self))
+
+    @cached_property
+    def loops(self) -> tuple[Loop, ...]:
+        """Every `for` and `while`, in functions and outside."""
+        from archcheck.source.script import loops_of
+
+        return tuple(loops_of(self))
+
+    @cached_property
+    def losses(self) -> tuple[LossCall, ...]:
+        """Every call of a loss of torch, by function, by class, or by a name bound to one."""
+        from archcheck.source.script import losses_of
+
+        return tuple(losses_of(self))
+
+    def flow(self, scope: Scope | None = None) -> Flow:
+        """What a function, or the statements outside functions, do step by step. For methods of
+        modules ask `ModuleClass.flow`."""
+        from archcheck.source.flow import flow_of
+
+        return flow_of(scope or self.scope)
+
+    @cached_property
+    def main_block(self) -> ast.If | None:
+        """The `if __name__ == "__main__":` statement."""
+        for node in self.tree.body:
+            if isinstance(node, ast.If) and "__main__" in self.text(node.test):
+                return node
+        return None
+
+    @cached_property
+    def constants(self) -> dict[str, Any]:
+        """The module-level names that certainly have one constant value."""
+        found: dict[str, Any] = {}
+        for name, bindings in self.scope.bindings.items():
+            if all(b.kind == "assign" for b in bindings):
+                values = [self.value(b.value, b.statement) for b in bindings if b.value]
+                if (
+                    len(bindings) == 1
+                    and values
+                    and values[0] is not UNKNOWN
+                    and (not bindings[0].path)
+                ):
+                    found[name] = values[0]
+        return found
+
+    @cached_property
+    def fragments(self) -> tuple[ModuleClass, ...]:
+        """Bare `self.… = …` statements of a Markdown document or notebook, read as part of an
+        `__init__`: a class without a name for each run of them. Not among `modules`: nothing is
+        known of such a class but its submodules."""
+        from archcheck.source.fragments import fragments_of
+
+        return tuple(fragments_of(self))
+
+
+def _in_body(node: ast.AST, line: int, column: int) -> bool:
+    first = node.body[0]  # type: ignore[attr-defined]
+    start = (first.lineno, first.col_offset)
+    if isinstance(first, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and (
+        first.decorator_list
+    ):
+        decorator = first.decorator_list[0]
+        start = (decorator.lineno, decorator.col_offset - 1)
+    end = (node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
+    return start <= (line, column) < end
+
+
+def _no_suite(scope: Scope) -> Any:
+    from archcheck.source.scan import Suite
+
+    return Suite(None, "body", scope.node)

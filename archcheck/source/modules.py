@@ -1,0 +1,526 @@
+"""ModuleClass: an nn.Module of the project, its attributes and its submodules."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from archcheck.finding import Location
+from archcheck.source.scan import Reference, Statement
+from archcheck.source.torch_names import MODULE_ATTRIBUTES
+from archcheck.source.unknown import UNKNOWN, Unknown
+
+if TYPE_CHECKING:
+    from archcheck.source.classes import ClassDefinition
+    from archcheck.source.file import SourceFile
+    from archcheck.source.flow import Flow
+    from archcheck.source.layers import Layer
+    from archcheck.source.scope import Call, Function
+    from archcheck.source.signature import Signature
+
+WriteKind: TypeAlias = Literal[
+    "assign", "augmented", "unpack", "loop", "with", "delete", "annotation", "setattr",
+    "add_module", "register_buffer", "register_parameter", "class", "method", "slots",
+]  # fmt: skip
+_SETTERS: Final[Mapping[str, WriteKind]] = {
+    "add_module": "add_module",
+    "register_module": "add_module",
+    "register_buffer": "register_buffer",
+    "register_parameter": "register_parameter",
+}
+# Calls on `self` that reach attributes without naming them.
+_READERS: Final = frozenset({
+    "children", "modules", "named_children", "named_modules", "get_submodule", "_modules",
+    "__dict__", "apply", "__getattr__", "__getattribute__",
+})  # fmt: skip
+# Functions that take `self` and neither read nor set its attributes.
+_HARMLESS_TAKERS: Final = frozenset({
+    "super", "isinstance", "type", "id", "print", "repr", "str", "hasattr", "len", "issubclass",
+    "callable", "hash", "bool",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttributeWrite:
+    """One place where an attribute of `self` (or of the class) is set.
+
+    Attributes:
+        name: The attribute.
+        kind: How it is set; `class` and `method` in the class body, `setattr` by `setattr` with
+            a literal name.
+        node: The target attribute, the setting call, or the statement in the class body.
+        value: What is assigned; None where that is no single expression.
+        statement: The statement it stands in.
+        function: The method it stands in; None in the class body.
+        owner: The class whose body it stands in.
+    """
+
+    name: str
+    kind: WriteKind
+    node: ast.AST
+    value: ast.expr | None
+    statement: Statement
+    function: Function | None
+    owner: ClassDefinition
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it may not run although its method does (branches and loops)."""
+        return self.statement.suite.conditional
+
+    @property
+    def in_loop(self) -> bool:
+        return self.statement.suite.loop is not None
+
+    @property
+    def location(self) -> Location:
+        return self.owner.file.location(self.node)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SelfUse:
+    """One use of `self` in a method: `self.conv1`, `self.conv1.weight`, `self.conv1(x)`.
+
+    Attributes:
+        name: The attribute of `self`.
+        rest: What follows it: `("weight",)`.
+        kind: `call` where `self.name` itself is called, `store`, `delete`, else `load`.
+        reference: The expression; a `Call` where something in it is called.
+        function: The method.
+    """
+
+    name: str
+    rest: tuple[str, ...]
+    kind: Literal["load", "store", "delete", "call"]
+    reference: Reference
+    function: Function
+
+    @property
+    def node(self) -> ast.expr:
+        return self.reference.node
+
+    @property
+    def attribute(self) -> ast.Attribute:
+        """The node of `self.name` alone."""
+        node = self.reference.node
+        if isinstance(node, ast.Call):
+            node = node.func
+        for _ in self.rest:
+            assert isinstance(node, ast.Attribute)
+            node = node.value
+        assert isinstance(node, ast.Attribute)
+        return node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SuperCall:
+    """A use of the base class: `super().m(…)`, `super(Net, self).m(…)`, `nn.Module.m(self, …)`.
+
+    Attributes:
+        name: The method asked of the base, such as `__init__`; "" for a bare `super()`.
+        called: Whether it is called; `super().__init__` alone is not.
+        node: The whole expression.
+        super_node: The `super(…)` call, None for an explicit base.
+        statement: Where it stands.
+    """
+
+    name: str
+    called: bool
+    node: ast.expr
+    super_node: ast.Call | None
+    statement: Statement
+
+    @property
+    def arguments(self) -> tuple[ast.expr, ...]:
+        """What is given to `super` itself."""
+        return tuple(self.super_node.args) if self.super_node else ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Submodule:
+    """A module kept as an attribute.
+
+    Attributes:
+        attribute: Its name.
+        layer: What is built; where a condition decides, see `alternatives`.
+        write: Where it is set.
+        alternatives: Everything that may be built there (`a() if c else b()`), `layer` first.
+    """
+
+    attribute: str
+    layer: Layer
+    write: AttributeWrite
+    alternatives: tuple[Layer, ...] = ()
+
+    @property
+    def conditional(self) -> bool:
+        return self.write.conditional
+
+    @property
+    def in_loop(self) -> bool:
+        return self.write.in_loop
+
+    @property
+    def certain(self) -> bool:
+        """Whether it is always this layer, as far as this assignment goes."""
+        return len(self.alternatives) == 1 and not self.write.conditional
+
+
+class ModuleClass:
+    """A class that certainly is an nn.Module.
+
+    Attributes:
+        definition: The class itself: bases, ancestors, methods, constructor.
+    """
+
+    def __init__(self, definition: ClassDefinition) -> None:
+        self.definition = definition
+        self.name = definition.name
+        self.node = definition.node
+        self.file: SourceFile = definition.file
+
+    def __repr__(self) -> str:
+        return f"ModuleClass({self.name})"
+
+    # The class ----------------------------------------------------------------------------
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether every base is known, so that nothing comes from where nobody can look."""
+        return self.definition.is_certain
+
+    @property
+    def bases(self) -> tuple[ClassDefinition | str | Unknown, ...]:
+        return self.definition.bases
+
+    @property
+    def lineage(self) -> tuple[ClassDefinition, ...]:
+        """The class and its ancestors in the project, nearest first."""
+        return self.definition.lineage
+
+    @property
+    def methods(self) -> dict[str, Function]:
+        """Its own methods."""
+        return self.definition.methods
+
+    @property
+    def constructor(self) -> Signature | None:
+        """What its constructor takes, `self` left out; None if it is not certain."""
+        return self.definition.constructor
+
+    def find_method(self, name: str) -> Function | None:
+        """See `ClassDefinition.find_method`."""
+        return self.definition.find_method(name)
+
+    def derives_from(self, *dotted: str) -> bool:
+        """Whether one of these dotted names is among its bases, near or far."""
+        return any(base in dotted for base in self.definition.outside_bases)
+
+    @property
+    def location(self) -> Location:
+        """The name in its `class` statement."""
+        return self.file.name_location(self.node)
+
+    @cached_property
+    def subclasses(self) -> tuple[ModuleClass, ...]:
+        """The classes that derive from it, in the files read so far."""
+        return tuple(
+            found
+            for file in self.file.project.files
+            for found in file.modules
+            if self.definition in found.definition.ancestors
+        )
+
+    # Attributes ---------------------------------------------------------------------------
+
+    @cached_property
+    def own_methods(self) -> tuple[Function, ...]:
+        """The functions of its body that take an instance, setters and duplicates included."""
+        return tuple(f for f in self.definition.functions if f.self_name is not None)
+
+    @cached_property
+    def uses(self) -> tuple[SelfUse, ...]:
+        """Every use of an attribute of `self` in its own methods, in source order."""
+        return tuple(use for method in self.own_methods for use in self.uses_in(method))
+
+    def uses_in(self, method: Function) -> tuple[SelfUse, ...]:
+        """The uses of `self` in one method, functions nested in it included."""
+        name = method.self_name
+        found: list[SelfUse] = []
+        scopes = [s for s in method.walk() if s is method or name not in _parameters(s)]
+        for scope in scopes:
+            for reference in scope.references:
+                parts = reference.parts
+                if parts[0] == name and len(parts) > 1:
+                    last = len(parts) == 2
+                    kind = reference.kind if last else "load"
+                    found.append(SelfUse(parts[1], parts[2:], kind, reference, method))
+        return tuple(found)
+
+    @cached_property
+    def own_writes(self) -> tuple[AttributeWrite, ...]:
+        """Every place in its own body that sets an attribute, in source order."""
+        from archcheck.source.writes import attribute_writes
+
+        return attribute_writes(self.definition)
+
+    @cached_property
+    def writes(self) -> tuple[AttributeWrite, ...]:
+        """Those of its ancestors in the project too, its own first."""
+        from archcheck.source.writes import attribute_writes
+
+        return tuple(
+            write
+            for definition in self.lineage
+            for write in (
+                self.own_writes if definition is self.definition else attribute_writes(definition)
+            )
+        )
+
+    @cached_property
+    def attributes(self) -> dict[str, tuple[AttributeWrite, ...]]:
+        """Every attribute that it or an ancestor in the project sets or declares, by name."""
+        found: dict[str, list[AttributeWrite]] = {}
+        for write in self.writes:
+            found.setdefault(write.name, []).append(write)
+        return {name: tuple(writes) for name, writes in found.items()}
+
+    def surely_lacks(self, name: str) -> bool:
+        """Whether no instance can have this attribute: every base is known, nothing sets
+        attributes by computed names, no subclass in sight and nobody outside sets it."""
+        return not (
+            name in MODULE_ATTRIBUTES
+            or (name.startswith("__") and name.endswith("__"))
+            or not self.is_certain
+            or name in self.attributes
+            or self.has_dynamic_attributes
+            or any(name in sub.attributes or not sub.is_certain for sub in self.subclasses)
+            or name in self.file.names_set_on_others
+        )
+
+    @cached_property
+    def has_dynamic_attributes(self) -> bool:
+        """Whether attributes may be set whose names cannot be read: `setattr` with a computed
+        name, `__getattr__`, `self.__dict__`, `self` handed to a function that may set them."""
+        return any(_sets_dynamically(definition) for definition in self.lineage)
+
+    @cached_property
+    def has_dynamic_reads(self) -> bool:
+        """Whether attributes may be read without being named: `getattr` with a computed name,
+        `self.children()`, `self.__dict__`, `self` handed on, a container as base."""
+        return (
+            not self.is_certain
+            or self.derives_from(
+                "torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict"
+            )
+            or any(
+                _reads_dynamically(definition)
+                for sub in (self, *self.subclasses)
+                for definition in sub.lineage
+            )
+        )
+
+    def surely_never_reads(self, name: str) -> bool:
+        """Whether nothing can read this attribute: no method of the class, its ancestors and
+        subclasses, and nobody else in the files read so far names it."""
+        if self.has_dynamic_reads:
+            return False
+        for sub in (self, *self.subclasses):
+            for definition in sub.lineage:
+                if name in definition.file.names_read:
+                    return False
+        return name not in self.file.names_read
+
+    # Submodules ---------------------------------------------------------------------------
+
+    @cached_property
+    def submodules(self) -> tuple[Submodule, ...]:
+        """What its own methods assign to attributes and certainly is a module, in source order;
+        an attribute that is assigned twice is here twice."""
+        found: list[Submodule] = []
+        for write in self.own_writes:
+            if write.value is None or write.function is None:
+                continue
+            if write.kind in ("register_buffer", "register_parameter", "augmented", "delete"):
+                continue
+            layers = self._built(write)
+            if layers:
+                found.append(Submodule(write.name, layers[0], write, layers))
+        return tuple(found)
+
+    def _built(self, write: AttributeWrite) -> tuple[Layer, ...]:
+        from archcheck.source.layers import build, with_added
+
+        if write.value is None:
+            return ()
+        layers = build(write.value, write.statement)
+        own = write.function.self_name if write.function is not None else None
+        if own and len(layers) == 1 and layers[0].is_a("Sequential", "ModuleList", "ModuleDict"):
+            return (with_added(layers[0], (own, write.name), write.statement),)
+        return layers
+
+    @cached_property
+    def _layers(self) -> dict[str, tuple[Layer, ...] | Unknown]:
+        found: dict[str, tuple[Layer, ...] | Unknown] = {}
+        for name, writes in self.attributes.items():
+            alternatives: list[Layer] = []
+            certain = True
+            for write in writes:
+                if write.kind in ("annotation", "slots") or _is_none(write.value):
+                    continue
+                layers = self._built(write)
+                if not layers or write.kind not in ("assign", "add_module", "setattr", "unpack"):
+                    certain = False
+                    break
+                alternatives += layers
+            found[name] = tuple(alternatives) if certain and alternatives else UNKNOWN
+        return found
+
+    def layers_of(self, attribute: str) -> tuple[Layer, ...] | Unknown:
+        """Every layer that an attribute may hold, whichever assignment wins (None aside);
+        UNKNOWN if it may hold something else."""
+        return self._layers.get(attribute, UNKNOWN)
+
+    def layer(self, attribute: str) -> Layer | None:
+        """The layer that an attribute certainly holds, None where it is not certain."""
+        layers = self.layers_of(attribute)
+        return layers[0] if layers is not UNKNOWN and len(layers) == 1 else None
+
+    def all_layers(self, depth: int = 6) -> tuple[Layer, ...]:
+        """Every layer in it, those in containers and in submodules of the project included."""
+        found: list[Layer] = []
+        for definition in self.lineage:
+            module = self if definition is self.definition else definition.module
+            for submodule in module.submodules if module else ():
+                for layer in submodule.alternatives:
+                    found += layer.walk(depth)
+        return tuple(found)
+
+    # Methods ------------------------------------------------------------------------------
+
+    @property
+    def initializer(self) -> Function | None:
+        """Its own `__init__`."""
+        return self.methods.get("__init__")
+
+    @property
+    def forward(self) -> Function | None:
+        """Its own `forward`."""
+        return self.methods.get("forward")
+
+    def super_calls(self, method: Function) -> tuple[SuperCall, ...]:
+        """Every use of a base class in a method, in source order."""
+        from archcheck.source.writes import super_calls
+
+        return super_calls(method)
+
+    def self_calls(self, method: Function) -> tuple[tuple[Function, Call], ...]:
+        """The calls of the class's own methods in a method: `self._make_layer(…)`."""
+        found: list[tuple[Function, Call]] = []
+        for use in self.uses_in(method):
+            called = self.find_method(use.name) if use.kind == "call" else None
+            if called is not None:
+                found.append((called, use.reference))  # type: ignore[arg-type]
+        return tuple(found)
+
+    @cached_property
+    def initializing(self) -> tuple[Function, ...]:
+        """`__init__` (its own or the nearest ancestor's) and the methods that it calls on self."""
+        return self._closure("__init__")
+
+    @cached_property
+    def computing(self) -> tuple[Function, ...]:
+        """`forward` and the methods that it calls on self, straight or through others."""
+        return self._closure("forward")
+
+    def _closure(self, name: str) -> tuple[Function, ...]:
+        start = self.find_method(name)
+        found: dict[Function, None] = {}
+        waiting = [start] if start is not None else []
+        while waiting:
+            method = waiting.pop()
+            if method not in found:
+                found[method] = None
+                waiting += [called for called, _ in self.self_calls(method)]
+        return tuple(found)
+
+    def flow(self, method: Function | None = None) -> Flow | None:
+        """What a method (by default its own `forward`) does with its inputs, step by step."""
+        from archcheck.source.flow import flow_of
+
+        chosen = method or self.forward
+        return flow_of(chosen, self) if chosen is not None else None
+
+
+def _is_none(value: ast.expr | None) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
+
+
+def _parameters(scope: object) -> tuple[str, ...]:
+    return getattr(scope, "parameters", ())
+
+
+def _sets_dynamically(definition: ClassDefinition) -> bool:
+    special = ("__getattr__", "__getattribute__", "__setattr__")
+    if any(name in definition.methods for name in special):
+        return True
+    for call, method in _calls(definition):
+        if _takes_self(call, method, "setattr"):
+            return True
+        if call.name in _SETTERS and call.parts[0] == method.self_name and len(call.parts) == 2:
+            named = call.argument("name", 0)
+            if not isinstance(named, ast.Constant):
+                return True
+    return any(
+        use.parts[1:2] in (("__dict__",), ("_modules",), ("_parameters",), ("_buffers",))
+        and use.parts[0] == method.self_name
+        for method in definition.functions
+        for use in method.references
+    )
+
+
+def _reads_dynamically(definition: ClassDefinition) -> bool:
+    special = ("__getattr__", "__getattribute__", "__dir__")
+    if any(name in definition.methods for name in special):
+        return True
+    if any(_takes_self(call, method, "getattr") for call, method in _calls(definition)):
+        return True
+    return any(
+        reference.parts[0] == method.self_name and reference.parts[1:2][0] in _READERS
+        for method in definition.functions
+        for scope in method.walk()
+        for reference in scope.references
+        if len(reference.parts) > 1
+    )
+
+
+def _calls(definition: ClassDefinition) -> list[tuple[Call, Function]]:
+    return [
+        (call, method)
+        for method in definition.functions
+        if method.self_name is not None
+        for scope in method.walk()
+        for call in scope.calls
+    ]
+
+
+def _takes_self(call: Call, method: Function, accessor: str) -> bool:
+    """Whether a call hands `self` to something that may set (or read) any attribute of it."""
+    name = method.self_name
+    given = [*call.node.args, *(keyword.value for keyword in call.node.keywords)]
+    if not any(isinstance(item, ast.Name) and item.id == name for item in given):
+        return False
+    if call.parts in (("setattr",), ("getattr",), ("delattr",)):
+        if call.parts != (accessor,):
+            return False
+        literal = len(call.node.args) > 1 and isinstance(call.node.args[1], ast.Constant)
+        return not literal
+    if len(call.parts) == 1 and call.name in _HARMLESS_TAKERS:
+        return False
+    # Base.method(self, …) is a super call, torch's functions set nothing.
+    if call.name.startswith("__") or call.parts[0] == "super":
+        return False
+    return not (call.dotted or "").startswith(("torch.nn.Module.", "math.", "warnings."))

@@ -1,0 +1,152 @@
+"""The files of a project, and which file an import means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archcheck.source.document import Document, DocumentError, read_document
+
+if TYPE_CHECKING:
+    from archcheck.source.file import SourceFile
+
+
+class Project:
+    """The files that are checked together, and those that they import from beside them.
+
+    A file is read when it is asked for, or when a base class or a helper function that is
+    imported from it is needed, and is kept.
+
+    Args:
+        root: The folder that configuration is relative to.
+        source_roots: Folders that absolute imports start from, besides the package root of the
+            importing file, the file's own folder, `root` and `root/src`.
+    """
+
+    def __init__(self, root: Path | str = ".", source_roots: Iterable[Path | str] = ()) -> None:
+        self.root = Path(os.path.abspath(root))
+        self.source_roots = tuple(self.root / place for place in source_roots)
+        self._files: dict[str, SourceFile | None] = {}
+        self._modules: dict[tuple[str, str], Path | None] = {}
+        self._packages: dict[str, str] = {}
+        self._listings: dict[str, frozenset[str]] = {}
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """Every file read so far."""
+        return tuple(file for file in self._files.values() if file is not None)
+
+    def file(self, path: Path | str, *, shown: str | None = None) -> SourceFile:
+        """The file at a path.
+
+        Args:
+            shown: The path that findings carry; by default, relative to the working directory.
+
+        Raises:
+            DocumentError: The file cannot be read.
+        """
+        place = os.path.abspath(path)
+        known = self._files.get(place)
+        if known is not None:
+            return known
+        return self.add(read_document(Path(path), shown=shown), place)
+
+    def add(self, document: Document, path: Path | str | None = None) -> SourceFile:
+        """Take in a document that was read elsewhere (standard input, an editor's buffer)."""
+        from archcheck.source.file import SourceFile
+
+        place = os.path.abspath(path if path is not None else document.path)
+        file = SourceFile(document, self, Path(place))
+        self._files[place] = file
+        return file
+
+    def imported(self, path: Path) -> SourceFile | None:
+        """The file at a path that an import leads to; None if it cannot be read."""
+        place = str(path)
+        if place not in self._files:
+            try:
+                self.file(path)
+            except (DocumentError, OSError):
+                self._files[place] = None
+        return self._files[place]
+
+    def find(
+        self, dotted: str, importer: SourceFile, level: int
+    ) -> tuple[SourceFile, tuple[str, ...]] | None:
+        """The project's file that a dotted name leads to, and the names left to look up in it.
+
+        None where no file of the project has that name, or where only folders without a file do.
+        """
+        names = tuple(dotted.split(".")) if dotted else ()
+        for base in self._bases(importer, level):
+            # Most imports lead nowhere: one look at the first name settles that.
+            if names and not self._has(base, names[0]):
+                continue
+            for length in range(len(names), -1 if level else 0, -1):
+                path = self._module(base, names[:length])
+                if path is not None:
+                    file = self.imported(path)
+                    if file is not None and (file is not importer or length == len(names)):
+                        return file, names[length:]
+        return None
+
+    def _bases(self, importer: SourceFile, level: int) -> tuple[str, ...]:
+        folder = str(importer.place.parent)
+        if level:
+            for _ in range(level - 1):
+                folder = os.path.dirname(folder)
+            return (folder,)
+        package = self._package_root(folder)
+        return tuple(dict.fromkeys((package, folder, *self._roots)))
+
+    @cached_property
+    def _roots(self) -> tuple[str, ...]:
+        return tuple(map(str, (*self.source_roots, self.root, self.root / "src")))
+
+    def _package_root(self, folder: str) -> str:
+        """The folder that the package of a folder lies in: the first one without __init__.py."""
+        known = self._packages.get(folder)
+        if known is None:
+            known = folder
+            while "__init__.py" in self._listing(known) and os.path.dirname(known) != known:
+                known = os.path.dirname(known)
+            self._packages[folder] = known
+        return known
+
+    def _listing(self, folder: str) -> frozenset[str]:
+        known = self._listings.get(folder)
+        if known is None:
+            try:
+                known = frozenset(os.listdir(folder))
+            except OSError:
+                known = frozenset()
+            self._listings[folder] = known
+        return known
+
+    def _has(self, folder: str, name: str) -> bool:
+        listing = self._listing(folder)
+        return name in listing or f"{name}.py" in listing
+
+    def _module(self, base: str, names: tuple[str, ...]) -> Path | None:
+        key = (base, ".".join(names))
+        if key not in self._modules:
+            self._modules[key] = self._search(base, names)
+        return self._modules[key]
+
+    def _search(self, base: str, names: tuple[str, ...]) -> Path | None:
+        folder = base
+        for name in names[:-1]:
+            if name not in self._listing(folder):
+                return None
+            folder = os.path.join(folder, name)
+        if names and f"{names[-1]}.py" in self._listing(folder):
+            return Path(folder, f"{names[-1]}.py")
+        package = os.path.join(folder, names[-1]) if names else folder
+        if (not names or names[-1] in self._listing(folder)) and "__init__.py" in self._listing(
+            package
+        ):
+            return Path(package, "__init__.py")
+        return None

@@ -1,0 +1,261 @@
+"""What a name means where it stands: through imports, aliases, and files of the project."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import sys
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from archcheck.source.scan import Binding, Statement
+from archcheck.source.torch_names import SIGNATURES
+from archcheck.source.unknown import UNKNOWN, Unknown
+
+if TYPE_CHECKING:
+    from archcheck.source.classes import ClassDefinition
+    from archcheck.source.file import SourceFile
+    from archcheck.source.scope import Function, Scope
+
+# A dotted name outside the project, a definition or a file of the project, or unknown.
+Resolved: TypeAlias = "str | ClassDefinition | Function | SourceFile | Unknown"
+
+_BUILTINS: Final = frozenset(dir(builtins))
+# Roots of dotted names that are never a file of the project.
+_OUTSIDE: Final = frozenset(
+    {*sys.stdlib_module_names, "torch", "numpy", "torchvision", "torchaudio", "einops"}
+)
+_LIGHTNING: Final = ("pytorch_lightning", "lightning.pytorch", "lightning")
+_DEEPEST: Final = 12
+
+
+def canonical(dotted: str) -> str:
+    """One name for what torch offers under several: `torch.nn.modules.conv.Conv2d` is
+    `torch.nn.Conv2d`, `lightning.pytorch.core.module.LightningModule` is
+    `lightning.LightningModule`."""
+    if dotted.startswith("torch."):
+        if dotted.startswith(("torch.nn.modules.", "torch.nn.parameter.")):
+            last = dotted.rpartition(".")[2]
+            return f"torch.nn.{last}" if last[:1].isupper() else dotted
+        if dotted.startswith("torch.optim.") and dotted.count(".") > 2:
+            last = dotted.rpartition(".")[2]
+            if last[:1].isupper() and not dotted.startswith("torch.optim.lr_scheduler."):
+                return f"torch.optim.{last}"
+        if dotted.startswith("torch.utils.data."):
+            return f"torch.utils.data.{dotted.rpartition('.')[2]}"
+        if dotted.startswith("torch.autograd.variable."):
+            return f"torch.autograd.{dotted.rpartition('.')[2]}"
+        return dotted
+    if dotted.startswith(_LIGHTNING) and dotted.endswith((".LightningModule", ".Trainer")):
+        return f"lightning.{dotted.rpartition('.')[2]}"
+    return dotted
+
+
+def reaching(name: str, at: Statement) -> tuple[Binding, ...]:
+    """The bindings of a name that may be in force at a statement, the nearest first.
+
+    Empty where no scope binds it. A name that a function reads from around it means, of several
+    definitions, the last one above the function; but any later plain assignment may be in force
+    when it runs, so those are in the answer too.
+    """
+    scope: Scope | None = at.scope
+    statement = at
+    inner = False
+    while scope is not None:
+        if not (inner and scope.kind == "class"):
+            bindings = scope.bindings.get(name)
+            if bindings is not None:
+                found = _choose(bindings, statement, inner)
+                if found and found[0].kind == "global":
+                    return _global_bindings(name, at)
+                if found:
+                    return found
+        if scope.statement is None:
+            return ()
+        statement = scope.statement
+        scope = scope.parent
+        inner = True
+    return ()
+
+
+def _global_bindings(name: str, at: Statement) -> tuple[Binding, ...]:
+    return tuple(at.scope.file.scope.bindings.get(name, ()))
+
+
+def _choose(bindings: list[Binding], at: Statement, inner: bool) -> tuple[Binding, ...]:
+    if len(bindings) == 1:
+        binding = bindings[0]
+        if binding.within is not None and not _holds(binding.within, at):
+            return ()
+        return (binding,)
+    visible = [b for b in bindings if b.within is None or _holds(b.within, at)]
+    found: list[Binding] = []
+    settled = False
+    for binding in reversed(visible):
+        place = binding.statement
+        if place.index > at.index or (
+            place.index == at.index
+            and not inner
+            and binding.kind not in ("walrus", "for", "parameter", "with", "except", "match")
+        ):
+            continue
+        if binding.kind in ("annotation", "delete"):
+            continue
+        found.append(binding)
+        if at.suite.is_within(place.suite.solid):
+            settled = True
+            break
+    if not found:
+        # Read above every definition: inside a function that runs later.
+        return tuple(visible[:1]) if inner else tuple(visible)
+    if inner:
+        if found[0].kind in ("assign", "augmented"):
+            found += [b for b in visible if b.statement.index > at.index]
+    elif at.suite.loop is not None:
+        # The end of a loop's body comes before its beginning.
+        found += [
+            b
+            for b in visible
+            if b.statement.index > at.index and b.statement.suite.loop is at.suite.loop
+        ]
+    if not settled and not inner and visible[0] not in found and visible[0].kind == "parameter":
+        found.append(visible[0])
+    return tuple(found)
+
+
+def _holds(owner: ast.AST, at: Statement) -> bool:
+    """Whether the statement is inside a comprehension or lambda."""
+    suite = at.suite
+    while suite is not None:
+        if suite.owner is owner:
+            return True
+        suite = suite.parent  # type: ignore[assignment]
+    return False
+
+
+def parts_of(expression: ast.expr) -> tuple[str, ...]:
+    """The names of a dotted expression; the first is "" where its root is no name."""
+    names: list[str] = []
+    while isinstance(expression, ast.Attribute):
+        names.append(expression.attr)
+        expression = expression.value
+    names.append(expression.id if isinstance(expression, ast.Name) else "")
+    names.reverse()
+    return tuple(names)
+
+
+def resolve(expression: ast.expr, at: Statement, depth: int = 0) -> Resolved:
+    """What a name or dotted expression means at a statement."""
+    if isinstance(expression, ast.Name | ast.Attribute):
+        return resolve_parts(parts_of(expression), at, depth)
+    if isinstance(expression, ast.Subscript):
+        # Generic[T], Base[int]
+        return resolve(expression.value, at, depth + 1)
+    return UNKNOWN
+
+
+def dotted_of(expression: ast.expr, at: Statement) -> str | None:
+    """The dotted name outside the project that an expression means, None if it means none."""
+    if not isinstance(expression, ast.Name | ast.Attribute):
+        return None
+    found = resolve_parts(parts_of(expression), at)
+    return found if isinstance(found, str) else None
+
+
+def resolve_parts(parts: tuple[str, ...], at: Statement, depth: int = 0) -> Resolved:
+    """See `resolve`; the expression is given by its names."""
+    root = parts[0]
+    if not root or depth > _DEEPEST:
+        return UNKNOWN
+    bindings = reaching(root, at)
+    if not bindings:
+        found = _unbound(root, at.scope.file)
+        return _attributes(found, parts[1:], at.scope.file, depth)
+    found = _meaning(bindings, depth)
+    return _attributes(found, parts[1:], at.scope.file, depth)
+
+
+def _meaning(bindings: tuple[Binding, ...], depth: int) -> Resolved:
+    if len(bindings) == 1:
+        return _entity(bindings[0], depth)
+    meanings: list[Resolved] = []
+    for binding in bindings:
+        if isinstance(binding.value, ast.Constant) and binding.value.value is None:
+            # `torch = None` where an import failed: no model is built on that path.
+            continue
+        meaning = _entity(binding, depth)
+        if meaning is UNKNOWN:
+            return UNKNOWN
+        if meaning not in meanings:
+            meanings.append(meaning)
+    return meanings[0] if len(meanings) == 1 else UNKNOWN
+
+
+def _entity(binding: Binding, depth: int) -> Resolved:
+    file = binding.statement.scope.file
+    match binding.kind:
+        case "import":
+            return _imported(binding, file, depth)
+        case "class" | "function":
+            return file.definitions.get(binding.node, UNKNOWN)
+        case "assign" if not binding.path and isinstance(binding.value, ast.Name | ast.Attribute):
+            return resolve(binding.value, binding.statement, depth + 1)
+    return UNKNOWN
+
+
+def _imported(binding: Binding, file: SourceFile, depth: int) -> Resolved:
+    dotted = binding.dotted
+    if not binding.level:
+        root = dotted.partition(".")[0]
+        if root in _OUTSIDE:
+            return canonical(dotted)
+        if isinstance(binding.statement.node, ast.Import):
+            # `import a.b` binds `a`; what stands after it is looked up as a whole.
+            return dotted
+    found = file.project.find(dotted, file, binding.level)
+    if found is None:
+        return canonical(dotted) if not binding.level else UNKNOWN
+    target, rest = found
+    return _attributes(target, rest, file, depth + 1)
+
+
+def _attributes(found: Resolved, names: tuple[str, ...], file: SourceFile, depth: int) -> Resolved:
+    """What `found.a.b` means."""
+    from archcheck.source.classes import ClassDefinition
+    from archcheck.source.file import SourceFile
+
+    for position, name in enumerate(names):
+        if isinstance(found, str):
+            dotted = ".".join((found, *names[position:]))
+            if found.partition(".")[0] in _OUTSIDE:
+                return canonical(dotted)
+            place = file.project.find(dotted, file, 0)
+            if place is None:
+                return canonical(dotted)
+            return _attributes(place[0], place[1], file, depth + 1)
+        if isinstance(found, SourceFile):
+            found = found.exported(name, depth + 1)
+        elif isinstance(found, ClassDefinition):
+            bindings = found.bindings.get(name)
+            found = _entity(bindings[-1], depth + 1) if bindings else UNKNOWN
+        else:
+            return UNKNOWN
+    return found
+
+
+def _unbound(name: str, file: SourceFile) -> Resolved:
+    """A name that no scope binds: from a star import, or a built-in."""
+    for star in file.star_imports:
+        if star.level == 0 and star.dotted in ("torch.nn", "torch.nn.modules"):
+            if name in SIGNATURES or name in ("Module", "Parameter", "functional", "init"):
+                return f"torch.nn.{name}"
+        elif star.level == 0 and star.dotted.partition(".")[0] in _OUTSIDE:
+            if star.dotted.startswith("torch") and name not in _BUILTINS:
+                return UNKNOWN
+        else:
+            place = file.project.find(star.dotted, file, star.level)
+            if place is None or place[1]:
+                return UNKNOWN
+            found = place[0].exported(name, 1)
+            if found is not UNKNOWN:
+                return found
+    return name if name in _BUILTINS else UNKNOWN

@@ -1,0 +1,526 @@
+"""One pass over the syntax tree of a scope: what it binds, calls, refers to, and where.
+
+Everything that rules ask for is collected in this single walk, so that no rule walks the tree
+again. Annotations are not walked: nothing is ever built or read there. The walk is written by
+hand, by node class, because the generic `ast.walk` alone costs as much as parsing.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from archcheck.source.scope import Scope
+
+SuiteKind: TypeAlias = Literal[
+    "body", "if", "else", "loop", "try", "handler", "finally", "with", "match", "expression"
+]
+BindingKind: TypeAlias = Literal[
+    "assign", "augmented", "annotation", "import", "star", "function", "class", "parameter",
+    "for", "with", "except", "walrus", "global", "delete", "match",
+]  # fmt: skip
+ReferenceKind: TypeAlias = Literal["load", "store", "delete", "call"]
+FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+LoopNode: TypeAlias = (
+    ast.For | ast.AsyncFor | ast.While | ast.ListComp | ast.SetComp | ast.DictComp
+    | ast.GeneratorExp
+)  # fmt: skip
+
+# Statements in these blocks run whenever what stands around them runs.
+_TRANSPARENT = frozenset({"try", "finally", "with"})
+
+
+class Suite:
+    """A suite of statements, or a part of an expression that runs under a condition.
+
+    Attributes:
+        kind: What makes it run; `body` is the scope's own.
+        owner: The node that it belongs to (an `if`, a loop, a comprehension…).
+        conditional: Whether it may not run although its scope does; loop bodies are.
+        loop: The innermost loop or comprehension around it within the scope.
+        solid: The nearest suite outside `try`, `with` and `finally`: two statements with the
+            same `solid` run together.
+    """
+
+    __slots__ = ("conditional", "kind", "loop", "owner", "parent", "solid")
+
+    def __init__(self, parent: Suite | None, kind: SuiteKind, owner: ast.AST) -> None:
+        self.parent = parent
+        self.kind = kind
+        self.owner = owner
+        self.loop: LoopNode | None = None
+        self.solid: Suite = self
+        self.conditional = False
+        if parent is not None:
+            self.loop = parent.loop
+            if kind in _TRANSPARENT:
+                self.solid = parent.solid
+                self.conditional = parent.conditional
+            else:
+                self.conditional = True
+            if kind == "loop":
+                self.loop = owner  # type: ignore[assignment]
+
+    def is_within(self, other: Suite) -> bool:
+        """Whether this is the other suite or lies in it."""
+        suite: Suite | None = self
+        while suite is not None:
+            if suite is other:
+                return True
+            suite = suite.parent
+        return False
+
+
+class Statement:
+    """A statement in its scope. `index` counts the statements of the scope in source order."""
+
+    __slots__ = ("index", "node", "scope", "suite")
+
+    def __init__(self, node: ast.AST, suite: Suite, scope: Scope, index: int) -> None:
+        self.node = node
+        self.suite = suite
+        self.scope = scope
+        self.index = index
+
+
+class Binding:
+    """A name bound in a scope.
+
+    Attributes:
+        node: The node that binds it (the target name, the `def`, the import's alias…).
+        value: What is assigned, where it is one expression; for `for` and `with`, the iterable
+            or the context manager.
+        path: The positions to take out of `value` when a tuple is unpacked.
+        dotted, level: Of an import: the absolute dotted name, or the relative one and its dots.
+        within: The comprehension or lambda that the name lives in.
+    """
+
+    __slots__ = ("dotted", "kind", "level", "name", "node", "path", "statement", "value", "within")
+
+    def __init__(
+        self,
+        name: str,
+        kind: BindingKind,
+        node: ast.AST,
+        statement: Statement,
+        value: ast.expr | None = None,
+        path: tuple[int, ...] = (),
+        within: ast.AST | None = None,
+    ) -> None:
+        self.name = name
+        self.kind: BindingKind = kind
+        self.node = node
+        self.statement = statement
+        self.value = value
+        self.path = path
+        self.within = within
+        self.dotted = ""
+        self.level = 0
+
+
+class Reference:
+    """A dotted expression such as `self.conv1.weight`, taken as a whole.
+
+    Attributes:
+        parts: The names: `("self", "conv1", "weight")`; the first is "" where the root is
+            another expression, as in `super().x` or `self.layers[0].x`.
+        node: The outermost attribute.
+        kind: How the last name is used.
+    """
+
+    __slots__ = ("kind", "node", "parts", "statement")
+    node: ast.expr
+
+    def __init__(
+        self, parts: tuple[str, ...], node: ast.expr, statement: Statement, kind: ReferenceKind
+    ) -> None:
+        self.parts = parts
+        self.node = node
+        self.statement = statement
+        self.kind: ReferenceKind = kind
+
+    @property
+    def scope(self) -> Scope:
+        return self.statement.scope
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it may be skipped although its scope runs (loops included)."""
+        return self.statement.suite.conditional
+
+    @property
+    def loop(self) -> LoopNode | None:
+        """The innermost loop or comprehension around it, within its scope."""
+        return self.statement.suite.loop
+
+
+Site: TypeAlias = tuple[ast.AST, Statement]
+
+# Expressions that rules look for, apart from calls and dotted names.
+_RECORDED = frozenset({
+    ast.Subscript, ast.BinOp, ast.IfExp, ast.BoolOp, ast.Compare, ast.Lambda, ast.UnaryOp,
+    ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.List, ast.Dict,
+    ast.Yield, ast.YieldFrom, ast.Await,
+})  # fmt: skip
+_FIELDS = {
+    kind: tuple(
+        field
+        for field in kind._fields
+        if field not in ("ctx", "op", "ops", "id", "attr", "kind", "conversion", "annotation")
+    )
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.expr | ast.slice | ast.comprehension)
+}
+
+
+class Scanner:
+    """Walks one scope. The lists that it fills are the scope's."""
+
+    def __init__(self, scope: Scope, make_call: Callable[..., Reference]) -> None:
+        self.scope = scope
+        self.make_call = make_call
+        self.statements: list[Statement] = []
+        self.bindings: dict[str, list[Binding]] = {}
+        self.references: list[Reference] = []
+        self.calls: list[Reference] = []
+        self.sites: dict[type[ast.AST], list[Site]] = {}
+        self.functions: list[tuple[FunctionNode, Statement]] = []
+        self.classes: list[tuple[ast.ClassDef, Statement]] = []
+
+    # Statements ---------------------------------------------------------------------------
+
+    def run(self, body: list[ast.stmt]) -> None:
+        node = self.scope.node
+        suite = Suite(None, "body", node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            # Parameters are bound before the first statement.
+            entry = Statement(node, suite, self.scope, -1)
+            arguments = node.args
+            for argument in (
+                *arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs,
+                arguments.vararg, arguments.kwarg,
+            ):  # fmt: skip
+                if argument is not None:
+                    self.bind(argument.arg, "parameter", argument, entry)
+        self.walk(body, suite)
+
+    def walk(self, body: list[ast.stmt], suite: Suite) -> None:
+        statements, scope, sites = self.statements, self.scope, self.sites
+        for node in body:
+            kind = node.__class__
+            statement = Statement(node, suite, scope, len(statements))
+            statements.append(statement)
+            if kind is ast.Expr:
+                if node.value.__class__ is not ast.Constant:  # type: ignore[attr-defined]
+                    self.expression(node.value, statement)  # type: ignore[attr-defined]
+                continue
+            if kind is ast.Assign:
+                value = node.value  # type: ignore[attr-defined]
+                self.expression(value, statement)
+                for target in node.targets:  # type: ignore[attr-defined]
+                    self.target(target, "assign", value, (), statement)
+                continue
+            sites.setdefault(kind, []).append((node, statement))
+            handler = _STATEMENTS.get(kind)
+            if handler is not None:
+                handler(self, node, statement)
+
+    def bind(
+        self,
+        name: str,
+        kind: BindingKind,
+        node: ast.AST,
+        statement: Statement,
+        value: ast.expr | None = None,
+        path: tuple[int, ...] = (),
+        within: ast.AST | None = None,
+    ) -> Binding:
+        binding = Binding(name, kind, node, statement, value, path, within)
+        known = self.bindings.get(name)
+        if known is None:
+            self.bindings[name] = [binding]
+        else:
+            known.append(binding)
+        return binding
+
+    def target(
+        self,
+        node: ast.expr,
+        kind: BindingKind,
+        value: ast.expr | None,
+        path: tuple[int, ...],
+        statement: Statement,
+        within: ast.AST | None = None,
+    ) -> None:
+        """Bind what an assignment, a loop or a `with` binds."""
+        if isinstance(node, ast.Name):
+            self.bind(node.id, kind, node, statement, value, path, within)
+        elif isinstance(node, ast.Tuple | ast.List):
+            elements = node.elts
+            matching = (
+                not path
+                and kind == "assign"
+                and isinstance(value, ast.Tuple | ast.List)
+                and len(value.elts) == len(elements)
+                and not any(isinstance(item, ast.Starred) for item in (*value.elts, *elements))
+            )
+            for position, element in enumerate(elements):
+                if matching:
+                    self.target(element, kind, value.elts[position], (), statement, within)  # type: ignore[union-attr]
+                else:
+                    self.target(element, kind, value, (*path, position), statement, within)
+        elif isinstance(node, ast.Starred):
+            self.target(node.value, kind, None, path, statement, within)
+        else:
+            self.expression(node, statement)
+
+    def _annotated(self, node: ast.AnnAssign, statement: Statement) -> None:
+        if node.value is not None:
+            self.expression(node.value, statement)
+        kind: BindingKind = "annotation" if node.value is None else "assign"
+        self.target(node.target, kind, node.value, (), statement)
+
+    def _augmented(self, node: ast.AugAssign, statement: Statement) -> None:
+        self.expression(node.value, statement)
+        self.target(node.target, "augmented", node.value, (), statement)
+
+    def _value(self, node: ast.Return, statement: Statement) -> None:
+        if node.value is not None:
+            self.expression(node.value, statement)
+
+    def _raise(self, node: ast.Raise, statement: Statement) -> None:
+        if node.exc is not None:
+            self.expression(node.exc, statement)
+
+    def _assert(self, node: ast.Assert, statement: Statement) -> None:
+        self.expression(node.test, statement)
+
+    def _delete(self, node: ast.Delete, statement: Statement) -> None:
+        for target in node.targets:
+            self.target(target, "delete", None, (), statement)
+
+    def _if(self, node: ast.If, statement: Statement) -> None:
+        self.expression(node.test, statement)
+        self.walk(node.body, Suite(statement.suite, "if", node))
+        if node.orelse:
+            self.walk(node.orelse, Suite(statement.suite, "else", node))
+
+    def _for(self, node: ast.For, statement: Statement) -> None:
+        self.expression(node.iter, statement)
+        self.target(node.target, "for", node.iter, (), statement)
+        self.walk(node.body, Suite(statement.suite, "loop", node))
+        if node.orelse:
+            self.walk(node.orelse, Suite(statement.suite, "else", node))
+
+    def _while(self, node: ast.While, statement: Statement) -> None:
+        loop = Suite(statement.suite, "loop", node)
+        self.expression(node.test, Statement(node, loop, self.scope, statement.index))
+        self.walk(node.body, loop)
+        if node.orelse:
+            self.walk(node.orelse, Suite(statement.suite, "else", node))
+
+    def _with(self, node: ast.With, statement: Statement) -> None:
+        for item in node.items:
+            self.expression(item.context_expr, statement)
+            if item.optional_vars is not None:
+                self.target(item.optional_vars, "with", item.context_expr, (), statement)
+        self.walk(node.body, Suite(statement.suite, "with", node))
+
+    def _try(self, node: ast.Try, statement: Statement) -> None:
+        self.walk(node.body, Suite(statement.suite, "try", node))
+        for handler in node.handlers:
+            suite = Suite(statement.suite, "handler", handler)
+            if handler.name:
+                inside = Statement(handler, suite, self.scope, statement.index)
+                self.bind(handler.name, "except", handler, inside)
+            self.walk(handler.body, suite)
+        if node.orelse:
+            self.walk(node.orelse, Suite(statement.suite, "try", node))
+        if node.finalbody:
+            self.walk(node.finalbody, Suite(statement.suite, "finally", node))
+
+    def _match(self, node: ast.Match, statement: Statement) -> None:
+        self.expression(node.subject, statement)
+        for case in node.cases:
+            suite = Suite(statement.suite, "match", case)
+            inside = Statement(node, suite, self.scope, statement.index)
+            for pattern in ast.walk(case.pattern):
+                name = getattr(pattern, "name", None) or getattr(pattern, "rest", None)
+                if isinstance(name, str):
+                    self.bind(name, "match", pattern, inside)
+            if case.guard is not None:
+                self.expression(case.guard, inside)
+            self.walk(case.body, suite)
+
+    def _import(self, node: ast.Import, statement: Statement) -> None:
+        for alias in node.names:
+            # `import a.b` binds `a`; `import a.b as c` binds `c` to `a.b`.
+            name = alias.asname or alias.name.partition(".")[0]
+            binding = self.bind(name, "import", alias, statement)
+            binding.dotted = alias.name if alias.asname else name
+
+    def _import_from(self, node: ast.ImportFrom, statement: Statement) -> None:
+        module = node.module or ""
+        for alias in node.names:
+            star = alias.name == "*"
+            kind: BindingKind = "star" if star else "import"
+            binding = self.bind(alias.asname or alias.name, kind, alias, statement)
+            dotted = module if star else f"{module}.{alias.name}" if module else alias.name
+            binding.dotted = dotted
+            binding.level = node.level
+
+    def _global(self, node: ast.Global | ast.Nonlocal, statement: Statement) -> None:
+        for name in node.names:
+            self.bind(name, "global", node, statement)
+
+    def _function(self, node: FunctionNode, statement: Statement) -> None:
+        self.bind(node.name, "function", node, statement)
+        self.functions.append((node, statement))
+        for decorator in node.decorator_list:
+            self.expression(decorator, statement)
+        for default in (*node.args.defaults, *node.args.kw_defaults):
+            if default is not None and default.__class__ is not ast.Constant:
+                self.expression(default, statement)
+
+    def _class(self, node: ast.ClassDef, statement: Statement) -> None:
+        self.bind(node.name, "class", node, statement)
+        self.classes.append((node, statement))
+        for expression in (*node.decorator_list, *node.bases):
+            self.expression(expression, statement)
+        for keyword in node.keywords:
+            self.expression(keyword.value, statement)
+
+    # Expressions --------------------------------------------------------------------------
+
+    def expression(self, root: ast.expr, statement: Statement) -> None:
+        """Record the calls, dotted names and other sites of an expression, in source order."""
+        references, calls, sites = self.references, self.calls, self.sites
+        make_call = self.make_call
+        stack: list[ast.AST] = [root]
+        pop, push = stack.pop, stack.append
+        while stack:
+            node = pop()
+            kind = node.__class__
+            if kind is ast.Name or kind is ast.Constant:
+                continue
+            if kind is ast.Call or kind is ast.Attribute:
+                inner = node
+                is_call = kind is ast.Call
+                if is_call:
+                    for keyword in node.keywords[::-1]:  # type: ignore[attr-defined]
+                        push(keyword.value)
+                    stack += node.args[::-1]  # type: ignore[attr-defined]
+                    inner = node.func  # type: ignore[attr-defined]
+                names: list[str] = []
+                while inner.__class__ is ast.Attribute:
+                    names.append(inner.attr)  # type: ignore[attr-defined]
+                    inner = inner.value  # type: ignore[attr-defined]
+                if inner.__class__ is ast.Name:
+                    names.append(inner.id)  # type: ignore[attr-defined]
+                else:
+                    names.append("")
+                    push(inner)
+                names.reverse()
+                if is_call:
+                    call = make_call(tuple(names), node, statement, "call")
+                    calls.append(call)
+                    references.append(call)
+                else:
+                    context = node.ctx.__class__  # type: ignore[attr-defined]
+                    references.append(
+                        Reference(
+                            tuple(names),
+                            node,  # type: ignore[arg-type]
+                            statement,
+                            "load"
+                            if context is ast.Load
+                            else "store"
+                            if context is ast.Store
+                            else "delete",
+                        )
+                    )
+                continue
+            if kind in _RECORDED:
+                sites.setdefault(kind, []).append((node, statement))
+                special = _EXPRESSIONS.get(kind)
+                if special is not None:
+                    special(self, node, statement)
+                    continue
+            elif kind is ast.NamedExpr:
+                self.target(node.target, "walrus", node.value, (), statement)  # type: ignore[attr-defined]
+                push(node.value)  # type: ignore[attr-defined]
+                continue
+            for field in reversed(_FIELDS.get(kind, ())):
+                child = getattr(node, field, None)
+                if child.__class__ is list:
+                    stack += [item for item in child[::-1] if item is not None]
+                elif isinstance(child, ast.AST):
+                    push(child)
+
+    def _if_expression(self, node: ast.IfExp, statement: Statement) -> None:
+        self.expression(node.test, statement)
+        for branch in (node.body, node.orelse):
+            self.inside(branch, node, "expression", statement)
+
+    def _boolean(self, node: ast.BoolOp, statement: Statement) -> None:
+        self.expression(node.values[0], statement)
+        for value in node.values[1:]:
+            self.inside(value, node, "expression", statement)
+
+    def inside(self, node: ast.expr, owner: ast.AST, kind: SuiteKind, statement: Statement) -> None:
+        if node.__class__ is not ast.Name and node.__class__ is not ast.Constant:
+            suite = Suite(statement.suite, kind, owner)
+            self.expression(node, Statement(statement.node, suite, self.scope, statement.index))
+
+    def _comprehension(
+        self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp,
+        statement: Statement,
+    ) -> None:  # fmt: skip
+        first = node.generators[0]
+        self.expression(first.iter, statement)
+        suite = Suite(statement.suite, "loop", node)
+        inside = Statement(statement.node, suite, self.scope, statement.index)
+        for generator in node.generators:
+            self.target(generator.target, "for", generator.iter, (), inside, node)
+            if generator is not first:
+                self.expression(generator.iter, inside)
+            for condition in generator.ifs:
+                self.expression(condition, inside)
+        if isinstance(node, ast.DictComp):
+            self.expression(node.key, inside)
+            self.expression(node.value, inside)
+        else:
+            self.expression(node.elt, inside)
+
+    def _lambda(self, node: ast.Lambda, statement: Statement) -> None:
+        suite = Suite(statement.suite, "expression", node)
+        inside = Statement(statement.node, suite, self.scope, statement.index)
+        arguments = node.args
+        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+            self.bind(argument.arg, "parameter", argument, inside, within=node)
+        for default in (*arguments.defaults, *arguments.kw_defaults):
+            if default is not None:
+                self.expression(default, statement)
+        self.expression(node.body, inside)
+
+
+_Handler: TypeAlias = Callable[[Scanner, Any, Statement], None]
+_STATEMENTS: dict[type[ast.AST], _Handler] = {
+    ast.AnnAssign: Scanner._annotated, ast.AugAssign: Scanner._augmented,
+    ast.Return: Scanner._value, ast.Raise: Scanner._raise, ast.Assert: Scanner._assert,
+    ast.Delete: Scanner._delete, ast.If: Scanner._if, ast.For: Scanner._for,
+    ast.AsyncFor: Scanner._for, ast.While: Scanner._while, ast.With: Scanner._with,
+    ast.AsyncWith: Scanner._with, ast.Try: Scanner._try, ast.TryStar: Scanner._try,
+    ast.Match: Scanner._match, ast.Import: Scanner._import,
+    ast.ImportFrom: Scanner._import_from, ast.Global: Scanner._global,
+    ast.Nonlocal: Scanner._global, ast.FunctionDef: Scanner._function,
+    ast.AsyncFunctionDef: Scanner._function, ast.ClassDef: Scanner._class,
+}  # fmt: skip
+_EXPRESSIONS: dict[type[ast.AST], _Handler] = {
+    ast.IfExp: Scanner._if_expression, ast.BoolOp: Scanner._boolean,
+    ast.Lambda: Scanner._lambda, ast.ListComp: Scanner._comprehension,
+    ast.SetComp: Scanner._comprehension, ast.DictComp: Scanner._comprehension,
+    ast.GeneratorExp: Scanner._comprehension,
+}  # fmt: skip

@@ -1,0 +1,320 @@
+"""Scopes: a module's, a class's or a function's names, calls and statements."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from archcheck.source.resolve import dotted_of, reaching, resolve_parts
+from archcheck.source.scan import (
+    Binding,
+    FunctionNode,
+    Reference,
+    ReferenceKind,
+    Scanner,
+    Site,
+    Statement,
+)
+from archcheck.source.signature import Signature
+from archcheck.source.unknown import UNKNOWN, Unknown
+
+if TYPE_CHECKING:
+    from archcheck.source.classes import ClassDefinition
+    from archcheck.source.file import SourceFile
+    from archcheck.source.modules import ModuleClass
+    from archcheck.source.resolve import Resolved
+
+_UNSET: Final = object()
+
+
+class Call(Reference):
+    """A call, and what is called.
+
+    `parts` are the names of the callee: `("self", "conv1")` for `self.conv1(x)`, `("", "forward")`
+    for `self.layers[0].forward(x)`.
+    """
+
+    __slots__ = ("_target",)
+    node: ast.Call
+
+    def __init__(
+        self, parts: tuple[str, ...], node: ast.Call, statement: Statement, kind: ReferenceKind
+    ) -> None:
+        super().__init__(parts, node, statement, kind)
+        self._target: object = _UNSET
+
+    @property
+    def name(self) -> str:
+        """The last name of the callee: `relu` of `F.relu(x)`; "" where it has none."""
+        return self.parts[-1]
+
+    @property
+    def receiver(self) -> ast.expr | None:
+        """What the method is called on: `model` of `model.eval()`."""
+        function = self.node.func
+        return function.value if isinstance(function, ast.Attribute) else None
+
+    @property
+    def target(self) -> Resolved:
+        """What is called: a dotted name outside the project, a class, a function, or unknown."""
+        if self._target is _UNSET:
+            self._target = resolve_parts(self.parts, self.statement)
+        return self._target  # type: ignore[return-value]
+
+    @property
+    def dotted(self) -> str | None:
+        """The callee's name outside the project, such as `torch.nn.functional.softmax`."""
+        target = self.target
+        return target if isinstance(target, str) else None
+
+    @property
+    def module_class(self) -> ModuleClass | None:
+        """The project's own module class that this call constructs."""
+        return getattr(self.target, "module", None)
+
+    def argument(self, name: str, position: int | None = None) -> ast.expr | None:
+        """The argument given by this name or at this position (from 0), None if it is not given.
+
+        None, too, behind a `*` or `**` that may hold it: ask `has_star` where absence matters.
+        """
+        return argument_of(self.node, name, position)
+
+    @property
+    def has_star(self) -> bool:
+        """Whether `*args` or `**kwargs` may carry arguments that cannot be seen."""
+        return has_star(self.node)
+
+
+def argument_of(node: ast.Call, name: str, position: int | None = None) -> ast.expr | None:
+    """See `Call.argument`."""
+    for keyword in node.keywords:
+        if keyword.arg == name:
+            return keyword.value
+    if position is not None and position < len(node.args):
+        before = node.args[: position + 1]
+        if not any(isinstance(item, ast.Starred) for item in before):
+            return before[-1]
+    return None
+
+
+def has_star(node: ast.Call) -> bool:
+    """See `Call.has_star`."""
+    return any(isinstance(item, ast.Starred) for item in node.args) or any(
+        keyword.arg is None for keyword in node.keywords
+    )
+
+
+class Scope:
+    """A module, class or function with what one walk over its own statements found.
+
+    Attributes:
+        node: The tree, `class` or `def`.
+        file: The file that it stands in.
+        parent: The scope around it; None for the module.
+        statement: Its `class` or `def` statement in the parent.
+        statements: Its statements in source order, nested suites included.
+        bindings: Every name that it binds, each time.
+        references: Dotted names, calls included; bare names are not among them.
+        calls: Every call.
+        functions, classes: Those defined directly in it.
+    """
+
+    kind = "module"
+
+    def __init__(
+        self,
+        node: ast.Module | ast.ClassDef | FunctionNode,
+        file: SourceFile,
+        parent: Scope | None = None,
+        statement: Statement | None = None,
+    ) -> None:
+        from archcheck.source.classes import ClassDefinition
+
+        self.node = node
+        self.file = file
+        self.parent = parent
+        self.statement = statement
+        self.name: str = getattr(node, "name", "")
+        scanner = Scanner(self, Call)
+        scanner.run(node.body)
+        self.statements: list[Statement] = scanner.statements
+        self.bindings: dict[str, list[Binding]] = scanner.bindings
+        self.references: list[Reference] = scanner.references
+        self.calls: list[Call] = scanner.calls  # type: ignore[assignment]
+        self.sites: dict[type[ast.AST], list[Site]] = scanner.sites
+        self.functions: tuple[Function, ...] = tuple(
+            Function(child, file, self, at) for child, at in scanner.functions
+        )
+        self.classes: tuple[ClassDefinition, ...] = tuple(
+            ClassDefinition(child, file, self, at) for child, at in scanner.classes
+        )
+
+    @cached_property
+    def qualified_name(self) -> str:
+        """`Net.forward`, `build.Net.forward`; "" for the module."""
+        before = self.parent.qualified_name if self.parent is not None else ""
+        return f"{before}.{self.name}" if before else self.name
+
+    def nodes(self, *kinds: type[ast.AST]) -> Iterator[Site]:
+        """The statements and expressions of these kinds, each with its statement.
+
+        Recorded are all statements but bare expressions and assignments (see `statements`), and
+        of the expressions subscripts, operators, comparisons, conditional expressions,
+        comprehensions, lambdas, list and dict displays, `yield` and `await`.
+        """
+        for kind in kinds:
+            yield from self.sites.get(kind, ())
+
+    def walk(self) -> Iterator[Scope]:
+        """This scope and all scopes in it, outermost first, in source order."""
+        yield self
+        for child in sorted((*self.functions, *self.classes), key=lambda scope: scope.line):
+            yield from child.walk()
+
+    @property
+    def line(self) -> int:
+        return getattr(self.node, "lineno", 0)
+
+    @cached_property
+    def docstring(self) -> str | None:
+        """Its docstring, cleaned of its indentation."""
+        return ast.get_docstring(self.node)
+
+    @property
+    def function(self) -> Function | None:
+        """The innermost function that this scope is or lies in."""
+        return self.parent.function if self.parent is not None else None
+
+    def dotted(self, expression: ast.expr, at: Statement | None = None) -> str | None:
+        """See `SourceFile.dotted`; `at` is the statement that the expression stands in."""
+        return dotted_of(expression, at or self.file.statement_at(expression))
+
+    def reaching(self, name: str, at: Statement) -> tuple[Binding, ...]:
+        """The bindings of a name that may be in force at a statement of this scope."""
+        return reaching(name, at)
+
+
+class Function(Scope):
+    """A function or method.
+
+    `owner` is the class whose body it stands in, None for a plain function.
+    """
+
+    kind = "function"
+    node: FunctionNode
+
+    @property
+    def function(self) -> Function | None:
+        return self
+
+    @property
+    def owner(self) -> ClassDefinition | None:
+        from archcheck.source.classes import ClassDefinition
+
+        return self.parent if isinstance(self.parent, ClassDefinition) else None
+
+    @cached_property
+    def signature(self) -> Signature:
+        """All its parameters, `self` included."""
+        return Signature.of(self.node.args)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of all its parameters, in order, `self` included."""
+        return tuple(parameter.name for parameter in self.signature.parameters)
+
+    @cached_property
+    def decorators(self) -> tuple[str | Unknown, ...]:
+        """The dotted names of its decorators; of `@x.setter` and the like, as written."""
+        if not self.node.decorator_list or self.statement is None:
+            return ()
+        names: list[str | Unknown] = []
+        for decorator in self.node.decorator_list:
+            expression = decorator.func if isinstance(decorator, ast.Call) else decorator
+            dotted = dotted_of(expression, self.statement)
+            if dotted is None and isinstance(expression, ast.Attribute):
+                dotted = ast.unparse(expression)
+            names.append(UNKNOWN if dotted is None else dotted)
+        return tuple(names)
+
+    @property
+    def is_static(self) -> bool:
+        return "staticmethod" in self.decorators or self.name == "__new__"
+
+    @property
+    def is_classmethod(self) -> bool:
+        return "classmethod" in self.decorators or self.name in (
+            "__init_subclass__",
+            "__class_getitem__",
+        )
+
+    @property
+    def is_property(self) -> bool:
+        """A property, a cached property, or a setter of one."""
+        return any(
+            isinstance(name, str)
+            and name.rpartition(".")[2]
+            in ("property", "cached_property", "setter", "getter", "deleter", "lazy_property")
+            for name in self.decorators
+        )
+
+    @property
+    def is_overload(self) -> bool:
+        return any(
+            isinstance(name, str) and name.rpartition(".")[2] == "overload"
+            for name in self.decorators
+        )
+
+    @property
+    def is_abstract(self) -> bool:
+        """Declared abstract, or a body that does nothing but raise, or nothing at all."""
+        if any(isinstance(n, str) and "abstract" in n for n in self.decorators):
+            return True
+        body = [
+            node
+            for node in self.node.body
+            if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        ]
+        return all(isinstance(node, ast.Pass | ast.Raise) for node in body)
+
+    @cached_property
+    def self_name(self) -> str | None:
+        """The name of a method's instance parameter; None where it has none."""
+        if self.owner is None or self.is_static or self.is_classmethod:
+            return None
+        arguments = self.node.args
+        positional = (*arguments.posonlyargs, *arguments.args)
+        return positional[0].arg if positional else None
+
+    @cached_property
+    def is_generator(self) -> bool:
+        return bool(self.sites.get(ast.Yield) or self.sites.get(ast.YieldFrom))
+
+    @property
+    def returns(self) -> tuple[ast.Return, ...]:
+        """Its `return` statements, in source order."""
+        return tuple(node for node, _ in self.sites.get(ast.Return, ()))  # type: ignore[misc]
+
+    @cached_property
+    def can_fall_off_end(self) -> bool:
+        """Whether control can reach the end of the body, as far as the statements tell."""
+        from archcheck.source.control import falls_through
+
+        return falls_through(self.node.body)
+
+    @property
+    def always_raises(self) -> bool:
+        """It neither returns nor reaches its end."""
+        return not self.can_fall_off_end and not self.returns and not self.is_generator
+
+    @cached_property
+    def name_reads(self) -> dict[str, list[ast.Name]]:
+        """Every read of a bare name in the body, nested functions included, by name."""
+        reads: dict[str, list[ast.Name]] = {}
+        for statement in self.node.body:
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                    reads.setdefault(node.id, []).append(node)
+        return reads

@@ -1,0 +1,229 @@
+"""Training scripts: what a name is an instance of, the loops, and the calls of losses."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from archcheck.finding import Location
+from archcheck.source.classes import ClassDefinition
+from archcheck.source.flow import Flow, Step, flow_of
+from archcheck.source.layers import _RETURN_SELF, build
+from archcheck.source.resolve import reaching, resolve
+from archcheck.source.scan import LoopNode, Statement
+from archcheck.source.scope import Call, Function, Scope
+from archcheck.source.unknown import UNKNOWN, Unknown
+
+if TYPE_CHECKING:
+    from archcheck.source.file import SourceFile
+
+# The losses by one name each: their class and their function.
+LOSSES: Final = {
+    "torch.nn.CrossEntropyLoss": "cross_entropy",
+    "torch.nn.functional.cross_entropy": "cross_entropy",
+    "torch.nn.NLLLoss": "nll_loss",
+    "torch.nn.NLLLoss2d": "nll_loss",
+    "torch.nn.functional.nll_loss": "nll_loss",
+    "torch.nn.BCELoss": "binary_cross_entropy",
+    "torch.nn.functional.binary_cross_entropy": "binary_cross_entropy",
+    "torch.nn.BCEWithLogitsLoss": "binary_cross_entropy_with_logits",
+    "torch.nn.functional.binary_cross_entropy_with_logits": "binary_cross_entropy_with_logits",
+    "torch.nn.MSELoss": "mse_loss",
+    "torch.nn.functional.mse_loss": "mse_loss",
+    "torch.nn.KLDivLoss": "kl_div",
+    "torch.nn.functional.kl_div": "kl_div",
+}
+
+
+class Loop:
+    """A `for` or `while` statement.
+
+    Attributes:
+        node: The statement.
+        statement: The same, with its scope and suite.
+    """
+
+    def __init__(self, statement: Statement) -> None:
+        self.statement = statement
+        self.node: LoopNode = statement.node  # type: ignore[assignment]
+
+    @property
+    def scope(self) -> Scope:
+        """The function (or the file) that it stands in."""
+        return self.statement.scope
+
+    @property
+    def outer(self) -> LoopNode | None:
+        """The loop around it in the same function."""
+        return self.statement.suite.loop
+
+    @cached_property
+    def statements(self) -> tuple[Statement, ...]:
+        """Every statement in its body, inner loops included."""
+        return tuple(s for s in self.scope.statements if _inside(s, self.node))
+
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        """Every call in its body (not in its `else`, nor in functions defined there)."""
+        return tuple(c for c in self.scope.calls if _inside(c.statement, self.node))
+
+    def calls_named(self, *names: str) -> tuple[Call, ...]:
+        """The calls in its body whose callee's last name is one of these."""
+        return tuple(call for call in self.calls if call.name in names)
+
+    @property
+    def location(self) -> Location:
+        """The line that opens it."""
+        file = self.scope.file
+        start = file.location(self.node)
+        end = len(file.lines[start.line - 1].rstrip()) + 1
+        return Location(start.path, start.line, start.column, start.line, end)
+
+
+def _inside(statement: Statement, loop: ast.AST) -> bool:
+    suite = statement.suite
+    while suite is not None:
+        if suite.owner is loop and suite.kind == "loop":
+            return True
+        suite = suite.parent  # type: ignore[assignment]
+    return False
+
+
+def loops_of(file: SourceFile) -> Iterator[Loop]:
+    """See `SourceFile.loops`."""
+    for scope in file.scopes:
+        for _, statement in scope.nodes(ast.For, ast.AsyncFor, ast.While):
+            yield Loop(statement)
+
+
+class LossCall:
+    """A call of a loss.
+
+    Attributes:
+        loss: Its functional name: `cross_entropy`, `nll_loss`, `binary_cross_entropy`,
+            `binary_cross_entropy_with_logits`, `mse_loss`, `kl_div`.
+        call: The call.
+        flow: The steps of the function around it.
+    """
+
+    def __init__(self, loss: str, call: Call, flow: Flow) -> None:
+        self.loss = loss
+        self.call = call
+        self.flow = flow
+
+    @property
+    def location(self) -> Location:
+        return self.call.scope.file.location(self.call.node)
+
+    @cached_property
+    def prediction(self) -> Step | None:
+        """What goes in first: a step of `flow`, such as the model's output. None if unknown."""
+        step = self.flow.step_of(self.call.node)
+        given = self.call.argument("input", 0)
+        if step is None or given is None:
+            return None
+        found = self.flow.step_of(given)
+        if found is not None:
+            return found
+        # A bare name makes no step of its own.
+        positions = [*self.call.node.args, *(k.value for k in self.call.node.keywords)]
+        index = next(i for i, item in enumerate(positions) if item is given)
+        own = len(step.inputs) - len(positions)
+        return step.inputs[own + index]
+
+
+def losses_of(file: SourceFile) -> Iterator[LossCall]:
+    """See `SourceFile.losses`."""
+    for call in file.calls:
+        dotted = call.dotted
+        if dotted is None and call.parts[-1] and call.node.func.__class__ is not ast.Call:
+            if not call.node.args and not call.node.keywords:
+                continue
+            found = instance_of(call.node.func, call.statement) if _may_be_loss(call) else UNKNOWN
+            dotted = found if isinstance(found, str) else None
+        elif isinstance(call.node.func, ast.Call):
+            # nn.CrossEntropyLoss()(output, target)
+            target = resolve(call.node.func.func, call.statement)
+            dotted = target if isinstance(target, str) else None
+        elif dotted in LOSSES and dotted.startswith("torch.nn.") and dotted.endswith("Loss"):
+            continue
+        if dotted in LOSSES:
+            owner = call.scope.function.owner if call.scope.function else None
+            module = owner.module if owner is not None else None
+            yield LossCall(LOSSES[dotted], call, flow_of(call.scope, module))
+
+
+def _may_be_loss(call: Call) -> bool:
+    """Losses are called by a name, or an attribute of self, with at least two arguments."""
+    return len(call.parts) <= 2 and len(call.node.args) + len(call.node.keywords) >= 2
+
+
+def instance_of(
+    expression: ast.expr, at: Statement, depth: int = 0
+) -> ClassDefinition | str | Unknown:
+    """The class that the value of an expression is certainly an instance of: a dotted name
+    outside the project, a class of it, or unknown.
+
+    A parameter is what every call of the function in the same file gives.
+    """
+    if depth > 6:
+        return UNKNOWN
+    match expression:
+        case ast.Call():
+            target = resolve(expression.func, at)
+            if isinstance(target, str | ClassDefinition):
+                return target
+            method = expression.func
+            if isinstance(method, ast.Attribute) and method.attr in _RETURN_SELF:
+                return instance_of(method.value, at, depth + 1)
+            if isinstance(target, Function):
+                layers = build(expression, at)
+                if len(layers) == 1:
+                    kind = layers[0].type
+                    return kind if isinstance(kind, str) else kind.definition
+            return UNKNOWN
+        case ast.Name():
+            bindings = reaching(expression.id, at)
+            found = [_bound_instance(binding, depth) for binding in bindings]
+            return (
+                found[0]
+                if found and all(f is found[0] or f == found[0] for f in found)
+                else (UNKNOWN)
+            )
+        case ast.Attribute(value=ast.Name(id=name)):
+            function = at.scope.function
+            owner = function.owner if function is not None else None
+            if function is None or owner is None or name != function.self_name:
+                return UNKNOWN
+            if owner.module is None:
+                return UNKNOWN
+            layers_found = owner.module.layers_of(expression.attr)
+            if layers_found is not UNKNOWN and len(layers_found) == 1:
+                kind = layers_found[0].type
+                return kind if isinstance(kind, str) else kind.definition
+    return UNKNOWN
+
+
+def _bound_instance(binding: object, depth: int) -> ClassDefinition | str | Unknown:
+    from archcheck.source.scan import Binding
+
+    assert isinstance(binding, Binding)
+    if binding.kind == "assign" and binding.value is not None and not binding.path:
+        return instance_of(binding.value, binding.statement, depth + 1)
+    if binding.kind == "with" and binding.value is not None:
+        return instance_of(binding.value, binding.statement, depth + 1)
+    if binding.kind == "parameter" and binding.within is None:
+        function = binding.statement.scope.function
+        if function is None or function.owner is not None:
+            return UNKNOWN
+        found: list[ClassDefinition | str | Unknown] = []
+        for call in function.file.calls_of(function):
+            given = function.signature.bind(call.node).values.get(binding.name)
+            if given is None:
+                return UNKNOWN
+            found.append(instance_of(given, call.statement, depth + 1))
+        if found and all(item is found[0] or item == found[0] for item in found):
+            return found[0]
+    return UNKNOWN
