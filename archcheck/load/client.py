@@ -1,0 +1,187 @@
+"""The parent's side of tracing: starts workers, feeds them, and survives what they run.
+
+Nothing here imports torch. A worker that hangs, dies or takes too much memory is killed with
+everything that it started, and its model gets a `Failure` that says what happened.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import TypeAlias
+
+from archcheck.evidence import Trace
+from archcheck.load.autopsy import autopsy
+from archcheck.load.check import check_request
+from archcheck.load.limits import free_memory
+from archcheck.load.process import WorkerProcess
+from archcheck.load.wire import Message
+from archcheck.target import TraceRequest, UsageError
+
+Outcome: TypeAlias = Trace | UsageError
+
+# Importing torch takes a second; on a cold network disk, a minute.
+_START_LIMIT = 180.0
+# How often a running worker's memory is looked at.
+_GLANCE = 0.05
+# Between a worker's own account of where it hangs, and its end.
+_GRACE = 0.5
+# A worker that has grown by this much is replaced after its target.
+_GROWN = 2 << 30
+
+
+class WorkerDefect(Exception):
+    """archcheck itself failed in a worker; the text is the traceback."""
+
+
+class Workers:
+    """Traces models in worker processes; leaving the `with` block ends them all.
+
+    Targets share one worker, one after the other; it is replaced when it dies.
+    """
+
+    def __init__(self) -> None:
+        self._requests: Sequence[TraceRequest] = ()
+        self._process: WorkerProcess | None = None
+        self._sent = -1
+        self._refused: dict[int, UsageError] = {}
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self, requests: Iterable[TraceRequest]) -> None:
+        """Let a worker begin with the first of these requests, and return at once."""
+        self._requests = tuple(requests)
+        if self._requests:
+            self._process = WorkerProcess()
+            self._send(0)
+
+    def results(self) -> Iterator[Outcome]:
+        """What became of each request, in order: its trace, or why it cannot be served.
+
+        Raises:
+            WorkerDefect: archcheck itself failed.
+        """
+        for number, request in enumerate(self._requests):
+            if self._sent < number:
+                self._send(number)
+            outcome = self._refused.pop(number, None) or self._await(number, request)
+            if isinstance(outcome, Trace) and self._is_suspicious(outcome):
+                # What an earlier target left behind in the worker could be the reason.
+                self._replace()
+                self._sent = -1
+                self._send(number)
+                outcome = self._await(number, request)
+            if number + 1 < len(self._requests):
+                self._send(number + 1)
+            yield outcome
+
+    def close(self) -> None:
+        """End the worker and everything that it started."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.end()
+
+    def _send(self, number: int) -> None:
+        """Hand a request over, unless it is plain from the text that it asks for nothing."""
+        request = self._requests[number]
+        self._sent = number
+        try:
+            check_request(request)
+        except UsageError as error:
+            self._refused[number] = error
+            return
+        if self._process is None or not self._process.send(number, request):
+            self._replace()
+            assert self._process is not None
+            self._process.send(number, request)
+
+    def _replace(self) -> None:
+        self.close()
+        self._process = WorkerProcess()
+
+    def _is_suspicious(self, trace: Trace) -> bool:
+        served = self._process.served if self._process is not None else 1
+        return served > 1 and any(
+            failure.stage in ("import", "construct") and failure.missing is None
+            for failure in trace.failures
+        )
+
+    def _await(self, number: int, request: TraceRequest) -> Outcome:
+        process = self._process
+        assert process is not None
+        limit = request.memory_limit or int(free_memory() * 0.8)
+        while True:
+            message = process.next_message(_GLANCE)
+            if message is None:
+                reason = self._overstepped(process, number, request, limit)
+                if reason is not None or not process.is_alive:
+                    # What it had to say may still be on its way.
+                    message = process.next_message(_GLANCE) if reason is None else None
+                    if message is None:
+                        return self._bury(process, request, number, reason)
+                else:
+                    continue
+            if message.request == number and message.kind in ("trace", "usage", "defect"):
+                return self._read(process, message)
+
+    def _read(self, process: WorkerProcess, message: Message) -> Outcome:
+        printed = process.printed(message.request)
+        process.served += 1
+        if process.growth > _GROWN:
+            self._replace()
+        if message.kind == "usage":
+            return UsageError(str(message.content))
+        if message.kind == "defect" or not isinstance(message.content, Trace):
+            raise WorkerDefect(str(message.content))
+        return replace(message.content, printed=printed)
+
+    def _overstepped(
+        self, process: WorkerProcess, number: int, request: TraceRequest, limit: int
+    ) -> str | None:
+        """Which limit the worker has passed: `time`, `memory`, `start`, or none."""
+        now = time.monotonic()
+        begun = process.begun(number)
+        if begun is None:
+            return "start" if not process.ready and now - process.born > _START_LIMIT else None
+        if now - begun > request.timeout + _GRACE:
+            return "time"
+        return "memory" if process.growth > limit else None
+
+    def _bury(
+        self, process: WorkerProcess, request: TraceRequest, number: int, reason: str | None
+    ) -> Outcome:
+        """End a worker, and say what became of the target that it was at."""
+        self._process = None
+        process.end()
+        if reason == "start" or (process.begun(number) is None and not process.ready):
+            return UsageError(
+                "the worker process that imports torch did not start: "
+                + (process.last_words() or f"nothing happened for {_START_LIMIT:.0f} s")
+            )
+        return autopsy(request, process.remains(number), reason)
+
+
+def trace(requests: Iterable[TraceRequest]) -> Iterator[Trace]:
+    """Trace models one after the other.
+
+    Raises:
+        UsageError: A request asks for something that isn't there.
+        WorkerDefect: archcheck itself failed.
+    """
+    with Workers() as workers:
+        workers.start(requests)
+        for outcome in workers.results():
+            if isinstance(outcome, UsageError):
+                raise outcome
+            yield outcome

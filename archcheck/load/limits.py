@@ -1,0 +1,148 @@
+"""Memory and processes: how much is free, how much one takes, and how to end a tree of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+_PROC = Path("/proc")
+# Where the system doesn't tell what is free.
+_USUAL_MEMORY = 8 << 30
+
+
+def free_memory() -> int:
+    """Bytes that a process can still take, as far as the system tells."""
+    found = [amount for amount in (_available(), _left_in_group()) if amount is not None]
+    return min(found, default=_USUAL_MEMORY)
+
+
+def _available() -> int | None:
+    try:
+        for line in (_PROC / "meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _left_in_group() -> int | None:
+    """What a container's limit leaves."""
+    group = Path("/sys/fs/cgroup")
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            return max(0, int((group / limit).read_text()) - int((group / used).read_text()))
+    return None
+
+
+def resident_memory(process: int) -> int | None:
+    """Bytes of memory that a process holds; None where the system doesn't tell, or it ended."""
+    try:
+        pages = (_PROC / str(process) / "statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None
+
+
+@contextlib.contextmanager
+def data_limit(amount: int) -> Iterator[None]:
+    """Let this process take this many more bytes, so that an allocation beyond them fails.
+
+    Private writable memory is what is limited: torch maps far more address space than it uses.
+    Does nothing on systems without such a limit; there the parent alone watches.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    taken = _private_writable()
+    if taken is None:
+        yield
+        return
+    wanted = taken + amount
+    if before[1] != resource.RLIM_INFINITY:
+        wanted = min(wanted, before[1])
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _private_writable() -> int | None:
+    try:
+        for line in (_PROC / "self/status").read_text().splitlines():
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+def descendants(process: int) -> list[int]:
+    """The process's children, theirs, and so on, as far as the system tells."""
+    parents: dict[int, list[int]] = {}
+    try:
+        entries = [entry for entry in os.listdir(_PROC) if entry.isdecimal()]
+    except OSError:
+        return []
+    for entry in entries:
+        try:
+            # The command's name stands in brackets, and may hold spaces and brackets itself.
+            fields = (_PROC / entry / "stat").read_text().rpartition(")")[2].split()
+            parents.setdefault(int(fields[1]), []).append(int(entry))
+        except (OSError, ValueError, IndexError):
+            continue
+    found: list[int] = []
+    waiting = [process]
+    while waiting:
+        children = parents.get(waiting.pop(), [])
+        found += children
+        waiting += children
+    return found
+
+
+def end_tree(process: int, *, alive: bool) -> None:
+    """Kill a process group, its leader first (if it is alive), and whatever descends from that."""
+    if sys.platform == "win32":
+        import subprocess
+
+        subprocess.run(
+            ["taskkill", "/F", "/T", "/PID", str(process)], capture_output=True, check=False
+        )
+        return
+    escaped: list[int] = []
+    if alive:
+        # A stopped process starts no further children while they are being counted.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGSTOP)
+        escaped = descendants(process)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process, signal.SIGKILL)
+    for child in escaped:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(child, signal.SIGKILL)
+
+
+def end_own_tree() -> NoReturn:
+    """End this process and all that it started."""
+    if sys.platform != "win32":
+        for child in descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGKILL)
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(0)
