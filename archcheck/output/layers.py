@@ -26,7 +26,7 @@ class Row:
     """A row of the layer table.
 
     Attributes:
-        label: The layer's name under its parent; a numbered one has the parent's name before it,
+        label: The layer's name under its parent; a numbered one has its parents' before it,
             a folded one its range: `layer3.1–5 (×5)`.
         layer: The (first) layer; None in a row of parameters or operators that
             belong to the layer above and to none of its submodules.
@@ -194,9 +194,11 @@ def _label(group: list[_Node]) -> str:
     first = group[0]
     if not first.layer.path:
         return first.layer.type
-    name = first.name
-    if name.isdecimal():
-        name = ".".join(first.layer.path.split(".")[-2:])
+    parts = first.layer.path.split(".")
+    start = len(parts) - 1
+    while start and parts[start].isdecimal():
+        start -= 1
+    name = ".".join(parts[start:])
     if len(group) == 1:
         return name
     number = _NUMBERED.fullmatch(group[-1].name)
