@@ -86,7 +86,7 @@ any_place = st.builds(
     st.integers(1, 9),
     st.integers(1, 40),
     st.sampled_from([0, 9]),
-    st.integers(1, 60),
+    st.integers(0, 60),
     st.sampled_from([None, None, 1]),
 )
 any_finding = st.builds(

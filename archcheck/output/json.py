@@ -138,7 +138,7 @@ def _cell(place: Location) -> dict[str, Any]:
 
 
 def _span(place: Location) -> dict[str, Any]:
-    known = place.end_line > 0
+    known = place.end_line > 0 and place.end_column > 0
     return {
         "line": place.line,
         "column": place.column,

@@ -143,7 +143,7 @@ def _artifact(path: str) -> dict[str, Any]:
 
 def _region(place: Location) -> dict[str, Any]:
     region = {"startLine": place.line, "startColumn": place.column}
-    if place.end_line:
+    if place.end_line and place.end_column:
         region |= {"endLine": place.end_line, "endColumn": place.end_column}
     return region
 
