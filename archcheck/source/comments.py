@@ -54,12 +54,18 @@ def comments(document: Document) -> tuple[Comment, ...]:
     return tuple(found)
 
 
-def masked(code: str, *, keep_comments: bool = False) -> str:
+def masked(code: str) -> str:
     """The code with a blank for every character of a string or comment, line ends kept."""
 
     def blank(match: re.Match[str]) -> str:
-        if keep_comments and match["comment"] is not None:
-            return match.group()
         return re.sub(r"[^\n]", " ", match.group())
 
     return TOKEN.sub(blank, code)
+
+
+def without_comment(line: str) -> str:
+    """A line up to its comment."""
+    for match in TOKEN.finditer(line):
+        if match["comment"] is not None:
+            return line[: match.start()]
+    return line

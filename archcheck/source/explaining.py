@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from archcheck.finding import Location
-from archcheck.source.comments import masked
+from archcheck.source.comments import masked, without_comment
 from archcheck.source.document import Document, SyntaxProblem
-from archcheck.source.mending import indentation_levels, shown_indentation
+from archcheck.source.indentation import indentation_levels
+from archcheck.source.repairs import indentation_of, shown_indentation
 from archcheck.source.segments import unbalanced
 
 
@@ -68,7 +69,7 @@ def explain(broken: Broken) -> tuple[SyntaxProblem, bool]:
     if reason is None:
         reason = _as_python_says(broken)
     line = broken.first + reason.line
-    length = len(broken.lines[reason.line].rstrip())
+    length = len(without_comment(broken.lines[reason.line]).rstrip())
     end = length if reason.end_column is None else min(reason.end_column, length)
     location = Location(
         broken.document.path, line, reason.column + 1, line, max(end, reason.column + 1) + 1
@@ -77,7 +78,7 @@ def explain(broken: Broken) -> tuple[SyntaxProblem, bool]:
 
 
 def _width(line: str) -> int:
-    return len(line) - len(line.lstrip(" \t\f"))
+    return len(indentation_of(line))
 
 
 def _string_left_open(broken: Broken) -> Reason | None:
@@ -123,11 +124,21 @@ def _python_2(broken: Broken) -> Reason | None:
 
 
 _FROM_IMPORT = re.compile(r"\s*from\s+(?P<module>[\w.]+)\s+import\b")
+_IMPORT_AS = re.compile(r"\s*(?:from|import)\b.*\bas\s+(?P<dotted>\w+\.[\w.]+)")
 _DOTTED = re.compile(r"(?P<head>\w+(?:\.\w+)*)\.(?P<last>\w+)")
 
 
 def _dotted_import(broken: Broken) -> Reason | None:
     text = broken.bare[broken.at]
+    renamed = _IMPORT_AS.match(text)
+    if renamed:
+        return Reason(
+            f"`{renamed['dotted']}` cannot stand after `as`: a name has no dots",
+            broken.at,
+            *renamed.span("dotted"),
+            label="a name with a dot",
+            help=f"call it `{renamed['dotted'].rsplit('.', 1)[-1]}`",
+        )
     start = _FROM_IMPORT.match(text)
     dotted = _DOTTED.search(text, start.end()) if start else None
     if start is None or dotted is None:
@@ -195,25 +206,25 @@ def _keyword_as_name(broken: Broken) -> Reason | None:
     )
 
 
-_CONDITION = re.compile(r"\s*(?:if|elif|while)\b[^=]*?[^=!<>:]\s*(?P<equals>=)(?!=)")
+_CONDITION = re.compile(r"\s*(?:if|elif|while)\b")
 
 
 def _assignment_in_condition(broken: Broken) -> Reason | None:
     text = broken.bare[broken.at]
-    match = _CONDITION.match(text)
-    if match is not None and "(" not in match.group():
-        start, end = match.span("equals")
-    elif "'==' or ':='" in broken.says:
-        start, end = broken.column, len(text.rstrip())
-    else:
-        return None
-    return Reason(
-        "`=` in a condition assigns and does not compare",
-        broken.at,
-        start,
-        end,
-        help="compare with `==`",
-    )
+    depth = 0
+    if _CONDITION.match(text):
+        for at, character in enumerate(text):
+            depth += (character in "([{") - (character in ")]}")
+            alone = character == "=" and "=" not in text[at + 1 : at + 2]
+            if alone and not depth and text[at - 1] not in "=!<>:":
+                return Reason(
+                    "`=` in a condition assigns and does not compare",
+                    broken.at,
+                    at,
+                    at + 1,
+                    help="compare with `==`",
+                )
+    return None
 
 
 def _brackets(broken: Broken) -> Reason | None:
@@ -249,11 +260,7 @@ def _no_colon(broken: Broken) -> Reason | None:
     if "expected ':'" not in broken.says:
         return None
     return Reason(
-        f"a colon is missing after this `{broken.lines[broken.at].split()[0]}`",
-        broken.at,
-        broken.column,
-        broken.column + 1,
-        help="end the line with `:`",
+        "a colon is missing here", broken.at, broken.column, broken.column + 1, help="write `:`"
     )
 
 
@@ -311,6 +318,23 @@ def _listed(numbers: Sequence[int]) -> str:
     return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words)
 
 
+_CLAUSES = {
+    "else": "`if`, `for`, `while` or `try`",
+    "elif": "`if`",
+    "except": "`try`",
+    "finally": "`try`",
+}
+
+
+def _clause_alone(broken: Broken) -> Reason | None:
+    word = re.match(r"\s*(\w+)", broken.bare[broken.at])
+    if word is None or word[1] not in _CLAUSES or broken.column != word.start(1):
+        return None
+    return Reason(
+        f"this `{word[1]}` belongs to no {_CLAUSES[word[1]]} above it", broken.at, *word.span(1)
+    )
+
+
 def _comma(broken: Broken) -> Reason | None:
     if "forgot a comma" not in broken.says:
         return None
@@ -326,18 +350,25 @@ def _comma(broken: Broken) -> Reason | None:
 _NEWER = (
     ((3, 12), r"\s*(?:class|(?:async\s+)?def)\s+\w+\s*\[", "type parameters in brackets"),
     ((3, 12), r"\s*type\s+\w+\s*(?:\[.*\])?\s*=", "`type` statements"),
-    ((3, 14), r"\s*except\s+\w+\s*(?:,\s*\w+)+\s*:", "`except` without brackets"),
+    ((3, 14), r"\s*except\s+[A-Z]\w*(?:\s*,\s*[A-Z]\w*)+\s*:", "`except` without brackets"),
 )
 
 
+_QUOTES_WITHIN = re.compile(r"""\b[fF][rR]?(["'])[^"']*\{[^}"']*\1[^}]*\}""")
+
+
 def _newer_python(broken: Broken) -> Reason | None:
-    for version, pattern, what in _NEWER:
-        if sys.version_info < version and re.match(pattern, broken.bare[broken.at]):
+    text = broken.bare[broken.at]
+    found = [(version, what) for version, pattern, what in _NEWER if re.match(pattern, text)]
+    if "f-string" in broken.says and _QUOTES_WITHIN.search(broken.lines[broken.at]):
+        found.append(((3, 12), "quotes of the same kind inside an f-string's braces"))
+    for version, what in found:
+        if sys.version_info < version:
             needed, running = (".".join(map(str, v[:2])) for v in (version, sys.version_info))
             return Reason(
                 f"{what} need Python {needed}, and archcheck runs on {running}",
                 broken.at,
-                _width(broken.bare[broken.at]),
+                _width(text),
                 help=f"run archcheck with Python {needed}",
             )
     return None
@@ -352,14 +383,17 @@ def _strange_character(broken: Broken) -> Reason | None:
 
 
 def _as_python_says(broken: Broken) -> Reason:
-    end = broken.error.end_offset if broken.error.end_lineno == broken.error.lineno else None
-    start = broken.column if broken.column > _width(broken.lines[broken.at]) else None
-    return Reason(
-        f"Python cannot read this: {broken.says}",
-        broken.at,
-        start if start is not None else _width(broken.lines[broken.at]),
-        end - 1 if end and end > (broken.error.offset or 0) else None,
+    error, start = broken.error, max(broken.column, _width(broken.lines[broken.at]))
+    end = error.end_offset if error.end_lineno == error.lineno else None
+    message = (
+        "this is not valid Python"
+        if broken.says == "invalid syntax"
+        else f"Python cannot read this: {broken.says}"
     )
+    if broken.says.startswith("f-string"):
+        # Python counts inside the braces.
+        return Reason(message, broken.at, _width(broken.lines[broken.at]))
+    return Reason(message, broken.at, start, end - 1 if end and end - 1 > start else None)
 
 
 _FINDERS: tuple[Callable[[Broken], Reason | None], ...] = (
@@ -372,6 +406,7 @@ _FINDERS: tuple[Callable[[Broken], Reason | None], ...] = (
     _keyword_as_name,
     _brackets,
     _another_language,
+    _clause_alone,
     _no_colon,
     _comma,
     _strange_character,

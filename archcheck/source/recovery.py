@@ -12,6 +12,7 @@ from archcheck.source.comments import TOKEN
 from archcheck.source.document import Block, Document, LineOrigin, SyntaxProblem
 from archcheck.source.explaining import broken, explain
 from archcheck.source.mending import mend
+from archcheck.source.repairs import syntax_error
 from archcheck.source.segments import segments
 from archcheck.source.snippets import is_meant_as_python
 from archcheck.source.syntax import Parsed, syntax_tree
@@ -33,13 +34,13 @@ class _Recovery:
         """Make a block parse."""
         span = slice(block.first_line - 1, block.last_line)
         self._conflicts(span)
-        error = _error(self.lines[span])
+        error = syntax_error(self.lines[span])
         if error is None:
             return
         known_problems = len(self.problems)
         for statement in segments(self.lines[span]):
             self._statement(span.start + statement.start, span.start + statement.stop)
-        left = _error(self.lines[span])
+        left = syntax_error(self.lines[span])
         if left is not None:
             # The cuts between the statements were wrong: nothing of the block can be used.
             if len(self.problems) == known_problems:
@@ -48,7 +49,7 @@ class _Recovery:
 
     def _statement(self, start: int, stop: int) -> None:
         lines = self.lines[start:stop]
-        error = _error(lines)
+        error = syntax_error(lines)
         if error is None:
             return
         mended = mend(lines, start + 1, self.document)
@@ -141,11 +142,3 @@ def _shifted(document: Document, shifts: dict[int, int]) -> dict[int, LineOrigin
         origin = origins.get(line) or LineOrigin(line)
         origins[line] = replace(origin, shift=origin.shift + shift)
     return origins
-
-
-def _error(lines: Sequence[str]) -> SyntaxError | None:
-    try:
-        syntax_tree("\n".join(lines))
-    except SyntaxError as error:
-        return error
-    return None

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from archcheck.source.comments import TOKEN, masked
 
-# What begins a statement even where a bracket before it was never closed.
+# What begins a statement even where a bracket before it was never closed. A keyword argument at
+# the margin has no blanks around its `=`, or a comma behind it.
 _BEGINS = re.compile(
     r"from\s+[\w.]+\s+import\b|import\s+\w|(?:async\s+)?def\s+\w+\s*\(|class\s+\w+\s*[(:]|@\w"
     r"|(?:if|for|while|with|try)\b.*:\s*$|(?:return|raise|del|assert)\s"
+    r"|[A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)* [-+*/]?= .*[^,]$"
 )
 _GOES_ON = re.compile(r"(?:else|elif|except|finally)\b|[)\]}]")
 _OPENERS, _CLOSERS = "([{", ")]}"
@@ -47,7 +49,7 @@ def segments(lines: Sequence[str]) -> list[range]:
     """
     text = "\n".join(lines)
     bare = masked(text).split("\n")
-    inside = _lines_inside_strings(text)
+    inside = lines_inside_strings(text)
     starts: list[int] = []
     depth = 0
     decorated = continued = False
@@ -113,7 +115,7 @@ def _is_for_an_outer_one(closer: Bracket, stack: Sequence[Bracket], lines: Seque
     return not stands_below(stack[-1]) and any(map(stands_below, stack[:-1]))
 
 
-def _lines_inside_strings(text: str) -> set[int]:
+def lines_inside_strings(text: str) -> set[int]:
     """The lines (from 0) that begin inside a string."""
     inside: set[int] = set()
     line = at = 0
