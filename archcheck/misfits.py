@@ -1,0 +1,162 @@
+"""Inputs that do not suit an operator at all: the wrong dtype, the wrong number of dimensions.
+
+Rules that hold sizes against each other ask here first: where a whole dimension is missing, or
+the numbers are of the wrong kind, the sizes are no defect of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archcheck.dataflow import MOVES
+from archcheck.evidence import Op, Shape, Trace, Value
+from archcheck.faults import Fault
+
+_LETTERS = {1: "L", 2: "H, W", 3: "D, H, W"}
+_RECURRENT = frozenset({"lstm", "gru", "rnn", "rnn_tanh", "rnn_relu"})
+_INDEXED = frozenset({"embedding", "embedding_bag"})
+_ONE_DTYPE = frozenset(
+    "linear bilinear matmul mm bmm mv addmm baddbmm batch_norm layer_norm group_norm "
+    "instance_norm einsum scaled_dot_product_attention".split()
+)
+# Elementwise steps that prepare an input without touching its dimensions.
+_PREPARES = MOVES - {"view", "reshape", "flatten", "unflatten", "permute", "transpose"} | {
+    "add", "sub", "mul", "div", "normalize", "clamp", "batch_norm",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class WrongRank:
+    """An input without, or with too many, dimensions, or with them in another order.
+
+    Attributes:
+        expects: The dimensions that the operator takes: `[N, C, H, W]`.
+        got: The shape that arrived.
+        what: The end of the sentence "the input …".
+        help: The smallest change.
+        op: Where it went in, if not where it failed.
+    """
+
+    expects: str
+    got: Shape
+    what: str
+    help: str
+    op: Op | None = None
+
+
+def misfed(fault: Fault) -> bool:
+    """Whether the kind or the number of dimensions of the input is what is wrong."""
+    return wrong_dtype(fault) is not None or wrong_rank(fault) is not None
+
+
+def wrong_dtype(fault: Fault) -> tuple[Value, str] | None:
+    """The input whose dtype the operator does not take, and the dtype that it takes."""
+    values = fault.values
+    if fault.kind in _INDEXED:
+        indices = next((v for v in values if v.kind not in ("parameter", "buffer")), None)
+        if indices is not None and indices.dtype not in ("int64", "int32"):
+            return indices, "int64"
+        return None
+    if fault.kind not in _ONE_DTYPE and not fault.kind.startswith("conv"):
+        return None
+    parameters = {v.dtype for v in values if v.kind in ("parameter", "buffer")}
+    wanted = next(iter(parameters)) if len(parameters) == 1 else None
+    for value in values:
+        if value.kind in ("parameter", "buffer"):
+            continue
+        if wanted is not None and value.dtype != wanted:
+            return value, wanted
+        if wanted is None and value.dtype != values[0].dtype:
+            return value, values[0].dtype
+    return None
+
+
+def spatial_rank(kind: str) -> int | None:
+    """How many spatial dimensions a convolution or pooling works on."""
+    if not kind.startswith(("conv", "max_pool", "avg_pool", "adaptive_", "lp_pool")):
+        return None
+    digits = [int(letter) for letter in kind if letter.isdigit()]
+    return digits[0] if digits else None
+
+
+def wrong_rank(fault: Fault) -> WrongRank | None:
+    """What is wrong with the dimensions of the input as a whole."""
+    got = fault.got
+    spatial = spatial_rank(fault.kind)
+    if spatial is None:
+        return _recurrent(fault) or _without_batch(fault)
+    expects = f"[N, C, {_LETTERS[spatial]}]"
+    if len(got) == spatial + 1:
+        channels = in_channels(fault)
+        if channels == 1 and got[0] != 1:
+            return WrongRank(expects, got, "has no channel dimension", "x.unsqueeze(1)")
+        if channels is not None and channels == got[0]:
+            return _without_batch(fault)
+        if channels is not None and channels == got[-1]:
+            order = "x.movedim(-1, 0).unsqueeze(0)"
+            return WrongRank(expects, got, "has its channels last, and no batch dimension", order)
+        return WrongRank(expects, got, "has a dimension too few", f"give it as {expects}")
+    if len(got) != spatial + 2:
+        few = "too few" if len(got) < spatial + 2 else "too many"
+        number = abs(len(got) - spatial - 2)
+        what = f"has {'a dimension' if number == 1 else f'{number} dimensions'} {few}"
+        return WrongRank(expects, got, what, f"give it as {expects}")
+    return _channels_last(fault, expects)
+
+
+def in_channels(fault: Fault) -> int | None:
+    """The channels that a convolution takes."""
+    if not fault.kind.startswith("conv") or len(fault.shapes) < 2 or len(fault.shapes[1]) < 2:
+        return None
+    weight = fault.shapes[1]
+    if "transpose" in fault.kind:
+        return weight[0]
+    groups = fault.op.arguments.get("groups", 1) if fault.op is not None else 1
+    return weight[1] * groups if isinstance(groups, int) else None
+
+
+def _channels_last(fault: Fault, expects: str) -> WrongRank | None:
+    got, channels = fault.got, in_channels(fault)
+    if channels is None or got[1] == channels or got[-1] != channels:
+        return None
+    if source_of(fault.trace, fault.values[0]).kind != "input":
+        return None
+    return WrongRank(expects, got, "has its channels last", "x.movedim(-1, 1)")
+
+
+def _recurrent(fault: Fault) -> WrongRank | None:
+    if fault.kind not in _RECURRENT or len(fault.got) in (2, 3):
+        return None
+    return WrongRank(
+        "[T, N, features]", fault.got, f"has {len(fault.got)} dimensions", "give it 3 dimensions"
+    )
+
+
+def _without_batch(fault: Fault) -> WrongRank | None:
+    """A batch dimension that was missing from the start, and missed only here."""
+    above = 0
+    for value in fault.values:
+        above |= fault.trace.dataflow.ancestors[value.index]
+    for op in fault.trace.ops:
+        spatial = spatial_rank(op.name)
+        if spatial is None or not op.inputs:
+            continue
+        first = fault.trace.values[op.inputs[0]]
+        if len(first.shape) != spatial + 1 or source_of(fault.trace, first).kind != "input":
+            continue
+        if first.index in [value.index for value in fault.values] or any(
+            above >> made & 1 for made in op.outputs
+        ):
+            expects = f"[N, C, {_LETTERS[spatial]}]"
+            return WrongRank(expects, first.shape, "has no batch dimension", "x.unsqueeze(0)", op)
+    return None
+
+
+def source_of(trace: Trace, value: Value) -> Value:
+    """The value that this one is, but for steps that prepare an input."""
+    while (op := trace.dataflow.producer(value.index)) is not None:
+        data = [i for i in op.inputs if len(trace.values[i].shape) == len(value.shape)]
+        if op.name not in _PREPARES or not data or trace.shape(data[0]) != value.shape:
+            break
+        value = trace.values[data[0]]
+    return value

@@ -1,0 +1,159 @@
+"""Where a width that arrived comes from, and what the width that was expected would mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from archcheck.dataflow import MOVES
+from archcheck.evidence import Op, Shape, Sizes, Trace, Value
+from archcheck.shapes import flattened, grid, spatial_for
+
+# Ops that change no shape, so that a width passes through them.
+_SAME_WIDTH = frozenset(
+    "relu relu6 leaky_relu elu selu gelu silu mish hardtanh hardswish hardsigmoid sigmoid tanh "
+    "softplus prelu rrelu celu dropout dropout1d dropout2d dropout3d alpha_dropout "
+    "feature_dropout batch_norm layer_norm group_norm instance_norm rms_norm normalize softmax "
+    "log_softmax contiguous clone detach to type float half double bfloat16 clamp neg abs exp "
+    "log sqrt square identity".split()
+)
+_FLATTENS = frozenset("view reshape flatten view_as reshape_as ravel".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a value's last dimension was before it was flattened.
+
+    Attributes:
+        value: The last value that had separate dimensions.
+        folded: The sizes that the flattening multiplied: (512, 2, 2); empty where there was none.
+        maker: The op that first gave the width, where none was flattened.
+    """
+
+    value: Value
+    folded: Shape = ()
+    maker: Op | None = None
+
+
+def origin(trace: Trace, value: Value) -> Origin:
+    """Follow a width back to the flattening or to the layer that made it."""
+    seen = value
+    while True:
+        op = trace.dataflow.producer(seen.index)
+        if op is None or not op.inputs:
+            return Origin(seen)
+        before = trace.values[op.inputs[0]]
+        if op.name in _FLATTENS:
+            folded = folded_sizes(before.shape, seen.shape)
+            if len(folded) > 1:
+                return Origin(before, folded)
+        if before.shape == seen.shape and op.name in _SAME_WIDTH | MOVES:
+            seen = before
+        elif op.name in ("squeeze", "unsqueeze", "mean", "sum", "amax", "getitem", "select"):
+            if not before.shape or seen.shape[-1:] != before.shape[-1:]:
+                return Origin(seen, maker=op)
+            seen = before
+        else:
+            return Origin(seen, maker=op)
+
+
+def folded_sizes(before: Shape, after: Shape) -> Shape:
+    """The trailing sizes of a shape that became the one last size of another."""
+    if not after:
+        return ()
+    for start in range(len(before)):
+        if prod(before[start:]) == after[-1] and prod(before[:start]) == prod(after[:-1]):
+            return before[start:]
+    return ()
+
+
+def explained(trace: Trace, value: Value, expected: int) -> tuple[tuple[str, ...], Shape]:
+    """Sentences about the width that arrived and the one that was expected.
+
+    Returns:
+        The sentences, and the sizes that were flattened: channels first, spatial ones after.
+    """
+    got = value.shape[-1]
+    came = origin(trace, value)
+    folded = without_leading_ones(came.folded)
+    sentences = []
+    if len(folded) > 1:
+        sentence = flattened(got, folded)
+        wanted = spatial_for(expected, folded)
+        if wanted is not None:
+            form = f"of {grid(wanted)}" if len(wanted) > 1 else f"of length {wanted[0]}"
+            sentence += f"; {expected} would be {folded[0]} {form}"
+            sentence += _input_for(trace)
+        sentences.append(sentence)
+    else:
+        module = trace.module_of(came.maker) if came.maker is not None else None
+        if module is not None and module.path and module.attributes.get("out_features") == got:
+            sentences.append(f"the {got} come from `{module.path}`")
+    if len(folded) <= 1 or spatial_for(expected, folded) is None:
+        sizes = working_sizes(trace)
+        if sizes:
+            sentences.append(sizes)
+    return tuple(sentences), folded if len(folded) > 1 else ()
+
+
+def without_leading_ones(shape: Shape) -> Shape:
+    while len(shape) > 1 and shape[0] == 1 and prod(shape) > 1:
+        shape = shape[1:]
+    return shape
+
+
+def _input_for(trace: Trace) -> str:
+    sizes = span(trace)
+    return f", an input of {sizes}" if sizes else ""
+
+
+def working_sizes(trace: Trace) -> str:
+    """`it works with an input of 163 to 226 pixels`, where that is known."""
+    sizes = span(trace)
+    return f"it works with an input of {sizes}" if sizes else ""
+
+
+def span(trace: Trace) -> str:
+    """The sizes that the model accepts: `163 to 226 pixels`."""
+    spans = {size.dimension: between(size) for size in trace.valid_input_sizes}
+    if not spans:
+        return ""
+    if len(set(spans.values())) == 1 and set(spans) <= {"H", "W"}:
+        return f"{next(iter(spans.values()))} pixels"
+    return ", ".join(f"{name} = {sizes}" for name, sizes in spans.items())
+
+
+def accepts(size: Sizes, number: int) -> bool:
+    """Whether a dimension may have this size."""
+    return size.low <= number <= size.high and (number - size.low) % size.multiple_of == 0
+
+
+def between(size: Sizes) -> str:
+    """`163 to 226`, `at least 29`, `multiples of 16 from 16 on`."""
+    step = f" in steps of {size.multiple_of}" if size.multiple_of > 1 else ""
+    if size.low == size.high:
+        return f"{size.low}"
+    if size.high >= size.searched - size.multiple_of + 1:
+        return f"at least {size.low}{step}"
+    return f"{size.low} to {size.high}{step}"
+
+
+def spatial_changes(trace: Trace, value: Value, until: Shape) -> Iterator[tuple[Op, Shape, Shape]]:
+    """The ops, last first, that changed a value's spatial sizes since they were `until`."""
+    seen = value
+    for _ in range(200):
+        if seen.shape[2:] == until:
+            return
+        op = trace.dataflow.producer(seen.index)
+        if op is None:
+            return
+        same_rank = (i for i in op.inputs if len(trace.values[i].shape) == len(seen.shape))
+        before = next(
+            (trace.values[i] for i in same_rank if trace.values[i].kind != "parameter"), None
+        )
+        if before is None:
+            return
+        if before.shape[2:] != seen.shape[2:]:
+            yield op, before.shape[2:], seen.shape[2:]
+        seen = before

@@ -1,0 +1,77 @@
+"""A reshape moves elements across the batch dimension.
+
+What it does
+------------
+Follows the batch dimension through the forward pass, and looks for reshapes after which a row
+holds elements of several samples, or one sample has fallen into rows that go into a layer as
+samples of their own. Folding a dimension into the batch and back (time steps, windows, crops) is
+left alone.
+
+Why it is bad
+-------------
+Nothing fails before the loss does, for the wrong number of rows; where the numbers happen to fit,
+nothing fails at all, and the model learns from samples that were cut up and mixed.
+
+Example
+-------
+    class Net(nn.Module):
+        def forward(self, x):
+            x = self.features(x)  # [8, 4608]
+            x = x.view(-1, 2048)  # [18, 2048]
+            return self.classifier(x)
+
+Use instead
+-----------
+    class Net(nn.Module):
+        def forward(self, x):
+            x = self.features(x)
+            x = x.view(x.shape[0], -1)
+            return self.classifier(x)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.batches import RESHAPES, batch_axes, cut_up, mixed
+from archcheck.evidence import Trace
+from archcheck.faults import Fault, shortened, trail
+from archcheck.finding import Finding, Severity
+from archcheck.rule import Rule
+from archcheck.shapes import text
+from archcheck.source import Project
+
+rule = Rule("AC211", "batch-size-changed", Severity.ERROR)
+
+
+@rule.on_trace
+def samples_that_mix(trace: Trace, project: Project) -> Iterator[Finding]:
+    axes = batch_axes(trace)
+    for op in trace.ops:
+        if op.name not in RESHAPES or op.failure is not None or op.location is None:
+            continue
+        before, after = trace.values[op.inputs[0]], trace.values[op.outputs[0]]
+        axis = axes.get(before.index)
+        if axis is None or before.guessed or after.guessed:
+            continue
+        batch = before.shape[axis]
+        why = mixed(before.shape, after.shape, axis) or cut_up(trace, op, batch)
+        if why is None:
+            continue
+        fault = Fault.of(trace, project, op)
+        written = fault.text(op.location)
+        yield Finding(
+            f"`{shortened(written) or op.name}` makes {text(after.shape)} of "
+            f"{text(before.shape)}: {why}",
+            op.location,
+            label=f"{batch} samples, {after.shape[0]} rows",
+            module=fault.module_path,
+            trail=trail(trace, op.location, fault.call, op.inputs[:1]),
+            help=_help(axis, batch, after.shape[0]),
+        )
+
+
+def _help(axis: int, batch: int, rows: int) -> str:
+    if axis > 0:
+        return f"bring the batch dimension to the front first: x.transpose(0, {axis})"
+    return "keep the batch: x.view(x.shape[0], -1), or torch.flatten(x, 1)"

@@ -1,0 +1,70 @@
+"""A convolution is built for another number of channels than reaches it.
+
+What it does
+------------
+Compares `in_channels` (and `groups`) of a convolution, transposed ones included, with dimension
+1 of what it is given: of what the forward pass really brought there, and from the source alone
+along a chain of layers inside `nn.Sequential`.
+
+Why it is bad
+-------------
+The forward pass stops with "expected input to have 64 channels, but got 128 channels instead".
+
+Example
+-------
+    features = nn.Sequential(
+        nn.Conv2d(3, 64, 3),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3),
+    )
+
+Use instead
+-----------
+    features = nn.Sequential(
+        nn.Conv2d(3, 64, 3),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3),
+    )
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.evidence import Trace
+from archcheck.faults import faults
+from archcheck.finding import Finding, Severity
+from archcheck.misfits import in_channels, misfed
+from archcheck.rule import Rule
+from archcheck.shapes import text
+from archcheck.source import Project
+
+rule = Rule("AC202", "conv-in-channels", Severity.ERROR, fix="safe")
+
+KINDS = (
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+)  # fmt: skip
+
+
+@rule.on_trace
+def channels_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project, *KINDS):
+        expected = in_channels(fault)
+        if expected is None or len(fault.got) < 2 or misfed(fault) or fault.got[1] == expected:
+            continue
+        got, layer = fault.got[1], fault.layer.type if fault.layer is not None else fault.kind
+        declared = fault.declared("in_channels", 0)
+        groups = fault.attribute("groups")
+        notes = []
+        if isinstance(groups, int) and groups > 1:
+            notes.append(f"{expected} channels in {groups} groups")
+        fixable = not isinstance(groups, int) or groups == 1
+        yield fault.finding(
+            f"{fault.subject} expects {expected} channels, got {got}",
+            label=f"got {text(fault.got)}, expects [*, {expected}{', *' * (len(fault.got) - 2)}]",
+            declared=declared,
+            at_constructor=True,
+            notes=notes,
+            help=f"nn.{layer}({got}, …)" if fault.layer is not None else None,
+            fix=fault.replacing(declared, str(got)) if fixable else None,
+        )

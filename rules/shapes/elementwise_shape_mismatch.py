@@ -1,0 +1,88 @@
+"""Two operands of `+ - * /` and the like do not broadcast.
+
+What it does
+------------
+Looks at every elementwise operator of the forward pass, residual sums first among them, whose
+operands have sizes that differ and are not 1.
+
+Why it is bad
+-------------
+The forward pass stops with "The size of tensor a (32) must match the size of tensor b (28) at
+non-singleton dimension 3", which says neither which layer shrank the map nor by how much.
+
+Example
+-------
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(16, 16, 3)
+
+        def forward(self, x):
+            return x + self.conv(x)  # the convolution takes two rows and columns off
+
+Use instead
+-----------
+    self.conv = nn.Conv2d(16, 16, 3, padding=1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.evidence import Trace
+from archcheck.faults import faults
+from archcheck.finding import Finding, Related, Severity
+from archcheck.misfits import misfed
+from archcheck.residuals import advice, parted
+from archcheck.rule import Rule
+from archcheck.shapes import clashes, text
+from archcheck.source import Project
+
+rule = Rule("AC205", "elementwise-shape-mismatch", Severity.ERROR)
+
+SIGNS = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "floor_divide": "//",
+    "remainder": "%", "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
+    "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^",
+}  # fmt: skip
+NAMED = (
+    "maximum", "minimum", "where", "lerp", "addcmul", "addcdiv", "masked_fill", "fmod", "atan2",
+    "logical_and", "logical_or", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div",
+)  # fmt: skip
+
+
+@rule.on_trace
+def operands(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project, *SIGNS, *NAMED):
+        if len(fault.shapes) < 2 or misfed(fault):
+            continue
+        pair = next(
+            (
+                (first, second)
+                for place, first in enumerate(fault.values)
+                for second in fault.values[place + 1 :]
+                if clashes(first.shape, second.shape)
+            ),
+            None,
+        )
+        if pair is None:
+            continue
+        one, other = (value.shape for value in pair)
+        names = fault.operands()
+        named = len(names) == len(fault.values) == 2
+        first = f"`{names[0]}` {text(one)}" if named else text(one)
+        second = f"`{names[1]}` {text(other)}" if named else text(other)
+        sign = f"`{SIGNS.get(fault.kind, fault.kind)}`"
+        changes = parted(trace, *pair)
+        yield fault.finding(
+            f"the operands of {sign} do not broadcast: {first} and {second}",
+            label=f"{text(one)} against {text(other)}",
+            notes=[change.sentence for change in changes],
+            help=advice(changes, *pair),
+            also=[
+                Related(change.module.constructed, "changes the size")
+                for change in changes
+                if change.module is not None and change.module.constructed is not None
+            ],
+        )

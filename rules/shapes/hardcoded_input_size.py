@@ -1,0 +1,99 @@
+"""The model accepts only the image sizes that one flattened width or fixed pooling allows.
+
+What it does
+------------
+Reports which input sizes work, and which layer limits them. It is a note; it becomes a warning
+where something else in the file implies a size that does not work: a crop or resize, a data set
+that the code or the text names, or where `--input B,3,H,W` leaves the sizes free.
+
+Why it is bad
+-------------
+A size outside the range stops the forward pass, at a layer that says nothing of images.
+
+Example
+-------
+    class Net(nn.Module):  # for CIFAR-10
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Conv2d(3, 64, 7, stride=4)
+            self.classifier = nn.Linear(64 * 55 * 55, 10)  # 224 x 224 pixels, not 32 x 32
+
+Use instead
+-----------
+    class Net(nn.Module):  # for CIFAR-10
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Conv2d(3, 64, 7, stride=4)
+            self.pool = nn.AdaptiveAvgPool2d(1)
+            self.classifier = nn.Linear(64, 10)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from archcheck.evidence import Sizes, Trace
+from archcheck.faults import Fault, source_file
+from archcheck.finding import Finding, Severity
+from archcheck.implied_sizes import implied, written_sizes
+from archcheck.rule import Rule
+from archcheck.source import Project
+from archcheck.widths import accepts, explained, span
+
+rule = Rule("AC212", "hardcoded-input-size", Severity.NOTE, fix="unsafe", default=True)
+
+
+@rule.on_trace
+def sizes_that_work(trace: Trace, project: Project) -> Iterator[Finding]:
+    limits = [
+        size
+        for size in trace.valid_input_sizes
+        if size.high < size.searched and accepts(size, size.traced)
+    ]
+    limit = next((size for size in limits if size.limited_by is not None), None)
+    if limit is None or limit.limited_by is None or trace.failures:
+        return
+    fault = Fault.of(trace, project, trace.ops[limit.limited_by])
+    reasons = [*_left_free(trace, limits), *_contradicted(trace, project, limits)]
+    notes: tuple[str, ...] = ()
+    help = "nn.AdaptiveAvgPool2d(1) before the flattening lifts the limit"
+    if fault.kind == "linear" and len(fault.shapes) > 1:
+        notes, folded = explained(trace, fault.values[0], fault.shapes[1][-1])
+        if folded:
+            pool = f"nn.AdaptiveAvgPool{len(folded) - 1}d(1)"
+            help = f"{pool} and nn.Linear({folded[0]}, …) take any input size"
+    finding = fault.finding(
+        f"{fault.subject} ties the model to an input of {span(trace)}",
+        label=f"only for {span(trace)}",
+        declared=fault.declared("in_features", 0) if fault.kind == "linear" else None,
+        notes=(*notes, *reasons),
+        help=help,
+    )
+    yield replace(finding, severity=Severity.WARNING if reasons else Severity.NOTE)
+
+
+def _left_free(trace: Trace, limits: list[Sizes]) -> Iterator[str]:
+    for given in trace.inputs:
+        for letter in given.free:
+            if any(size.dimension == letter for size in limits):
+                yield f"the input leaves {letter} free, and the model does not"
+
+
+def _contradicted(trace: Trace, project: Project, limits: list[Sizes]) -> Iterator[str]:
+    """What in the file implies a size that does not work."""
+    limits = [size for size in limits if size.dimension in ("H", "W")]
+    at = next((m.defined for m in trace.modules if m.path == "" and m.defined is not None), None)
+    file = source_file(project, at) if at is not None else None
+    if file is None or not limits:
+        return
+
+    def works(size: int) -> bool:
+        return all(accepts(limit, size) for limit in limits)
+
+    if any(works(size) for size in written_sizes(file)):
+        return
+    found = list(implied(file))
+    if not any(works(size) for one in found for size in one.sizes):
+        for one in found[:1]:
+            yield f"{one.what} (line {one.line}): its {one.sizes[0]} pixels do not work"

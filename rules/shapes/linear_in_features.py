@@ -1,0 +1,88 @@
+"""An `nn.Linear` is built for another width than the one that reaches it.
+
+What it does
+------------
+Compares `in_features` with the last dimension of what the layer is given: of what the forward
+pass really brought there, and from the source alone along a chain of layers inside
+`nn.Sequential`.
+
+Why it is bad
+-------------
+The forward pass stops with "mat1 and mat2 shapes cannot be multiplied", which names neither the
+layer nor where its width was declared. After a flattening, the width depends on the size of the
+input image as well.
+
+Example
+-------
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 16, 3, padding=1)
+            self.pool = nn.AdaptiveAvgPool2d(2)
+            self.classifier = nn.Linear(16, 10)
+
+        def forward(self, x):
+            x = self.pool(self.conv(x))
+            return self.classifier(torch.flatten(x, 1))  # 64 features: 16 channels of 2 x 2
+
+Use instead
+-----------
+    self.classifier = nn.Linear(64, 10)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+from archcheck.evidence import Shape, Trace
+from archcheck.faults import Fault, faults
+from archcheck.finding import Finding, Severity
+from archcheck.misfits import misfed
+from archcheck.rule import Rule
+from archcheck.shapes import text
+from archcheck.source import Project
+from archcheck.widths import explained
+
+rule = Rule("AC201", "linear-in-features", Severity.ERROR, fix="safe")
+
+
+@rule.on_trace
+def width_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project, "linear"):
+        if len(fault.shapes) < 2 or not fault.got or misfed(fault):
+            continue
+        got, expected = fault.got[-1], fault.shapes[1][-1]
+        if got == expected:
+            continue
+        declared = fault.declared("in_features", 0)
+        notes, folded = explained(trace, fault.values[0], expected)
+        moved = _moved(fault, expected)
+        yield fault.finding(
+            f"{fault.subject} expects {expected} features, got {got}",
+            label=f"got {text(fault.got)}, expects [*, {expected}]",
+            declared=declared,
+            at_constructor=True,
+            notes=notes,
+            help=moved or _resized(got, folded),
+            fix=None if moved else fault.replacing(declared, str(got)),
+        )
+
+
+def _moved(fault: Fault, expected: int) -> str | None:
+    """The features are there, but not in the last dimension."""
+    name = next(iter(fault.operands()), "x")
+    if len(fault.got) > 2 and prod(fault.got[1:]) == expected:
+        return f"flatten it first: torch.flatten({name}, 1)"
+    if len(fault.got) == 3 and fault.got[1] == expected:
+        return f"the {expected} features are in dimension 1: {name}.transpose(1, 2)"
+    if len(fault.got) == 4 and fault.got[1] == expected:
+        return f"the {expected} features are in dimension 1: {name}.movedim(1, -1)"
+    return None
+
+
+def _resized(got: int, folded: Shape) -> str:
+    if len(folded) in (2, 3) and prod(folded[1:]) > 1:
+        pool = f"nn.AdaptiveAvgPool{len(folded) - 1}d(1)"
+        return f"nn.Linear({got}, …), or {pool} and nn.Linear({folded[0]}, …) for any input size"
+    return f"nn.Linear({got}, …)"

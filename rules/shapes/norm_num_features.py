@@ -1,0 +1,105 @@
+"""A normalisation layer is built for another width than reaches it.
+
+What it does
+------------
+Compares the size that a batch, instance, group or layer norm was built for with the channels (of
+a layer or RMS norm, with the last dimensions) of what it is given: of what the forward pass
+really brought there, and from the source alone along a chain of layers inside `nn.Sequential`.
+
+Why it is bad
+-------------
+The forward pass stops with "running_mean should contain 128 elements not 64", or with "Given
+normalized_shape=[64], expected input with shape [*, 64]".
+
+Example
+-------
+    stem = nn.Sequential(
+        nn.Conv2d(3, 128, 3, padding=1),
+        nn.BatchNorm2d(64),
+    )
+
+Use instead
+-----------
+    stem = nn.Sequential(
+        nn.Conv2d(3, 128, 3, padding=1),
+        nn.BatchNorm2d(128),
+    )
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.evidence import Trace
+from archcheck.faults import Fault, faults
+from archcheck.finding import Finding, Severity
+from archcheck.misfits import misfed
+from archcheck.norms import channels_expected, rank_fits, trailing_expected
+from archcheck.rule import Rule
+from archcheck.shapes import text
+from archcheck.source import Project
+from archcheck.widths import explained
+
+rule = Rule("AC203", "norm-num-features", Severity.ERROR, fix="safe")
+
+
+@rule.on_trace
+def channels_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project, "batch_norm", "instance_norm", "group_norm"):
+        expected = channels_expected(fault)
+        if expected is None or misfed(fault) or not rank_fits(fault) or fault.got[1] == expected:
+            continue
+        got = fault.got[1]
+        is_group = fault.kind == "group_norm"
+        declared = fault.declared("num_channels" if is_group else "num_features", int(is_group))
+        notes = explained(trace, fault.values[0], expected)[0] if len(fault.got) == 2 else ()
+        stars = ", *" * (len(fault.got) - 2)
+        yield fault.finding(
+            f"{fault.subject} expects {expected} {_noun(fault)}, got {got}",
+            label=f"got {text(fault.got)}, expects [*, {expected}{stars}]",
+            declared=declared,
+            at_constructor=True,
+            notes=notes,
+            help=_help(fault, got, expected),
+            fix=None if expected in fault.got[2:] else fault.replacing(declared, str(got)),
+        )
+
+
+@rule.on_trace
+def last_dimensions_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project, "layer_norm", "rms_norm"):
+        expected = trailing_expected(fault)
+        if not expected or misfed(fault):
+            continue
+        got = fault.got[-len(expected) :]
+        if got == expected:
+            continue
+        wants = str(expected[0]) if len(expected) == 1 else text(expected)
+        arrived = str(got[0]) if len(got) == 1 else text(got)
+        declared = fault.declared("normalized_shape", 0)
+        yield fault.finding(
+            f"{fault.subject} expects {wants} in the last dimension"
+            f"{'s' if len(expected) > 1 else ''}, got {arrived}",
+            label=f"got {text(fault.got)}, expects [*, {', '.join(map(str, expected))}]",
+            declared=declared,
+            at_constructor=True,
+            help=_help(fault, arrived, expected[0]),
+            fix=None if expected[0] in fault.got[1:] else fault.replacing(declared, arrived),
+        )
+
+
+def _noun(fault: Fault) -> str:
+    return "features" if len(fault.got) == 2 else "channels"
+
+
+def _help(fault: Fault, got: int | str, expected: int) -> str | None:
+    kind = fault.layer.type if fault.layer is not None else fault.kind
+    name = next(iter(fault.operands()), "x")
+    if fault.kind in ("layer_norm", "rms_norm"):
+        if expected in fault.got[1:-1]:
+            last = fault.got.index(expected, 1)
+            return f"the {expected} are in dimension {last}: {name}.movedim({last}, -1)"
+        return f"nn.{kind}({got})"
+    if expected in fault.got[2:]:
+        return f"the {expected} are in the last dimension: {name}.transpose(1, 2)"
+    return f"nn.{kind}({'…, ' if fault.kind == 'group_norm' else ''}{got})"

@@ -1,0 +1,60 @@
+"""A batch or instance norm is made for inputs of another number of dimensions.
+
+What it does
+------------
+Looks for `BatchNorm1d` on the output of a 2-d convolution, `BatchNorm2d` on a flat tensor, and
+the like: in the forward pass, and from the source alone along a chain of layers inside
+`nn.Sequential` or in a straight-line `forward`.
+
+Why it is bad
+-------------
+The forward pass stops with "expected 2D or 3D input (got 4D input)".
+
+Example
+-------
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(16, 32, 3)
+            self.bn = nn.BatchNorm1d(32)
+
+        def forward(self, x):
+            return self.bn(self.conv(x))
+
+Use instead
+-----------
+    self.bn = nn.BatchNorm2d(32)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.evidence import Trace
+from archcheck.faults import faults
+from archcheck.finding import Finding, Severity
+from archcheck.misfits import misfed
+from archcheck.norms import form, norm_type, rank_fits, sibling
+from archcheck.rule import Rule
+from archcheck.shapes import text
+from archcheck.source import Project
+
+rule = Rule("AC204", "norm-wrong-rank", Severity.ERROR, fix="safe")
+
+
+@rule.on_trace
+def rank_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project, "batch_norm", "instance_norm"):
+        kind = norm_type(fault.layer)
+        if kind is None or not fault.got or rank_fits(fault) or misfed(fault):
+            continue
+        declared = fault.declared_type()
+        right = sibling(kind, len(fault.got))
+        yield fault.finding(
+            f"{fault.subject} is a {kind}, which takes {form(kind)}, got {text(fault.got)}",
+            label=f"got {len(fault.got)} dimensions",
+            declared=declared,
+            at_constructor=True,
+            help=f"nn.{right}({fault.got[1]})" if right and len(fault.got) > 1 else None,
+            fix=fault.retyping(declared, kind, right) if right else None,
+        )

@@ -1,0 +1,64 @@
+"""An operator is fed a dtype that it does not take.
+
+What it does
+------------
+Looks for float indices into an embedding, integers into a linear layer or a convolution, and for
+matrix products of two dtypes, in the forward pass.
+
+Why it is bad
+-------------
+The forward pass stops with "expected scalar type Float but found Long", or with "mat1 and mat2
+must have the same dtype".
+
+Example
+-------
+    class Tagger(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(1000, 64)
+
+        def forward(self, tokens):
+            return self.embed(tokens / 2)
+
+Use instead
+-----------
+    return self.embed(tokens // 2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.evidence import Trace
+from archcheck.faults import faults
+from archcheck.finding import Finding, Severity
+from archcheck.misfits import source_of, wrong_dtype
+from archcheck.rule import Rule
+from archcheck.source import Project
+
+rule = Rule("AC215", "wrong-dtype", Severity.ERROR)
+
+CASTS = {"int64": ".long()", "float32": ".float()", "float64": ".double()", "float16": ".half()"}
+
+
+@rule.on_trace
+def dtype_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project):
+        found = wrong_dtype(fault)
+        if found is None:
+            continue
+        value, wanted = found
+        takes = "integer indices" if fault.kind.startswith("embedding") else wanted
+        cast = CASTS.get(wanted, f".to(torch.{wanted})")
+        name = next(iter(fault.operands()), "x")
+        start = source_of(trace, value)
+        given = ""
+        if start.kind == "input" and start.dtype == value.dtype:
+            sizes = ",".join(map(str, start.shape))
+            given = f"; if the input is meant so: --input {sizes}:{wanted}"
+        yield fault.finding(
+            f"{fault.subject} takes {takes}, got {value.dtype}",
+            label=f"got {value.dtype}",
+            declared=fault.declared("dtype"),
+            help=f"{name}{cast}{given}",
+        )

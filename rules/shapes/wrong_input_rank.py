@@ -1,0 +1,60 @@
+"""The input lacks its batch or channel dimension, or has its dimensions in another order.
+
+What it does
+------------
+Looks for images without a batch dimension, for grey images without a channel dimension, for
+channels that come last, and for any other number of dimensions than a convolution, pooling or
+recurrent layer takes.
+
+Why it is bad
+-------------
+The forward pass stops with a message about channels, "expected input[1, 224, 224, 3] to have 3
+channels, but got 224 channels instead", or goes on and stops much later.
+
+Example
+-------
+    image = torch.from_numpy(cv2.imread("cat.png")).float()  # [224, 224, 3]
+    model(image.unsqueeze(0))
+
+Use instead
+-----------
+    image = torch.from_numpy(cv2.imread("cat.png")).float()
+    model(image.movedim(-1, 0).unsqueeze(0))  # [1, 3, 224, 224]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from archcheck.evidence import Trace
+from archcheck.faults import faults
+from archcheck.finding import Finding, Severity
+from archcheck.misfits import wrong_dtype, wrong_rank
+from archcheck.rule import Rule
+from archcheck.shapes import text
+from archcheck.source import Project
+
+rule = Rule("AC218", "wrong-input-rank", Severity.ERROR)
+
+
+@rule.on_trace
+def dimensions_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project):
+        wrong = wrong_rank(fault) if wrong_dtype(fault) is None else None
+        if wrong is None:
+            continue
+        subject, place = fault.subject, fault.location
+        if wrong.op is not None and wrong.op.location is not None:
+            place = wrong.op.location
+            module = trace.module_of(wrong.op)
+            subject = f"`{module.path}`" if module is not None and module.path else subject
+        finding = fault.finding(
+            f"{subject} takes {wrong.expects}, its input {text(wrong.got)} {wrong.what}",
+            label=f"got {text(wrong.got)}",
+            help=wrong.help,
+        )
+        yield replace(
+            finding, location=place, trail=finding.trail if place == fault.location else ()
+        )
+        return
