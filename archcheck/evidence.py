@@ -34,6 +34,8 @@ class Value:
         storage: Equal for values that share memory (views, in-place results).
         version: How often its storage had been written when this value was made.
         stride: In elements. Tells whether a `view` is possible.
+        device: `model` where the tensor moves with the model and its input; `cpu` where user code
+            made it without saying a device, so that it would stay behind.
         requires_grad: Whether a gradient would flow through it.
         guessed: Recovery put it in the place of a result that was never computed, and its shape
             is a guess. A failure that only a guessed value causes is a consequence.
@@ -49,7 +51,7 @@ class Value:
     storage: int = 0
     version: int = 0
     stride: Shape = ()
-    device: str = "cpu"
+    device: str = "model"
     requires_grad: bool = False
     guessed: bool = False
 

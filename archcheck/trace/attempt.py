@@ -1,0 +1,224 @@
+"""One pass over one model on one rung, under all the watchers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from archcheck.evidence import Rung, Trace, TracedInput
+from archcheck.trace.build import Origins, noted_origins
+from archcheck.trace.calls import Calls, recorded_calls
+from archcheck.trace.describe import hidden_modules, module_paths, modules_of, parameters_of
+from archcheck.trace.failures import Failures
+from archcheck.trace.functions import Functions
+from archcheck.trace.inputs import leaves
+from archcheck.trace.kernels import KernelMode
+from archcheck.trace.lines import Lines
+from archcheck.trace.memory import ActivationMemory
+from archcheck.trace.patches import without_slow_imports
+from archcheck.trace.placement import LeaveRung, MetaPlacement, Placement
+from archcheck.trace.recorder import Recorder
+from archcheck.trace.spans import Spans
+from archcheck.trace.watch import FunctionMode
+
+
+class Attempt:
+    """A pass over a model that stands on its rung already, and what it showed.
+
+    Attributes:
+        leave: The sentence that says why this rung cannot answer; None where it could.
+        reads_values: It was left because the code reads what a tensor holds.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rung: Rung,
+        mode: Literal["train", "eval"],
+        spans: Spans,
+        origins: Origins,
+        fake_mode: AbstractContextManager[Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.rung: Rung = rung
+        self.leave: str | None = None
+        self.reads_values = False
+        self.complete = False
+        self._mode = mode
+        self._spans = spans
+        self._origins = origins
+        self._fake_mode = fake_mode
+        self._tensors_named = _named_tensors(model)
+        self.recorder = Recorder(ActivationMemory(t for t, _, _ in self._tensors_named))
+        self.lines = Lines(self.recorder, spans)
+        self.kernels = KernelMode(self.recorder, spans, self.lines)
+        self.placement: Placement = (
+            MetaPlacement(self.recorder, self.kernels) if rung == "meta" else Placement()
+        )
+        self.failures = Failures(
+            self.recorder,
+            spans,
+            self.placement,
+            self.kernels,
+            ask_eager=rung == "meta",
+            certain=rung == "real",
+        )
+        self._inputs: tuple[TracedInput, ...] = ()
+        self._outputs: Any = None
+        # Kept alive, so that no other module takes an id over.
+        self._hidden = hidden_modules(model, module_paths(model))
+
+    def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str]) -> None:
+        """Runs forward once."""
+        recorder = self.recorder
+        given = [*args, *kwargs.values()]
+        for name, value in zip(names, given, strict=False):
+            for place, leaf in enumerate(leaves(value)):
+                if isinstance(leaf, torch.Tensor):
+                    nested = not isinstance(value, torch.Tensor)
+                    recorder.new_value(leaf, "input", name=f"{name}[{place}]" if nested else name)
+        self._inputs = tuple(
+            TracedInput(name, recorder.nest(value))
+            for name, value in zip(names, given, strict=False)
+        )
+        for tensor, name, is_buffer in self._tensors_named:
+            if not isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+                recorder.new_value(tensor, "buffer" if is_buffer else "parameter", name=name)
+        first_paths = {key: paths[0] for key, paths in module_paths(self.model).items()}
+        calls = Calls(
+            recorder, self._spans, self.lines, self.failures, {**self._hidden, **first_paths}
+        )
+        functions = FunctionMode(
+            recorder, self._spans, self.lines, Functions(), self.placement, self.failures
+        )
+        _set_mode(self.model, self._mode == "train")
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(without_slow_imports())
+                stack.enter_context(noted_origins(self._origins))
+                stack.enter_context(recorded_calls(calls, self.model))
+                stack.enter_context(self._fake_mode or nullcontext())
+                stack.enter_context(self.kernels)
+                stack.enter_context(functions)
+                result = self.model(*args, **kwargs)
+            self._outputs = recorder.nest(result)
+            self.complete = True
+        except LeaveRung as reason:
+            self.leave = str(reason)
+        except (Exception, SystemExit) as error:
+            _raise_own(error)
+            self._judge(error, functions)
+        finally:
+            recorder.running = None
+            self.lines.finish()
+
+    def _judge(self, error: BaseException, functions: FunctionMode) -> None:
+        """An exception left forward: the model's own, or this rung's?"""
+        unread = functions.unread is not None and _is_or_follows(error, functions.unread[0])
+        if self.rung != "real" and (unread or _needs_values(error)):
+            self.leave = "the code reads the values of tensors, which only real ones have"
+            self.reads_values = True
+            return
+        if self.rung != "real" and isinstance(error, NotImplementedError):
+            self.leave = f"an operator cannot run on {self.rung} tensors: {_first_line(error)}"
+            return
+        self.failures.escaped(error)
+
+    def trace(self, target: str, path: str, steps: Sequence[str], **more: Any) -> Trace:
+        """The evidence."""
+        recorder = self.recorder
+        values = recorder.frozen_values()
+        ops = recorder.frozen_ops()
+        paths = module_paths(self.model)
+        uncounted: dict[str, int] = {}
+        for op in recorder.ops:
+            for name, count in op.uncounted.items():
+                uncounted[name] = uncounted.get(name, 0) + count
+        return Trace(
+            target=target,
+            path=path,
+            mode=self._mode,
+            rung=self.rung,
+            steps=tuple(steps),
+            inputs=self._inputs,
+            outputs=self._outputs,
+            complete=self.complete,
+            modules=modules_of(
+                self.model, paths, self._origins, self._spans, recorder.calls, ops, values
+            ),
+            calls=recorder.frozen_calls(),
+            ops=ops,
+            values=values,
+            lines=tuple(recorder.lines),
+            failures=tuple(self.failures.found),
+            parameters=parameters_of(self.model),
+            macs=sum(op.macs for op in ops),
+            flops=sum(op.flops for op in ops),
+            peak_activation_bytes=recorder.memory.peak,
+            uncounted_ops=dict(sorted(uncounted.items())),
+            versions=versions(),
+            **more,
+        )
+
+
+def versions() -> dict[str, str]:
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "torch": str(torch.__version__).partition("+")[0],
+    }
+
+
+def _named_tensors(model: nn.Module) -> list[tuple[torch.Tensor, str, bool]]:
+    found = [(tensor, name, False) for name, tensor in model.named_parameters()]
+    return found + [(tensor, name, True) for name, tensor in model.named_buffers()]
+
+
+def _set_mode(model: nn.Module, training: bool) -> None:
+    try:
+        model.train(training)
+    except Exception:
+        # A class that hides `train` with a method of its own still has its modules' flags.
+        for module in model.modules():
+            module.training = training
+
+
+def _raise_own(error: BaseException) -> None:
+    """An exception of this package itself is a defect of it, and none of the model's."""
+    if isinstance(error, RecursionError | MemoryError):
+        return
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_HERE):
+        raise error
+
+
+_HERE = str(Path(__file__).parent)
+
+
+def _is_or_follows(error: BaseException, cause: BaseException) -> bool:
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        if link is cause:
+            return True
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def _needs_values(error: BaseException) -> bool:
+    kind = type(error).__name__
+    return kind in ("DataDependentOutputException", "DynamicOutputShapeException") or (
+        kind.startswith("GuardOnDataDependent")
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,188 @@
+"""Builds a model so that its parameters take no memory, and notes where each module was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from archcheck.finding import Location
+from archcheck.trace.functions import Functions
+from archcheck.trace.patches import on_this_thread, replaced
+from archcheck.trace.placement import SMALL, requested_elements
+from archcheck.trace.spans import Spans
+
+# Whole numbers and truth values that a buffer holds are mostly indices and masks, which code
+# reads: they stay real while they are small.
+_READ = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
+SMALL_BUFFER = 1 << 12
+
+
+class Origins:
+    """Where in the user's code each module was constructed, by `id`."""
+
+    def __init__(self, spans: Spans) -> None:
+        self._spans = spans
+        self._found: dict[int, tuple[nn.Module, Location | None]] = {}
+
+    def of(self, module: nn.Module) -> Location | None:
+        known = self._found.get(id(module))
+        return known[1] if known is not None and known[0] is module else None
+
+    def forget(self) -> None:
+        """Lets go of the modules."""
+        self._found.clear()
+
+    def note(self, module: nn.Module, depth: int) -> None:
+        if id(module) in self._found and self._found[id(module)][0] is module:
+            return
+        frame = self._spans.frame(depth + 1)
+        # The expression that constructs a module stands below the frames of its own __init__.
+        while frame is not None and _first_argument(frame) is module:
+            frame = self._spans.above(frame)
+        self._found[id(module)] = (module, self._spans.at(frame))
+
+
+def _first_argument(frame: FrameType) -> Any:
+    code = frame.f_code
+    if not code.co_argcount:
+        return None
+    names = frame.f_locals
+    value = names.get(code.co_varnames[0])
+    return value
+
+
+@contextmanager
+def noted_origins(origins: Origins) -> Iterator[None]:
+    """Notes where modules are constructed, or copied, in this block."""
+    init, set_state = nn.Module.__init__, nn.Module.__setstate__
+    mine = on_this_thread()
+
+    def noting_init(self: nn.Module, *args: Any, **kwargs: Any) -> None:
+        if mine():
+            origins.note(self, 1)
+        init(self, *args, **kwargs)
+
+    def noting_set_state(self: nn.Module, state: Any) -> None:
+        if mine():
+            origins.note(self, 1)
+        set_state(self, state)
+
+    with replaced(
+        (nn.Module, "__init__", noting_init), (nn.Module, "__setstate__", noting_set_state)
+    ):
+        yield
+
+
+class _SmallFactories(TorchFunctionMode):
+    """Large tensors that a constructor makes take no memory; small ones are real."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._functions = Functions()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        described = self._functions.of(func)
+        if described.factory and kwargs.get("device") is None:
+            if requested_elements(described.name, args, kwargs) > SMALL:
+                kwargs = {**kwargs, "device": "meta"}
+        elif described.in_place and args and isinstance(args[0], torch.Tensor) and args[0].is_meta:
+            if described.function.startswith("torch.nn.init."):
+                return args[0]
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def parameters_on_meta() -> Iterator[None]:
+    """Moves parameters and buffers to the meta device as they are registered.
+
+    Ordinary tensors of a constructor stay real, so that it may read their values.
+    """
+    register_parameter = nn.Module.register_parameter
+    register_buffer = nn.Module.register_buffer
+    mine = on_this_thread()
+
+    def parameter_on_meta(self: nn.Module, name: str, param: Any) -> None:
+        if param is not None and mine():
+            param = turned_meta(param)
+        register_parameter(self, name, param)
+
+    def buffer_on_meta(self: nn.Module, name: str, tensor: Any, persistent: bool = True) -> None:
+        if isinstance(tensor, torch.Tensor) and mine() and not stays_real(tensor):
+            tensor = turned_meta(tensor)
+        register_buffer(self, name, tensor, persistent)
+
+    with (
+        replaced(
+            (nn.Module, "register_parameter", parameter_on_meta),
+            (nn.Module, "register_buffer", buffer_on_meta),
+        ),
+        _SmallFactories(),
+    ):
+        yield
+
+
+def stays_real(tensor: torch.Tensor) -> bool:
+    """Whether code may want to read this buffer, and it is small enough to let it."""
+    return tensor.dtype in _READ and tensor.numel() <= SMALL_BUFFER
+
+
+def turned_meta(tensor: torch.Tensor) -> torch.Tensor:
+    """The same object on the meta device; a new one where torch cannot swap its memory."""
+    if tensor.is_meta or not isinstance(tensor, torch.Tensor):
+        return tensor
+    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        kind = type(tensor)
+        return kind(requires_grad=tensor.requires_grad, device="meta", dtype=tensor.dtype)
+    with torch._C.DisableTorchFunction():
+        meta = meta_copy(tensor)
+        try:
+            torch.utils.swap_tensors(tensor, meta)
+        except (RuntimeError, AttributeError, TypeError):
+            return meta
+    return tensor
+
+
+def meta_copy(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the same kind, a parameter where it is one, without memory."""
+    with torch.no_grad():
+        try:
+            meta = torch.empty_strided(
+                tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta"
+            )
+        except (RuntimeError, NotImplementedError):
+            meta = tensor.detach().to("meta")
+    if isinstance(tensor, nn.Parameter):
+        copy: torch.Tensor = nn.Parameter(meta, requires_grad=tensor.requires_grad)
+        if type(tensor) is not nn.Parameter:
+            copy.__class__ = type(tensor)
+        copy.__dict__.update(tensor.__dict__)
+        return copy
+    return meta.requires_grad_(tensor.requires_grad)
+
+
+def convert(model: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Puts a changed tensor in the place of each parameter and buffer; shared ones stay shared."""
+    changed: dict[int, torch.Tensor] = {}
+    kept: list[torch.Tensor] = []
+
+    def of(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in changed:
+            kept.append(tensor)
+            changed[id(tensor)] = change(tensor)
+        return changed[id(tensor)]
+
+    for module in model.modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            continue
+        for tensors in (module._parameters, module._buffers):
+            held: Mapping[str, Any] = dict(tensors)
+            for name, tensor in held.items():
+                if tensor is not None:
+                    tensors[name] = of(tensor)

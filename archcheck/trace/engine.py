@@ -1,0 +1,329 @@
+"""From a factory or a live model to a `Trace`: the ladder meta, fake, real.
+
+    trace_module(build, inputs, *, target, path, mode, user_files) -> Trace
+    trace_live(model, inputs, *, mode, target, user_files) -> Trace
+
+`build()` makes the model anew; it is called once per rung (and once more where the constructor
+needs real memory). It may raise `BuildFailed(failure)` to tell of a failure in its own words, and
+`UsageError`; whatever else it raises becomes a failure of the stage `construct`.
+
+`inputs` is a sequence of `NamedInput(value, name)`, of `(name or None, value)` pairs, or of bare
+values. A value is a `TensorSpec(shape, dtype name or None)`, a list, tuple or dict of values, or
+plain data that is handed to forward as it is. They are bound to forward's parameters in order,
+named ones by name; `UsageError` names the parameters where they don't fit.
+
+`user_files(path)` tells whether a code object's file counts as the user's own; a collection of
+paths does too.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+import sysconfig
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import nn
+
+from archcheck.evidence import Failure, Rung, Trace
+from archcheck.target import UsageError
+from archcheck.trace.attempt import Attempt, versions
+from archcheck.trace.build import (
+    Origins,
+    convert,
+    meta_copy,
+    noted_origins,
+    parameters_on_meta,
+    stays_real,
+    turned_meta,
+)
+from archcheck.trace.failures import describe_error
+from archcheck.trace.inputs import (
+    NamedInput,
+    TensorSpec,
+    as_inputs,
+    bind,
+    forward_parameters,
+    make_tensor,
+    map_nest,
+)
+from archcheck.trace.patches import without_slow_imports
+from archcheck.trace.snapshot import preserved_settings
+from archcheck.trace.spans import Spans
+
+UserFiles: TypeAlias = Callable[[str], bool] | Collection[str]
+Mode: TypeAlias = Literal["train", "eval"]
+
+__all__ = [
+    "BuildFailed",
+    "NamedInput",
+    "TensorSpec",
+    "trace_live",
+    "trace_module",
+]
+
+
+class BuildFailed(Exception):
+    """Raised by a factory that knows best what went wrong."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def trace_module(
+    build: Callable[[], nn.Module],
+    inputs: Sequence[Any],
+    *,
+    target: str = "",
+    path: str = "",
+    mode: Mode = "train",
+    user_files: UserFiles | None = None,
+) -> Trace:
+    """Traces one forward pass of the model that `build` makes.
+
+    Raises:
+        UsageError: The inputs don't fit forward's parameters.
+    """
+    spans = Spans(_predicate(user_files), _BOUNDARIES)
+    ladder = _Ladder(
+        spans,
+        as_inputs(inputs),
+        mode,
+        meta=lambda origins: _build_on_meta(build, origins),
+        real=lambda origins: _build_for_real(build, origins),
+    )
+    return ladder.climb(target, path)
+
+
+def trace_live(
+    model: nn.Module,
+    inputs: Sequence[Any],
+    *,
+    mode: Mode | None = None,
+    target: str | None = None,
+    path: str = "",
+    user_files: UserFiles | None = None,
+) -> Trace:
+    """Traces a model that somebody holds; nothing of it changes, whatever is raised.
+
+    The passes run on copies: on meta and fake tensors the copy has no weights, on real ones it
+    has its own.
+
+    Raises:
+        UsageError: The inputs don't fit forward's parameters.
+    """
+    spans = Spans(_predicate(user_files, model), _BOUNDARIES)
+    ladder = _Ladder(
+        spans,
+        as_inputs(inputs),
+        mode or ("train" if model.training else "eval"),
+        meta=lambda origins: _copied(model, on_meta=True),
+        real=lambda origins: _copied(model, on_meta=False),
+    )
+    return ladder.climb(target if target is not None else type(model).__name__, path)
+
+
+class _Ladder:
+    """Climbs from the cheapest rung to the first that can answer.
+
+    A failure that tensors without memory show is confirmed before it is reported: by torch
+    itself, asked with real tensors for the one call, or else by the next rung.
+    """
+
+    def __init__(
+        self,
+        spans: Spans,
+        inputs: Sequence[NamedInput],
+        mode: Mode,
+        meta: Callable[[Origins], nn.Module],
+        real: Callable[[Origins], nn.Module],
+    ) -> None:
+        self._spans = spans
+        self._inputs = inputs
+        self._mode: Mode = mode
+        self._meta = meta
+        self._real = real
+
+    def climb(self, target: str, path: str) -> Trace:
+        steps: list[str] = []
+        before: Attempt | None = None
+        rung: Rung | None = "meta"
+        with preserved_settings():
+            while rung is not None:
+                origins = Origins(self._spans)
+                try:
+                    attempt = self._attempt(rung, origins)
+                except BuildFailed as failed:
+                    return self._unbuilt(failed.failure, target, path, steps)
+                except UsageError:
+                    raise
+                except (Exception, SystemExit) as error:
+                    failure = describe_error("construct", error, self._spans)
+                    return self._unbuilt(failure, target, path, steps)
+                reason = self._reason_to_climb(attempt, before)
+                if reason is None:
+                    return attempt.trace(target, path, steps)
+                steps.append(f"{rung}: {reason}")
+                rung = _next(rung, attempt)
+                before = attempt
+        assert before is not None
+        return before.trace(target, path, steps)
+
+    def _attempt(self, rung: Rung, origins: Origins) -> Attempt:
+        fake_mode: Any = None
+        model = self._real(origins) if rung == "real" else self._meta(origins)
+        signature = forward_parameters(model.forward)
+        args, kwargs, names = bind(self._inputs, signature, type(model).__name__)
+        if rung == "fake":
+            from torch._subclasses.fake_tensor import FakeTensorMode
+
+            fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
+            convert(model, lambda tensor: _as_fake(tensor, fake_mode))
+        attempt = Attempt(model, rung, self._mode, self._spans, origins, fake_mode or nullcontext())
+
+        def make(leaf: Any) -> Any:
+            return (
+                make_tensor(leaf, "meta" if rung == "meta" else "cpu")
+                if isinstance(leaf, TensorSpec)
+                else leaf
+            )
+
+        with fake_mode or nullcontext():
+            given = map_nest(list(args), make)
+            given_by_name = map_nest(dict(kwargs), make)
+        attempt.run(given, given_by_name, names)
+        return attempt
+
+    def _reason_to_climb(self, attempt: Attempt, before: Attempt | None) -> str | None:
+        if attempt.leave is not None:
+            return attempt.leave
+        if not attempt.failures.uncertain:
+            return None
+        found = attempt.failures.found
+        if before is not None and before.leave is None:
+            seen = {(failure.location, failure.error) for failure in before.failures.found}
+            if all((found[i].location, found[i].error) in seen for i in attempt.failures.uncertain):
+                return None
+        first = found[min(attempt.failures.uncertain)]
+        return f"it raised {first.error}, which another kind of tensor must confirm"
+
+    def _unbuilt(self, failure: Failure, target: str, path: str, steps: Sequence[str]) -> Trace:
+        return Trace(
+            target=target,
+            path=path,
+            mode=self._mode,
+            steps=tuple(steps),
+            failures=(failure,),
+            versions=versions(),
+        )
+
+
+def _next(rung: Rung, attempt: Attempt) -> Rung | None:
+    if rung == "meta" and not attempt.reads_values:
+        return "fake"
+    return None if rung == "real" else "real"
+
+
+_BOUNDARIES = (Attempt.run, trace_module, trace_live)
+
+
+def _build_on_meta(build: Callable[[], nn.Module], origins: Origins) -> nn.Module:
+    try:
+        with without_slow_imports(), noted_origins(origins), parameters_on_meta():
+            model = _checked(build())
+    except (BuildFailed, UsageError):
+        raise
+    except Exception:
+        # The constructor needs the values of its parameters, or fails by itself: a real one says.
+        origins.forget()
+        model = _build_for_real(build, origins)
+    convert(model, lambda tensor: tensor if _may_stay(tensor) else turned_meta(tensor))
+    return model
+
+
+def _may_stay(tensor: torch.Tensor) -> bool:
+    return not isinstance(tensor, nn.Parameter) and stays_real(tensor)
+
+
+def _build_for_real(build: Callable[[], nn.Module], origins: Origins) -> nn.Module:
+    with noted_origins(origins):
+        return _checked(build())
+
+
+def _checked(model: Any) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"the target gives {type(model).__name__!r}, which is no torch.nn.Module; name a "
+            "module class, a function that returns a module, or a module"
+        )
+    return model
+
+
+def _copied(model: nn.Module, on_meta: bool) -> nn.Module:
+    """A copy of the model; tensors of a copy on meta are made, never copied."""
+    memo: dict[int, Any] = {}
+    if on_meta:
+        for module in model.modules():
+            for tensor in (*module._parameters.values(), *module._buffers.values()):
+                if tensor is not None and id(tensor) not in memo and not _may_stay(tensor):
+                    memo[id(tensor)] = meta_copy(tensor)
+    for module in model.modules():
+        for value in vars(module).values():
+            # Results of earlier work that a module holds cannot be copied with their history.
+            if isinstance(value, torch.Tensor) and not value.is_leaf and id(value) not in memo:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(model, memo)
+
+
+def _as_fake(tensor: torch.Tensor, fake_mode: Any) -> torch.Tensor:
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    if isinstance(tensor, FakeTensor) or not tensor.is_meta:
+        return tensor
+    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        return tensor
+    with torch.no_grad():
+        fake = FakeTensor(fake_mode, tensor.detach(), torch.device("cpu"))
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(fake, requires_grad=tensor.requires_grad)
+    return fake
+
+
+def _predicate(
+    user_files: UserFiles | None, model: nn.Module | None = None
+) -> Callable[[str], bool]:
+    if callable(user_files):
+        return user_files
+    if user_files is not None:
+        known = {str(Path(file)) for file in user_files} | set(user_files)
+        return known.__contains__
+    home = Path(torch.__file__).parent
+    mine = Path(__file__).parent.parent
+    outside = [str(home), str(mine), sysconfig.get_path("stdlib")]
+    packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    own: str | None = None
+    if model is not None:
+        # A model of an installed package: that package is what the user asks about.
+        module = sys.modules.get(type(model).__module__.partition(".")[0])
+        file = getattr(module, "__file__", None)
+        own = str(Path(file).parent) if file and not file.startswith(str(home)) else None
+
+    def is_user(file: str) -> bool:
+        if file.startswith("<") and not file.startswith(("<ipython", "<stdin")):
+            return False
+        if own is not None and file.startswith(own):
+            return True
+        return not file.startswith((*outside, *packages))
+
+    return is_user
+
+
+def with_failure(trace: Trace, failure: Failure) -> Trace:
+    """The trace with one failure more."""
+    return replace(trace, failures=(*trace.failures, failure))

@@ -1,0 +1,174 @@
+"""What a traced pass is given: shapes and dtypes as plain data, bound to forward's parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+
+from archcheck.target import UsageError
+
+INTEGRAL = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One tensor to make: its shape, and its dtype's name (None: torch's default)."""
+
+    shape: tuple[int, ...]
+    dtype: str | None = None
+
+
+# A TensorSpec, a list, tuple or dict of nests, or plain data that is handed over as it is.
+InputNest: TypeAlias = Any
+
+
+@dataclass(frozen=True, slots=True)
+class NamedInput:
+    """One argument of forward: by name where the user gave one, else in the order of the call."""
+
+    value: InputNest
+    name: str | None = None
+
+
+def as_inputs(inputs: Sequence[Any]) -> tuple[NamedInput, ...]:
+    """Reads `(name, nest)` pairs, `NamedInput`s and bare nests alike."""
+    read: list[NamedInput] = []
+    for item in inputs:
+        if isinstance(item, NamedInput):
+            read.append(item)
+        elif (
+            isinstance(item, tuple)
+            and len(item) == 2
+            and (item[0] is None or isinstance(item[0], str))
+        ):
+            read.append(NamedInput(item[1], item[0]))
+        else:
+            read.append(NamedInput(item))
+    return tuple(read)
+
+
+def map_nest(nest: Any, change: Callable[[Any], Any]) -> Any:
+    """The same nest of lists, tuples and mappings with every leaf changed."""
+    if isinstance(nest, Mapping):
+        return {key: map_nest(value, change) for key, value in nest.items()}
+    if isinstance(nest, tuple) and hasattr(nest, "_fields"):
+        return type(nest)(*(map_nest(value, change) for value in nest))
+    if isinstance(nest, list | tuple):
+        changed = [map_nest(value, change) for value in nest]
+        return changed if isinstance(nest, list) else tuple(changed)
+    return change(nest)
+
+
+def leaves(nest: Any) -> Iterator[Any]:
+    """Every leaf of a nest, in order."""
+    if isinstance(nest, Mapping):
+        for value in nest.values():
+            yield from leaves(value)
+    elif isinstance(nest, list | tuple):
+        for value in nest:
+            yield from leaves(value)
+    else:
+        yield nest
+
+
+def dtype_named(name: str | None) -> torch.dtype:
+    """The dtype of this name, torch's default for None.
+
+    Raises:
+        UsageError: torch has no such dtype.
+    """
+    if name is None:
+        return torch.get_default_dtype()
+    dtype = getattr(torch, name.removeprefix("torch."), None)
+    if not isinstance(dtype, torch.dtype):
+        raise UsageError(f"{name!r} is no dtype of torch; write one such as float32 or int64")
+    return dtype
+
+
+def make_tensor(spec: TensorSpec, device: str) -> torch.Tensor:
+    """A tensor of this kind; on a real device, values that most layers take.
+
+    Integers are zeros, which index any embedding; floats are drawn from a normal distribution.
+    """
+    dtype = dtype_named(spec.dtype)
+    if device == "meta":
+        return torch.empty(spec.shape, dtype=dtype, device="meta")
+    if dtype in INTEGRAL:
+        return torch.zeros(spec.shape, dtype=dtype)
+    if dtype.is_floating_point and dtype.itemsize < 2:
+        return torch.zeros(spec.shape).to(dtype)
+    return torch.randn(spec.shape, dtype=dtype)
+
+
+def forward_parameters(forward: Callable[..., Any]) -> inspect.Signature | None:
+    """The signature of a bound forward, None where Python cannot tell it."""
+    try:
+        return inspect.signature(forward)
+    except (TypeError, ValueError):
+        return None
+
+
+def bind(
+    inputs: Sequence[NamedInput], signature: inspect.Signature | None, model: str
+) -> tuple[list[Any], dict[str, Any], list[str]]:
+    """Sorts inputs into positional and keyword arguments, and names each of them.
+
+    Raises:
+        UsageError: There are too few or too many, or a name that forward doesn't have.
+    """
+    positional = [item.value for item in inputs if item.name is None]
+    named = {item.name: item.value for item in inputs if item.name is not None}
+    if signature is None:
+        names = [item.name or str(place) for place, item in enumerate(inputs)]
+        return positional, named, names
+    known = signature.parameters
+    takes_any_name = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    wanted = ", ".join(
+        name if p.default is p.empty else f"{name} (optional)"
+        for name, p in known.items()
+        if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    )
+    takes = f"{model}.forward takes {wanted or 'no arguments'}"
+    for name in named:
+        if name not in known and not takes_any_name:
+            raise UsageError(f"{name!r} is no parameter of forward: {takes}")
+    # A named input that is an ordinary parameter leaves its place to no positional one.
+    slots = [
+        name
+        for name, p in known.items()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and name not in named
+    ]
+    star = next((name for name, p in known.items() if p.kind is p.VAR_POSITIONAL), None)
+    if len(positional) > len(slots) and star is None:
+        given = f"{len(inputs)} input{'s' if len(inputs) != 1 else ''}"
+        raise UsageError(f"{given} given, but {takes}")
+    missing = [
+        name
+        for name, p in known.items()
+        if p.default is p.empty
+        and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        and name not in named
+        and name not in slots[: len(positional)]
+    ]
+    if missing:
+        raise UsageError(
+            f"no input for {', '.join(missing)}: {takes}; give one --input for each, in order"
+        )
+    arguments: list[Any] = []
+    keywords: dict[str, Any] = dict(named)
+    names: list[str] = []
+    in_order = True
+    for place, value in enumerate(positional):
+        slot = slots[place] if place < len(slots) else f"{star}[{place - len(slots)}]"
+        names.append(slot)
+        # Once a parameter is given by name, those after it must be too.
+        in_order = in_order and (place >= len(slots) or list(known).index(slot) == place)
+        if in_order:
+            arguments.append(value)
+        else:
+            keywords[slot] = value
+    return arguments, keywords, names + [name for name in named]

@@ -1,0 +1,382 @@
+"""What a function that rejected its arguments would have given: the shape, and what of it is sure.
+
+A compiler doesn't stop at the first error. Where a layer declares its own output (Linear, a
+convolution, a norm, an embedding), or where the author's intent can be told from the arguments (a
+sum, a concatenation, a product, a reshape), the pass goes on with a tensor of that shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A tensor to go on with. `unsure`: the dimensions whose sizes are made up."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    unsure: frozenset[int] = frozenset()
+
+
+Arguments = Mapping[str, Any]
+
+
+def guess(name: str, arguments: Arguments) -> tuple[Guess, ...] | None:
+    """The outputs of a call of this canonical name; None where nothing can be said."""
+    rule = _RULES.get(name)
+    if rule is None:
+        return None
+    try:
+        found = rule(arguments)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError):
+        return None
+    if found is None:
+        return None
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
+
+
+def _linear(arguments: Arguments) -> Guess | None:
+    x, weight = arguments["input"], arguments["weight"]
+    if weight.dim() != 2:
+        return None
+    leading = tuple(x.shape[:-1]) if x.dim() else ()
+    return Guess((*leading, weight.shape[0]), weight.dtype)
+
+
+def _bilinear(arguments: Arguments) -> Guess:
+    x, weight = arguments["input1"], arguments["weight"]
+    return Guess((*x.shape[:-1], weight.shape[0]), weight.dtype)
+
+
+def _embedding(arguments: Arguments) -> Guess:
+    x, weight = arguments["input"], arguments["weight"]
+    return Guess((*x.shape, weight.shape[-1]), weight.dtype)
+
+
+def _per_dimension(value: Any, count: int, default: int) -> list[int]:
+    if value is None:
+        return [default] * count
+    if isinstance(value, int):
+        return [value] * count
+    found = list(value)
+    return found * count if len(found) == 1 else found
+
+
+def _convolution(rank: int, transposed: bool) -> Callable[[Arguments], Guess | None]:
+    def rule(arguments: Arguments) -> Guess | None:
+        x, weight = arguments["input"], arguments["weight"]
+        groups = arguments.get("groups", 1)
+        if weight.dim() != rank + 2:
+            return None
+        channels = weight.shape[1] * groups if transposed else weight.shape[0]
+        if x.dim() not in (rank + 1, rank + 2):
+            # The layer says how many channels and dimensions it gives, the input no sizes.
+            batch = x.shape[0] if x.dim() else 1
+            spatial = tuple(x.shape[2 : 2 + rank])
+            spatial += (1,) * (rank - len(spatial))
+            return Guess((batch, channels, *spatial), weight.dtype, frozenset(range(2, rank + 2)))
+        stride = _per_dimension(arguments.get("stride"), rank, 1)
+        padding = arguments.get("padding", 0)
+        dilation = _per_dimension(arguments.get("dilation"), rank, 1)
+        extra = _per_dimension(arguments.get("output_padding"), rank, 0)
+        sizes: list[int] = []
+        unsure: set[int] = set()
+        first = x.dim() - rank
+        for place in range(rank):
+            size, kernel = x.shape[first + place], weight.shape[2 + place]
+            reach = dilation[place] * (kernel - 1)
+            if isinstance(padding, str):
+                pad = reach if padding == "same" else 0
+            else:
+                pad = 2 * _per_dimension(padding, rank, 0)[place]
+            if transposed:
+                out = (size - 1) * stride[place] - pad + reach + extra[place] + 1
+            else:
+                out = (size + pad - reach - 1) // stride[place] + 1
+            if out < 1:
+                unsure.add(first + place)
+            sizes.append(max(out, 1))
+        leading = tuple(x.shape[: first - 1])
+        return Guess((*leading, channels, *sizes), weight.dtype, frozenset(unsure))
+
+    return rule
+
+
+def _same(arguments: Arguments) -> Guess:
+    x = arguments["input"]
+    weight = arguments.get("weight")
+    return Guess(tuple(x.shape), weight.dtype if _is_tensor(weight) else x.dtype)
+
+
+def _floating(arguments: Arguments) -> Guess:
+    x = arguments["input"]
+    dtype = x.dtype if x.dtype.is_floating_point else torch.get_default_dtype()
+    return Guess(tuple(x.shape), dtype)
+
+
+def _pool(rank: int, indices: bool = False) -> Callable[[Arguments], tuple[Guess, ...] | None]:
+    def rule(arguments: Arguments) -> tuple[Guess, ...] | None:
+        x = arguments["input"]
+        if x.dim() not in (rank + 1, rank + 2):
+            return None
+        kernel = _per_dimension(arguments["kernel_size"], rank, 1)
+        stride = _per_dimension(arguments.get("stride") or kernel, rank, 1)
+        padding = _per_dimension(arguments.get("padding"), rank, 0)
+        dilation = _per_dimension(arguments.get("dilation"), rank, 1)
+        first = x.dim() - rank
+        sizes: list[int] = []
+        unsure: set[int] = set()
+        for place in range(rank):
+            reach = dilation[place] * (kernel[place] - 1)
+            span = x.shape[first + place] + 2 * padding[place] - reach - 1
+            if arguments.get("ceil_mode"):
+                span += stride[place] - 1
+            out = span // stride[place] + 1
+            if out < 1:
+                unsure.add(first + place)
+            sizes.append(max(out, 1))
+        found = Guess((*x.shape[:first], *sizes), x.dtype, frozenset(unsure))
+        if indices or arguments.get("return_indices"):
+            return found, Guess(found.shape, torch.int64, found.unsure)
+        return (found,)
+
+    return rule
+
+
+def _adaptive_pool(rank: int) -> Callable[[Arguments], Guess | None]:
+    def rule(arguments: Arguments) -> Guess | None:
+        x = arguments["input"]
+        if x.dim() not in (rank + 1, rank + 2) or arguments.get("return_indices"):
+            return None
+        first = x.dim() - rank
+        asked = _per_dimension(arguments["output_size"], rank, 1)
+        sizes = [x.shape[first + p] if size is None else size for p, size in enumerate(asked)]
+        return Guess((*x.shape[:first], *sizes), x.dtype)
+
+    return rule
+
+
+def _broadcast(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], frozenset[int]]:
+    """The broadcast shape; where sizes disagree, the first operand's, and that it is unsure."""
+    rank = max(map(len, shapes))
+    sizes: list[int] = []
+    unsure: set[int] = set()
+    for place in range(rank):
+        at = [s[place - rank + len(s)] for s in shapes if place - rank + len(s) >= 0]
+        wide = [size for size in at if size != 1]
+        sizes.append(wide[0] if wide else 1)
+        if len(set(wide)) > 1:
+            unsure.add(place)
+    return tuple(sizes), frozenset(unsure)
+
+
+def _elementwise(compares: bool = False) -> Callable[[Arguments], Guess | None]:
+    def rule(arguments: Arguments) -> Guess | None:
+        tensors = [value for value in arguments.values() if _is_tensor(value)]
+        if len(tensors) < 2:
+            return None
+        shape, unsure = _broadcast([tensor.shape for tensor in tensors])
+        dtype = tensors[0].dtype
+        for tensor in tensors[1:]:
+            dtype = torch.promote_types(dtype, tensor.dtype)
+        return Guess(shape, torch.bool if compares else dtype, unsure)
+
+    return rule
+
+
+def _cat(arguments: Arguments) -> Guess | None:
+    tensors = [tensor for tensor in arguments["tensors"] if _is_tensor(tensor)]
+    rank = max(tensor.dim() for tensor in tensors)
+    same = [tensor for tensor in tensors if tensor.dim() == rank]
+    dim = arguments.get("dim", 0)
+    if not -rank <= dim < rank:
+        return None
+    dim %= rank
+    sizes = list(same[0].shape)
+    sizes[dim] = sum(tensor.shape[dim] for tensor in same)
+    unsure = {
+        place
+        for place in range(rank)
+        if place != dim and len({tensor.shape[place] for tensor in same}) > 1
+    }
+    if len(same) < len(tensors):
+        unsure.add(dim)
+    return Guess(tuple(sizes), same[0].dtype, frozenset(unsure))
+
+
+def _stack(arguments: Arguments) -> Guess:
+    tensors = list(arguments["tensors"])
+    first = tensors[0]
+    dim = arguments.get("dim", 0) % (first.dim() + 1)
+    sizes = list(first.shape)
+    unsure = {
+        place + (place >= dim)
+        for place in range(first.dim())
+        if any(t.dim() != first.dim() or t.shape[place] != sizes[place] for t in tensors)
+    }
+    sizes.insert(dim, len(tensors))
+    return Guess(tuple(sizes), first.dtype, frozenset(unsure))
+
+
+def _matmul(arguments: Arguments) -> Guess | None:
+    one = arguments["input"]
+    two = arguments.get("other", arguments.get("mat2", arguments.get("vec")))
+    return _product(one, two)
+
+
+def _addmm(one: str, two: str) -> Callable[[Arguments], Guess | None]:
+    return lambda arguments: _product(arguments[one], arguments[two])
+
+
+def _product(one: torch.Tensor, two: torch.Tensor) -> Guess | None:
+    if one.dim() < 1 or two.dim() < 1:
+        return None
+    dtype = torch.promote_types(one.dtype, two.dtype)
+    rows = tuple(one.shape[-2:-1])
+    columns = tuple(two.shape[-1:]) if two.dim() > 1 else ()
+    batch: tuple[int, ...] = ()
+    unsure: frozenset[int] = frozenset()
+    if one.dim() > 2 or two.dim() > 2:
+        batch, unsure = _broadcast([one.shape[:-2], two.shape[:-2]])
+    return Guess((*batch, *rows, *columns), dtype, unsure)
+
+
+def _einsum(arguments: Arguments) -> Guess | None:
+    equation = arguments["equation"]
+    operands = arguments.get("operands", ())
+    if len(operands) == 1 and isinstance(operands[0], list | tuple):
+        operands = operands[0]
+    if not isinstance(equation, str) or "." in equation or "->" not in equation:
+        return None
+    left, right = equation.replace(" ", "").split("->")
+    sizes: dict[str, int] = {}
+    unsure: set[str] = set()
+    for labels, operand in zip(left.split(","), operands, strict=True):
+        for place, label in enumerate(labels):
+            size = operand.shape[place] if place < operand.dim() else 1
+            if sizes.setdefault(label, size) != size:
+                unsure.add(label)
+        if len(labels) != operand.dim():
+            unsure.update(labels)
+    shape = tuple(sizes[label] for label in right)
+    return Guess(
+        shape,
+        operands[0].dtype,
+        frozenset(place for place, label in enumerate(right) if label in unsure),
+    )
+
+
+def _reshape(arguments: Arguments) -> Guess | None:
+    x = arguments["input"]
+    asked = arguments.get("size", arguments.get("shape"))
+    sizes = [asked] if isinstance(asked, int) else list(asked)
+    if not all(isinstance(size, int) for size in sizes) or sizes.count(-1) > 1:
+        return None
+    unsure: set[int] = set()
+    if -1 in sizes:
+        place = sizes.index(-1)
+        rest = prod(size for size in sizes if size != -1)
+        exact = rest > 0 and x.numel() % rest == 0
+        # `view(-1, 2048)` was meant to keep the batch.
+        sizes[place] = x.numel() // rest if exact else (x.shape[0] if x.dim() else 1)
+        if not exact:
+            unsure.add(place)
+        if not exact and place == 0:
+            unsure.discard(0)
+    if any(size < 0 for size in sizes):
+        return None
+    return Guess(tuple(sizes), x.dtype, frozenset(unsure))
+
+
+def _unflatten(arguments: Arguments) -> Guess | None:
+    x, dim, sizes = arguments["input"], arguments["dim"], list(arguments["sizes"])
+    if not isinstance(dim, int) or -1 in sizes:
+        return None
+    dim %= x.dim()
+    return Guess((*x.shape[:dim], *sizes, *x.shape[dim + 1 :]), x.dtype)
+
+
+def _expand(arguments: Arguments) -> Guess | None:
+    x, asked = arguments["input"], arguments.get("size")
+    if asked is None:
+        return None
+    ahead = len(asked) - x.dim()
+    sizes = [x.shape[p - ahead] if size == -1 else size for p, size in enumerate(asked)]
+    return Guess(tuple(sizes), x.dtype)
+
+
+def _attention(arguments: Arguments) -> Guess:
+    query, value = arguments["query"], arguments["value"]
+    return Guess((*query.shape[:-1], value.shape[-1]), query.dtype)
+
+
+def _multi_head_attention(arguments: Arguments) -> tuple[Guess, ...]:
+    query, key = arguments["query"], arguments["key"]
+    width = arguments["embed_dim_to_check"]
+    output = Guess((*query.shape[:-1], width), query.dtype)
+    if not arguments.get("need_weights", True):
+        return output, Guess((), query.dtype)
+    batched = query.dim() == 3
+    steps = (query.shape[0], key.shape[0])
+    batch = (query.shape[1],) if batched else ()
+    if not arguments.get("average_attn_weights", True):
+        batch += (arguments["num_heads"],)
+    return output, Guess((*batch, *steps), query.dtype)
+
+
+_RULES: Mapping[str, Callable[[Arguments], Any]] = MappingProxyType(
+    {
+        "linear": _linear,
+        "bilinear": _bilinear,
+        "embedding": _embedding,
+        **{f"conv{n}d": _convolution(n, False) for n in (1, 2, 3)},
+        **{f"conv_transpose{n}d": _convolution(n, True) for n in (1, 2, 3)},
+        **{
+            name: _same
+            for name in ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm",
+                         "local_response_norm", "prelu")
+        },
+        **{
+            name: _floating
+            for name in ("softmax", "log_softmax", "softmin", "gumbel_softmax", "dropout",
+                         "dropout1d", "dropout2d", "dropout3d", "relu", "gelu", "silu", "elu",
+                         "sigmoid", "tanh", "leaky_relu", "hardswish", "normalize", "mish")
+        },
+        **{f"{kind}_pool{n}d": _pool(n) for kind in ("max", "avg", "lp") for n in (1, 2, 3)},
+        **{f"max_pool{n}d_with_indices": _pool(n, True) for n in (1, 2, 3)},
+        **{
+            f"adaptive_{kind}_pool{n}d": _adaptive_pool(n)
+            for kind in ("avg", "max")
+            for n in (1, 2, 3)
+        },
+        **{
+            name: _elementwise()
+            for name in ("add", "sub", "mul", "div", "pow", "maximum", "minimum", "where",
+                         "floor_divide", "remainder", "addcmul", "lerp", "masked_fill")
+        },
+        **{name: _elementwise(compares=True) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+        "cat": _cat,
+        "stack": _stack,
+        **{name: _matmul for name in ("matmul", "mm", "bmm", "mv")},
+        "addmm": _addmm("mat1", "mat2"),
+        "baddbmm": _addmm("batch1", "batch2"),
+        "einsum": _einsum,
+        "view": _reshape,
+        "reshape": _reshape,
+        "unflatten": _unflatten,
+        "expand": _expand,
+        "scaled_dot_product_attention": _attention,
+        "multi_head_attention_forward": _multi_head_attention,
+    }
+)  # fmt: skip

@@ -1,0 +1,120 @@
+"""The function level of a pass: every tensor function that the model's code calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from archcheck.trace import guesses
+from archcheck.trace.costs import UNCOUNTED_FUNCTIONS, function_macs
+from archcheck.trace.failures import Failures
+from archcheck.trace.functions import Function, Functions, named_arguments
+from archcheck.trace.kernels import KernelMode
+from archcheck.trace.lines import Lines
+from archcheck.trace.placement import Placement
+from archcheck.trace.recorder import PendingOp, Recorder, tensors_in
+from archcheck.trace.spans import Spans
+
+
+class FunctionMode(TorchFunctionMode):
+    """Enters each function as an op. While one runs, torch's own calls below it are not seen."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        spans: Spans,
+        lines: Lines,
+        functions: Functions,
+        placement: Placement,
+        failures: Failures,
+    ) -> None:
+        super().__init__()
+        self._recorder = recorder
+        self._spans = spans
+        self._lines = lines
+        self._functions = functions
+        self._placement = placement
+        self._failures = failures
+        # The last question that a tensor without values could not answer.
+        self.unread: tuple[BaseException, str] | None = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        described = self._functions.of(func)
+        if described.quiet:
+            try:
+                return func(*args, **kwargs) if kwargs else func(*args)
+            except (RuntimeError, NotImplementedError, ValueError) as error:
+                self.unread = (error, described.name)
+                raise
+        return self._record(func, described, args, kwargs or {})
+
+    def _record(self, func: Any, described: Function, args: Any, kwargs: Any) -> Any:
+        recorder = self._recorder
+        if recorder.running is not None:  # below a function that runs Python with modes on
+            return func(*args, **kwargs)
+        frame = self._spans.frame(2)
+        self._lines.event(frame)
+        op = recorder.begin_op(described.name, described.function, self._spans.at(frame))
+        found: list[tuple[int, torch.Tensor]] = []
+        named = named_arguments(described, func, args, kwargs)
+        op.arguments = {name: recorder.nest(value, found) for name, value in named.items()}
+        op.inputs = [index for index, _ in found]
+        run, run_args, run_kwargs = self._placement.prepare(func, described, args, kwargs, found)
+        recorder.running = op
+        try:
+            result = run(*run_args, **run_kwargs)
+        except Exception as error:
+            recorder.running = None
+            result = self._failures.answer(op, func, described, named, args, kwargs, error)
+            if result is None:
+                for index in dict.fromkeys(op.inputs):
+                    recorder.values[index].users.append(op.index)
+                raise
+            answered = True
+        else:
+            answered = False
+        finally:
+            recorder.running = None
+        if isinstance(result, torch.Tensor) or next(tensors_in(result), None) is not None:
+            op.in_place = bool(found) and (
+                described.in_place or recorder.storage(found[0][1]).number in op.written
+            )
+            self._finish(op, described, args, kwargs, result, answered)
+        elif described.in_place:  # x[0] = y gives nothing back
+            op.in_place = True
+            self._finish(op, described, args, kwargs, args[0], answered)
+        else:
+            recorder.drop_op(op)
+        return result
+
+    def _finish(
+        self,
+        op: PendingOp,
+        described: Function,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        result: Any,
+        answered: bool,
+    ) -> None:
+        recorder = self._recorder
+        values = recorder.values
+        stays = all([values[index].device == "cpu" for index in op.inputs])
+        moved = described.name in ("to", "cuda", "type_as") or kwargs.get("device") is not None
+        recorder.end_op(op, result, "cpu" if stays and not moved else "model")
+        if answered:
+            self._failures.mark(op)
+            return
+        shapes = [values[index].shape for index in op.outputs]
+        macs = function_macs(
+            op.name, [values[index].shape for index in op.inputs], op.arguments, shapes
+        )
+        if macs is not None:
+            op.macs = macs
+            op.uncounted = {}
+        elif op.name in UNCOUNTED_FUNCTIONS and not op.uncounted:
+            op.uncounted = {op.name: 1}
+        if any([values[index].guessed for index in op.inputs]):
+            guesses.carry(recorder, op)
