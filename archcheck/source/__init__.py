@@ -26,7 +26,7 @@ Classes. `file.modules` are the classes that certainly are nn.Modules (`file.cla
     module.submodules                  Submodule: attribute, layer, alternatives, write, certain
     module.layer("conv1")              the one layer that the attribute holds, or None
     module.all_layers()                everything inside, through containers and project classes
-    module.writes / .attributes        AttributeWrite: name, kind, value, node, function, conditional
+    module.writes / .attributes        AttributeWrite: name, kind, value, node, function
     module.uses / .uses_in(method)     SelfUse: name, rest, kind (load/store/call), node, attribute
     module.super_calls(method)         SuperCall: name, called, arguments
     module.surely_lacks(name), .surely_never_reads(name)

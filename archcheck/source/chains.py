@@ -133,33 +133,23 @@ def _containers(file: SourceFile) -> Iterator[tuple[Layer, ModuleClass | None]]:
             for layer in submodule.alternatives:
                 if _is_sequential(layer):
                     yield layer, module
-    for scope in file.scopes:
-        for bindings in scope.bindings.values():
-            for binding in bindings:
-                if (
-                    binding.kind == "assign"
-                    and not binding.path
-                    and (
-                        isinstance(binding.value, ast.Call)
-                        and _builds_sequential(binding.value, file)
-                    )
-                ):
-                    for layer in build_bound(binding):
-                        if _is_sequential(layer):
+    calls = file.calls_to("torch.nn.Sequential")
+    for call in calls:
+        node = call.statement.node
+        if isinstance(node, ast.Assign) and node.value is call.node:
+            for target in node.targets:
+                name = target.id if isinstance(target, ast.Name) else ""
+                for binding in call.scope.bindings.get(name, ()):
+                    if binding.node is target:
+                        for layer in build_bound(binding):
                             yield layer, None
-    for call in file.calls_to("torch.nn.Sequential"):
+    for call in calls:
         for layer in build(call.node, call.statement):
             yield layer, None
 
 
 def _is_sequential(layer: Layer) -> bool:
     return layer.is_torch and layer.class_name == "Sequential"
-
-
-def _builds_sequential(call: ast.Call, file: SourceFile) -> bool:
-    function = call.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    return name == "Sequential" or name in file.imports
 
 
 def _container_chains(layer: Layer, module: ModuleClass | None) -> Iterator[Chain]:
@@ -196,11 +186,11 @@ def _flow_chains(module: ModuleClass, flow: Flow, claimed: set[ast.Call]) -> Ite
     for step in flow.steps:
         source = step.source
         linked = source is not None and source.kind in _LINKED
-        if step.kind not in _LINKED or (linked and source and len(source.users) == 1):
+        if step.kind not in _LINKED or (linked and source and len(source.readers) == 1):
             continue
         path = [source, step] if linked and source is not None else [step]
-        while len(path[-1].users) == 1 and path[-1] not in returned:
-            following = path[-1].users[0]
+        while len(path[-1].readers) == 1 and path[-1] not in returned:
+            following = path[-1].readers[0]
             if following.source is not path[-1]:
                 break
             path.append(following)

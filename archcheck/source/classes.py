@@ -91,7 +91,8 @@ class ClassDefinition(Scope):
                 if is_torch_module(base) or base in _OPAQUE_MODULES:
                     return True
             elif isinstance(base, ClassDefinition) and base not in above:
-                if base._derives(above | {self}):
+                inside = above | {self}
+                if base._derives(inside):
                     return True
         return False
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from archcheck.finding import Location
 from archcheck.source.document import Document, SyntaxProblem
-from archcheck.source.resolve import Resolved, dotted_of, resolve
-from archcheck.source.scan import Binding, Reference, Site, Statement
+from archcheck.source.resolve import Resolved, dotted_of, resolve, resolve_parts
+from archcheck.source.scan import Binding, Reference, Site, Statement, Suite
 from archcheck.source.scope import Call, Function, Scope
 from archcheck.source.syntax import Parsed, parse
 from archcheck.source.unknown import UNKNOWN, Unknown
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from archcheck.source.project import Project
     from archcheck.source.script import Loop, LossCall
 
-_MENTIONS: Final = re.compile(r"\btorch|\blightning\b")
 
 
 class SourceFile:
@@ -41,7 +40,10 @@ class SourceFile:
         path: The path that findings carry.
     """
 
+    kind: Final = "file"
+
     def __init__(self, document: Document, project: Project, place: Path) -> None:
+        self._exports: dict[str, Resolved] = {}
         self._read = document
         self.project = project
         self.place = place
@@ -52,6 +54,11 @@ class SourceFile:
     @cached_property
     def parsed(self) -> Parsed:
         return parse(self._read)
+
+    @property
+    def code(self) -> str:
+        """The text that Python compiles, as it was read."""
+        return self._read.code
 
     @property
     def document(self) -> Document:
@@ -123,7 +130,7 @@ class SourceFile:
 
     @cached_property
     def _mentions_torch(self) -> bool:
-        return _MENTIONS.search(self._read.code) is not None
+        return "torch" in self.code or "lightning" in self.code
 
     def _imported_files(self) -> Iterator[SourceFile]:
         for node in self.tree.body:
@@ -149,11 +156,6 @@ class SourceFile:
     def scopes(self) -> tuple[Scope, ...]:
         """Every scope, outermost first, in source order; none in a file without models."""
         return tuple(self.scope.walk()) if self.is_relevant else ()
-
-    @cached_property
-    def definitions(self) -> dict[ast.AST, ClassDefinition | Function]:
-        """Every class and function by its statement."""
-        return {scope.node: scope for scope in self.scope.walk() if scope.node is not self.tree}  # type: ignore[misc]
 
     @cached_property
     def functions(self) -> tuple[Function, ...]:
@@ -186,20 +188,19 @@ class SourceFile:
 
     def exported(self, name: str, depth: int = 0) -> Resolved:
         """What a name means to those who import it from this file."""
-        if depth > 12:
-            return UNKNOWN
-        end = (
-            Statement(self.tree, self.scope.statements[0].suite, self.scope, 1 << 60)
-            if (self.scope.statements)
-            else None
-        )
-        if end is None:
-            return UNKNOWN
-        if name in self.scope.bindings or self.star_imports:
-            from archcheck.source.resolve import resolve_parts
+        if name not in self._exports:
+            # An import that leads back here while this one is looked up finds nothing.
+            self._exports[name] = UNKNOWN
+            self._exports[name] = self._export(name, depth)
+        return self._exports[name]
 
+    def _export(self, name: str, depth: int) -> Resolved:
+        scope = self.scope
+        if name in scope.bindings or self.star_imports:
+            end = Statement(self.tree, _last_suite(scope), scope, len(scope.statements))
             found = resolve_parts((name,), end, depth + 1)
-            if found is not UNKNOWN and not (isinstance(found, str) and found == name):
+            # Built-ins are not exported.
+            if found is not UNKNOWN and found != name:
                 return found
         if self.place.name == "__init__.py":
             place = self.project.find(name, self, 1)
@@ -224,7 +225,7 @@ class SourceFile:
                 break
             scope = inner
         if not scope.statements:
-            return Statement(scope.node, _no_suite(scope), scope, 0)
+            return Statement(scope.node, _last_suite(scope), scope, 0)
         starts = [(s.node.lineno, s.node.col_offset) for s in scope.statements]  # type: ignore[attr-defined]
         return scope.statements[max(0, bisect_right(starts, (line, column)) - 1)]
 
@@ -311,7 +312,7 @@ class SourceFile:
             for argument in call.node.args:
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                     found.update(argument.value.split("."))
-        for node, statement in self.nodes(ast.AugAssign):
+        for node, _ in self.nodes(ast.AugAssign):
             assert isinstance(node, ast.AugAssign)
             if isinstance(node.target, ast.Attribute):
                 found.add(node.target.attr)
@@ -337,6 +338,8 @@ class SourceFile:
     @cached_property
     def global_names(self) -> frozenset[str]:
         """The module-level names that some function declares `global`: their values change."""
+        if "global " not in self.code:
+            return frozenset()
         return frozenset(
             name
             for scope in self.scope.walk()
@@ -459,7 +462,9 @@ def _in_body(node: ast.AST, line: int, column: int) -> bool:
     return start <= (line, column) < end
 
 
-def _no_suite(scope: Scope) -> Any:
-    from archcheck.source.scan import Suite
-
+def _last_suite(scope: Scope) -> Suite:
+    """The suite of a scope's own statements."""
+    for statement in scope.statements:
+        if statement.suite.parent is None:
+            return statement.suite
     return Suite(None, "body", scope.node)

@@ -45,6 +45,11 @@ _FUNCTIONAL: Final = {
     "ConvTranspose2d": "conv_transpose2d", "ConvTranspose3d": "conv_transpose3d",
     "Softmax2d": "softmax", "AlphaDropout": "alpha_dropout",
 }  # fmt: skip
+# What is asked of a tensor without using its elements.
+_DESCRIPTIONS: Final = frozenset({
+    "shape", "size", "dim", "ndim", "ndimension", "numel", "nelement", "device", "dtype",
+    "is_cuda", "requires_grad", "get_device", "type", "element_size", "stride", "is_contiguous",
+})  # fmt: skip
 _TORCH_FUNCTIONS: Final = ("torch.", "torch.nn.functional.", "torch.special.", "torch.Tensor.")
 
 
@@ -60,7 +65,7 @@ class Step:
             method; the operator's sign; the attribute.
         inputs: The steps that it was made from: the receiver of a method first, then the
             arguments in order.
-        users: The steps made from it.
+        users: The steps made from it; see also `readers`.
         node: The expression.
         statement: Where it stands.
         layer: Of a `layer`, which.
@@ -129,10 +134,20 @@ class Step:
         return self.kind == "function" and self.argument("inplace") is True
 
     @property
+    def describes(self) -> bool:
+        """Whether it only asks a tensor for its shape, dtype or device."""
+        return self.kind in ("attribute", "method") and self.name in _DESCRIPTIONS
+
+    @property
+    def readers(self) -> list[Step]:
+        """The users that read its elements: all but those that ask for its shape and the like."""
+        return [step for step in self.users if not step.describes]
+
+    @property
     def source(self) -> Step | None:
         """The one value that it transforms, where there is exactly one: the input of a layer
         or of an activation, the receiver of `view`. None for a sum, a merge, several tensors."""
-        if self.kind not in ("layer", "function", "method"):
+        if self.kind not in ("layer", "function", "method") or self.describes:
             return None
         tensors = [step for step in self.inputs if step.kind not in ("constant", "attribute")]
         if self.kind == "method" or self.operation in ("view", "reshape", "flatten"):

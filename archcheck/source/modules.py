@@ -226,10 +226,10 @@ class ModuleClass:
 
     @cached_property
     def subclasses(self) -> tuple[ModuleClass, ...]:
-        """The classes that derive from it, in the files read so far."""
+        """The classes that derive from it, in this file and in those around it that name it."""
         return tuple(
             found
-            for file in self.file.project.files
+            for file in self.file.project.files_naming(self.name, self.file)
             for found in file.modules
             if self.definition in found.definition.ancestors
         )
@@ -290,15 +290,15 @@ class ModuleClass:
 
     def surely_lacks(self, name: str) -> bool:
         """Whether no instance can have this attribute: every base is known, nothing sets
-        attributes by computed names, no subclass in sight and nobody outside sets it."""
+        attributes by computed names, no subclass and nobody outside sets it."""
         return not (
             name in MODULE_ATTRIBUTES
+            or name in self.attributes
             or (name.startswith("__") and name.endswith("__"))
             or not self.is_certain
-            or name in self.attributes
             or self.has_dynamic_attributes
-            or any(name in sub.attributes or not sub.is_certain for sub in self.subclasses)
             or name in self.file.names_set_on_others
+            or any(name in sub.attributes or not sub.is_certain for sub in self.subclasses)
         )
 
     @cached_property
@@ -316,23 +316,21 @@ class ModuleClass:
             or self.derives_from(
                 "torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict"
             )
-            or any(
-                _reads_dynamically(definition)
-                for sub in (self, *self.subclasses)
-                for definition in sub.lineage
-            )
+            or any(_reads_dynamically(definition) for definition in self.lineage)
         )
 
     def surely_never_reads(self, name: str) -> bool:
         """Whether nothing can read this attribute: no method of the class, its ancestors and
-        subclasses, and nobody else in the files read so far names it."""
-        if self.has_dynamic_reads:
+        subclasses names it or reads attributes by computed names, and no other code around."""
+        if name in self.file.names_read or self.has_dynamic_reads:
             return False
-        for sub in (self, *self.subclasses):
-            for definition in sub.lineage:
-                if name in definition.file.names_read:
-                    return False
-        return name not in self.file.names_read
+        if any(name in definition.file.names_read for definition in self.lineage):
+            return False
+        if any(sub.has_dynamic_reads for sub in self.subclasses):
+            return False
+        return not any(
+            name in file.names_read for file in self.file.project.files_naming(name, self.file)
+        )
 
     # Submodules ---------------------------------------------------------------------------
 

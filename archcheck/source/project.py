@@ -33,6 +33,8 @@ class Project:
         self._modules: dict[tuple[str, str], Path | None] = {}
         self._packages: dict[str, str] = {}
         self._listings: dict[str, frozenset[str]] = {}
+        self._trees: dict[str, tuple[str, ...]] = {}
+        self._texts: dict[str, str] = {}
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -72,6 +74,41 @@ class Project:
             except (DocumentError, OSError):
                 self._files[place] = None
         return self._files[place]
+
+    def files_naming(self, name: str, near: SourceFile) -> tuple[SourceFile, ...]:
+        """The Python files whose text has a name in it, among those read so far and those of the
+        package (or else the folder) of a file; that file first."""
+        places = dict.fromkeys((str(near.place), *self._files, *self._around(near)))
+        found = (self.imported(Path(place)) for place in places if name in self._text(place))
+        return tuple(file for file in found if file is not None)
+
+    def _around(self, near: SourceFile) -> tuple[str, ...]:
+        """The Python files of the package that a file belongs to; without one, of its folder."""
+        folder = str(near.place.parent)
+        root = self._package_root(folder)
+        if root == folder:
+            names = sorted(self._listing(folder))
+            return tuple(os.path.join(folder, n) for n in names if n.endswith(".py"))
+        top = os.path.join(root, os.path.relpath(folder, root).split(os.sep)[0])
+        if top not in self._trees:
+            self._trees[top] = tuple(
+                os.path.join(place, name)
+                for place, _, names in os.walk(top)
+                for name in sorted(names)
+                if name.endswith(".py")
+            )
+        return self._trees[top]
+
+    def _text(self, place: str) -> str:
+        known = self._files.get(place)
+        if known is not None:
+            return known.code
+        if place not in self._texts:
+            try:
+                self._texts[place] = Path(place).read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                self._texts[place] = ""
+        return self._texts[place]
 
     def find(
         self, dotted: str, importer: SourceFile, level: int

@@ -26,6 +26,7 @@ _OUTSIDE: Final = frozenset(
 )
 _LIGHTNING: Final = ("pytorch_lightning", "lightning.pytorch", "lightning")
 _DEEPEST: Final = 12
+_MEANINGFUL: Final = frozenset({"import", "class", "function", "assign"})
 
 
 def canonical(dotted: str) -> str:
@@ -170,13 +171,21 @@ def resolve_parts(parts: tuple[str, ...], at: Statement, depth: int = 0) -> Reso
     if not bindings:
         found = _unbound(root, at.scope.file)
         return _attributes(found, parts[1:], at.scope.file, depth)
-    found = _meaning(bindings, depth)
-    return _attributes(found, parts[1:], at.scope.file, depth)
+    if len(bindings) > 1:
+        return _attributes(_meaning(bindings, depth), parts[1:], at.scope.file, depth)
+    binding = bindings[0]
+    if binding.meanings is None:
+        if binding.kind not in _MEANINGFUL:
+            return UNKNOWN
+        binding.meanings = {}
+    elif parts in binding.meanings:
+        return binding.meanings[parts]  # type: ignore[no-any-return]
+    found = _attributes(_entity(binding, depth), parts[1:], at.scope.file, depth)
+    binding.meanings[parts] = found
+    return found
 
 
 def _meaning(bindings: tuple[Binding, ...], depth: int) -> Resolved:
-    if len(bindings) == 1:
-        return _entity(bindings[0], depth)
     meanings: list[Resolved] = []
     for binding in bindings:
         if isinstance(binding.value, ast.Constant) and binding.value.value is None:
@@ -196,7 +205,7 @@ def _entity(binding: Binding, depth: int) -> Resolved:
         case "import":
             return _imported(binding, file, depth)
         case "class" | "function":
-            return file.definitions.get(binding.node, UNKNOWN)
+            return binding.statement.scope.children.get(binding.node, UNKNOWN)
         case "assign" if not binding.path and isinstance(binding.value, ast.Name | ast.Attribute):
             return resolve(binding.value, binding.statement, depth + 1)
     return UNKNOWN
@@ -220,9 +229,6 @@ def _imported(binding: Binding, file: SourceFile, depth: int) -> Resolved:
 
 def _attributes(found: Resolved, names: tuple[str, ...], file: SourceFile, depth: int) -> Resolved:
     """What `found.a.b` means."""
-    from archcheck.source.classes import ClassDefinition
-    from archcheck.source.file import SourceFile
-
     for position, name in enumerate(names):
         if isinstance(found, str):
             dotted = ".".join((found, *names[position:]))
@@ -232,9 +238,12 @@ def _attributes(found: Resolved, names: tuple[str, ...], file: SourceFile, depth
             if place is None:
                 return canonical(dotted)
             return _attributes(place[0], place[1], file, depth + 1)
-        if isinstance(found, SourceFile):
+        # Told apart by `kind`: this module is below those that define the classes.
+        if found is UNKNOWN:
+            return UNKNOWN
+        if found.kind == "file":
             found = found.exported(name, depth + 1)
-        elif isinstance(found, ClassDefinition):
+        elif found.kind == "class":
             bindings = found.bindings.get(name)
             found = _entity(bindings[-1], depth + 1) if bindings else UNKNOWN
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from archcheck.source.resolve import dotted_of, reaching, resolve_parts
 from archcheck.source.scan import (
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from archcheck.source.resolve import Resolved
 
 _UNSET: Final = object()
+_SCANNED: Final = frozenset({
+    "statements", "bindings", "references", "calls", "sites", "functions", "classes", "children",
+})  # fmt: skip
 
 
 class Call(Reference):
@@ -119,9 +122,18 @@ class Scope:
         references: Dotted names, calls included; bare names are not among them.
         calls: Every call.
         functions, classes: Those defined directly in it.
+        children: Both, by their nodes, in source order.
     """
 
     kind = "module"
+    statements: list[Statement]
+    bindings: dict[str, list[Binding]]
+    references: list[Reference]
+    calls: list[Call]
+    sites: dict[type[ast.AST], list[Site]]
+    functions: tuple[Function, ...]
+    classes: tuple[ClassDefinition, ...]
+    children: dict[ast.AST, Scope]
 
     def __init__(
         self,
@@ -130,26 +142,39 @@ class Scope:
         parent: Scope | None = None,
         statement: Statement | None = None,
     ) -> None:
-        from archcheck.source.classes import ClassDefinition
-
         self.node = node
         self.file = file
         self.parent = parent
         self.statement = statement
         self.name: str = getattr(node, "name", "")
+
+    def __getattr__(self, name: str) -> Any:
+        # Only asked for what is not there yet: a scope is walked when something in it is needed,
+        # so that files reached by an import cost no more than the definitions that are used.
+        if name not in _SCANNED:
+            raise AttributeError(name)
+        self._scan()
+        return self.__dict__[name]
+
+    def _scan(self) -> None:
+        from archcheck.source.classes import ClassDefinition
+
         scanner = Scanner(self, Call)
-        scanner.run(node.body)
-        self.statements: list[Statement] = scanner.statements
-        self.bindings: dict[str, list[Binding]] = scanner.bindings
-        self.references: list[Reference] = scanner.references
-        self.calls: list[Call] = scanner.calls  # type: ignore[assignment]
-        self.sites: dict[type[ast.AST], list[Site]] = scanner.sites
-        self.functions: tuple[Function, ...] = tuple(
-            Function(child, file, self, at) for child, at in scanner.functions
-        )
-        self.classes: tuple[ClassDefinition, ...] = tuple(
-            ClassDefinition(child, file, self, at) for child, at in scanner.classes
-        )
+        scanner.run(self.node.body)
+        self.statements = scanner.statements
+        self.bindings = scanner.bindings
+        self.references = scanner.references
+        self.calls = scanner.calls  # type: ignore[assignment]
+        self.sites = scanner.sites
+        children: dict[ast.AST, Scope] = {}
+        for node, at in scanner.definitions:
+            if isinstance(node, ast.ClassDef):
+                children[node] = ClassDefinition(node, self.file, self, at)
+            else:
+                children[node] = Function(node, self.file, self, at)
+        self.children = children
+        self.functions = tuple(f for f in children.values() if isinstance(f, Function))
+        self.classes = tuple(c for c in children.values() if isinstance(c, ClassDefinition))
 
     @cached_property
     def qualified_name(self) -> str:
@@ -170,7 +195,7 @@ class Scope:
     def walk(self) -> Iterator[Scope]:
         """This scope and all scopes in it, outermost first, in source order."""
         yield self
-        for child in sorted((*self.functions, *self.classes), key=lambda scope: scope.line):
+        for child in self.children.values():
             yield from child.walk()
 
     @property

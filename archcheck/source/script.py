@@ -35,6 +35,7 @@ LOSSES: Final = {
     "torch.nn.KLDivLoss": "kl_div",
     "torch.nn.functional.kl_div": "kl_div",
 }
+_WORDS: Final = ("loss", "Loss", "criterion", "cross_entropy", "kl_div")
 
 
 class Loop:
@@ -136,6 +137,8 @@ class LossCall:
 
 def losses_of(file: SourceFile) -> Iterator[LossCall]:
     """See `SourceFile.losses`."""
+    if not any(word in file.code for word in _WORDS):
+        return
     for call in file.calls:
         dotted = call.dotted
         if dotted is None and call.parts[-1] and call.node.func.__class__ is not ast.Call:
