@@ -159,9 +159,9 @@ class Document:
         return replace(
             location,
             line=first.line,
-            column=_start_column(first, location.column),
+            column=self._start_column(first, location.column),
             end_line=last.line if location.end_line else 0,
-            end_column=(_end_column(last, location.end_column) if location.end_column else 0),
+            end_column=(self._end_column(last, location.end_column) if location.end_column else 0),
             cell=first.cell,
         )
 
@@ -176,8 +176,8 @@ class Document:
         """The same change, made to `text`: line endings, prefixes and JSON's notation are kept."""
         at = edit.location
         first, last = self._line(at.line), self._line(at.end_line or at.line)
-        start_column = _start_column(first, at.column)
-        end_column = _end_column(last, at.end_column or at.column)
+        start_column = self._start_column(first, at.column)
+        end_column = self._end_column(last, at.end_column or at.column)
         if self.kind == "notebook":
             return TextEdit(
                 self._json_offset(first, start_column),
@@ -206,6 +206,16 @@ class Document:
     def _line(self, line: int) -> LineOrigin:
         return self.origins.get(line) or LineOrigin(line)
 
+    def _start_column(self, origin: LineOrigin, column: int) -> int:
+        return origin.start + 1 if column <= 1 else self._end_column(origin, column)
+
+    def _end_column(self, origin: LineOrigin, column: int) -> int:
+        column = max(origin.start + 1, column + origin.shift)
+        if self.kind == "notebook":
+            return column
+        # What was added to a line to make it parse stands beyond its end.
+        return min(column, len(self.shown_lines[origin.line - 1]) + 1)
+
     @cached_property
     def _line_end(self) -> str:
         match = _LINE_END.search(self.text)
@@ -228,16 +238,6 @@ class Document:
             return escaped
         # Jupyter writes each line of a cell as a string on a line of its own.
         return escaped.replace("\\n", f'\\n",\n{lead}')
-
-
-def _start_column(origin: LineOrigin, column: int) -> int:
-    if column <= 1:
-        return origin.start + 1
-    return max(origin.start + 1, column + origin.shift)
-
-
-def _end_column(origin: LineOrigin, column: int) -> int:
-    return max(origin.start + 1, column + origin.shift)
 
 
 def _json_character(text: str, at: int) -> int:

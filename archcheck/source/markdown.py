@@ -24,7 +24,7 @@ def read_markdown(path: str, text: str, encoding: str) -> Document:
     for token in parser.parse(text):
         if token.type not in ("fence", "code_block") or token.map is None:
             continue
-        content = token.content.split("\n")[:-1]
+        content = token.content.removesuffix("\n").split("\n")
         if not any(line.strip() for line in content):
             continue
         language = language_of(token.info)

@@ -54,7 +54,8 @@ def segments(lines: Sequence[str]) -> list[range]:
     depth = 0
     decorated = continued = False
     for number, line in enumerate(bare):
-        if not line.strip() and not (lines[number].strip() and number not in inside):
+        # Python's blanks, and no others.
+        if not lines[number].strip(" \t\f"):
             continue
         if not lines[number].lstrip().startswith("#") and number not in inside:
             at_margin = lines[number][0] not in " \t\f"
@@ -75,6 +76,8 @@ def segments(lines: Sequence[str]) -> list[range]:
             elif character in _CLOSERS:
                 depth = max(0, depth - 1)
         continued = line.endswith("\\")
+    if not starts:
+        return [range(len(lines))]
     ends = [*starts[1:], len(lines)]
     return [range(start, end) for start, end in zip(starts, ends, strict=True)]
 

@@ -36,11 +36,16 @@ def is_python(language: str) -> bool:
 
 
 def language_of(info: str) -> str:
-    """The language of a fence's info string: `Python {.line-numbers}`, `{python}`, `{.py #id}`."""
+    """The language of a fence's info string.
+
+    It may be dressed up: `Python {.line-numbers}`, `{.py #id}`, `{code-cell} ipython3`, `py:a.py`.
+    """
     text = info.strip().lower()
     if text.startswith("{"):
-        text = text.strip("{}").strip().removeprefix("code-cell").strip().lstrip(".=")
-    return re.split(r"[\s,{:;(\[]", text, maxsplit=1)[0] if text else ""
+        directive, _, argument = text[1:].partition("}")
+        named = directive.strip() in ("code-cell", "code-block", "code", "sourcecode")
+        text = argument.strip() if named else directive.strip().lstrip(".=")
+    return re.split(r"[\s,{:;(\[=]", text, maxsplit=1)[0] if text else ""
 
 
 def python_of(lines: Sequence[str], *, fenced_as_python: bool) -> list[Line] | None:
