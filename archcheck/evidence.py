@@ -241,7 +241,10 @@ class Sizes:
     """Which sizes of a dimension the model accepts, others as they were.
 
     `low` and `high` bound the accepted sizes around the traced one, within 1 to `searched`;
-    `multiple_of` is the step between them. `dimension` names it: H, W, T, or the user's letter.
+    `multiple_of` is the step between them; low, high and step are 1, `searched` and 1 where
+    nothing limits it. `dimension` names it: H, W, T, or the user's letter. `tied` are the
+    dimensions that have to vary with it; `axes` are (index of the input's value, dimension).
+    Where the traced size itself is rejected, the accepted sizes nearest to it are given.
     """
 
     dimension: str
@@ -251,6 +254,8 @@ class Sizes:
     multiple_of: int = 1
     searched: int = 1024
     limited_by: int | None = None  # the op that rejects the nearest sizes outside
+    tied: tuple[str, ...] = ()
+    axes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

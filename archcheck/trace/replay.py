@@ -1,0 +1,320 @@
+"""Replays the shape arithmetic of a recorded pass with free sizes in the place of the input's.
+
+Every op that a free size reaches is computed again from its recorded arguments: what shape comes
+out, as functions of the free sizes, and what the op demands of what goes in. No tensor is made
+and torch is not needed; `replay_layers`, `replay_views` and `replay_arrays` hold the arithmetic.
+
+What the record cannot tell: a number among the arguments that equals a size (`view(8, 49, 512)`)
+may have been read from a shape or written in the code. `Replay(follow=True)` supposes the first,
+`follow=False` the second, and `ambiguous` says whether there was any such number. An op without
+a rule, or a rule that does not reproduce the recorded shape, makes what comes out unknown: it
+demands nothing, and neither does what follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from archcheck.evidence import Op, Trace, Value, ValueIndex
+from archcheck.trace.symbols import Size, Tables, number
+
+Dims: TypeAlias = tuple[Size, ...]
+Kind: TypeAlias = Literal["equal", "at_least", "divisible", "broadcast"]
+
+
+class Unknown(Exception):
+    """The record does not tell what shape comes out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What an op demands of the shapes that it is given.
+
+    `left` equals `right`; is at least `right`; is divisible by `right`; or can be broadcast
+    with `right`. `width`: `left` is a number of features or channels, not a place in space.
+    """
+
+    op: int
+    kind: Kind
+    left: Size
+    right: Size
+    width: bool = False
+
+    def holds(self, tables: Tables) -> list[bool]:
+        pairs = zip(tables.of(self.left), tables.of(self.right), strict=True)
+        if self.kind == "equal":
+            return [left == right for left, right in pairs]
+        if self.kind == "at_least":
+            return [left >= right for left, right in pairs]
+        if self.kind == "divisible":
+            return [right != 0 and left % right == 0 for left, right in pairs]
+        return [left == right or left == 1 or right == 1 for left, right in pairs]
+
+
+class Replay:
+    """One replay of a trace.
+
+    Args:
+        rules: For each op's name what it does to shapes.
+        symbols: The free dimensions: (index of an input's value, dimension) to the name of the
+            symbol; dimensions that vary together share one.
+        sizes: What each symbol was in the recorded pass.
+        follow: Whether numbers that equal a size were read from it.
+
+    Attributes:
+        demands: What limits the free sizes, in the order of the ops, each once.
+        ambiguous: Some number could have been read or written.
+        hopeless: Some op fails whatever the free sizes are.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        rules: Mapping[str, Rule],
+        symbols: Mapping[tuple[int, int], Size],
+        sizes: Mapping[str, int],
+        follow: bool = True,
+    ) -> None:
+        self.trace = trace
+        self.follow = follow
+        self.demands: list[Demand] = []
+        self.ambiguous = False
+        self.hopeless = False
+        self._rules = rules
+        self._traced = Tables({name: [size] for name, size in sizes.items()})
+        self._symbols = symbols
+        self._shapes: dict[int, Dims | None] = {}
+        self._seen: dict[int, list[Size]] = {}
+        self._asked: set[tuple[str, str, str]] = set()
+        for (value, dimension), symbol in symbols.items():
+            shape = self._shapes.get(value) or _constant(trace.values[value])
+            self._enter(value, (*shape[:dimension], symbol, *shape[dimension + 1 :]))
+        for op in trace.ops:
+            self._run(op)
+
+    def now(self, size: Size) -> int:
+        """What a size was in the recorded pass."""
+        return self._traced.of(size)[0]
+
+    def shape(self, value: int) -> Dims:
+        """The shape of a value; raises `Unknown`."""
+        if value not in self._shapes:
+            return _constant(self.trace.values[value])
+        shape = self._shapes[value]
+        if shape is None:
+            raise Unknown
+        return shape
+
+    def seen(self, size: int) -> Sequence[Size]:
+        """The sizes that depend on the input and were this number in the recorded pass."""
+        return self._seen.get(size, ())
+
+    def _enter(self, value: int, shape: Dims | None) -> None:
+        self._shapes[value] = shape
+        for size in shape or ():
+            if size.constant is None:
+                known = self._seen.setdefault(self.now(size), [])
+                if size not in known:
+                    known.append(size)
+
+    def _depends(self, value: int) -> bool:
+        """Whether a value's shape is unknown, or any of its sizes depends on the input."""
+        if value not in self._shapes:
+            return False
+        shape = self._shapes[value]
+        return shape is None or any(size.constant is None for size in shape)
+
+    def _run(self, op: Op) -> None:
+        rule = self._rules.get(op.name)
+        reads_sizes = rule is not None and any(n in self._seen for n in _numbers(op.arguments))
+        if not reads_sizes and not any(map(self._depends, op.inputs)):
+            return  # whatever the input's sizes, this op does the same
+        step = Step(self, op)
+        try:
+            shapes = list(rule(step) if rule is not None else _same_shape(step))
+        except (Unknown, LookupError, TypeError, ValueError):
+            step.demands.clear()
+            shapes = []
+        values = self.trace.values
+        guessed = op.failure is not None or any(values[index].guessed for index in op.inputs)
+        believed = guessed or all(
+            self._matches(shape, values[index].shape)
+            for shape, index in zip(shapes, op.outputs, strict=False)
+        )
+        if not believed:
+            shapes = []
+        elif op.failure is not None or all(map(self._held, step.demands)):
+            for demand in step.demands:
+                self._demand(demand)
+        for place, index in enumerate(op.outputs):
+            self._enter(index, shapes[place] if place < len(shapes) else self._view_of(index))
+
+    def _view_of(self, index: int) -> Dims | None:
+        """The shape of another view of memory that an op wrote: as it was before."""
+        value = self.trace.values[index]
+        for earlier in range(index - 1, -1, -1):
+            other = self.trace.values[earlier]
+            if other.storage == value.storage and other.shape == value.shape and value.version:
+                return self._shapes.get(earlier, _constant(other))
+        return None
+
+    def _matches(self, shape: Dims, recorded: Sequence[int]) -> bool:
+        return tuple(map(self.now, shape)) == tuple(recorded)
+
+    def _held(self, demand: Demand) -> bool:
+        return demand.holds(self._traced)[0]
+
+    def _demand(self, demand: Demand) -> None:
+        if demand.left.constant is not None and demand.right.constant is not None:
+            self.hopeless = self.hopeless or not self._held(demand)
+            return
+        if demand.kind in ("equal", "broadcast") and demand.left == demand.right:
+            return
+        asked = (demand.kind, demand.left.key, demand.right.key)
+        if asked not in self._asked:
+            self._asked.add(asked)
+            self.demands.append(demand)
+
+
+class Step:
+    """One op of the record, as its rule sees it."""
+
+    def __init__(self, replay: Replay, op: Op) -> None:
+        self.replay = replay
+        self.op = op
+        self.demands: list[Demand] = []
+
+    # Arguments
+
+    def argument(self, *names: str, default: Any = None) -> Any:
+        """An argument by the first of these names that it has."""
+        for name in names:
+            if name in self.op.arguments:
+                return self.op.arguments[name]
+        return default
+
+    def shape(self, *names: str) -> Dims:
+        """The shape of a tensor argument; raises `Unknown` where it is none."""
+        value = self.argument(*names)
+        if not isinstance(value, ValueIndex):
+            raise Unknown
+        return self.replay.shape(value.index)
+
+    def shape_if(self, *names: str) -> Dims | None:
+        return self.shape(*names) if isinstance(self.argument(*names), ValueIndex) else None
+
+    @property
+    def first(self) -> Dims:
+        """The shape of the first tensor among the arguments."""
+        if not self.op.inputs:
+            raise Unknown
+        return self.replay.shape(self.op.inputs[0])
+
+    @property
+    def inputs(self) -> list[Dims]:
+        return [self.replay.shape(index) for index in self.op.inputs]
+
+    def recorded(self, place: int = 0) -> tuple[int, ...]:
+        """The recorded shape of an output."""
+        return self.replay.trace.values[self.op.outputs[place]].shape
+
+    def flag(self, *names: str) -> bool:
+        return bool(self.argument(*names, default=False))
+
+    def dimension(self, rank: int, *names: str, default: int = 0) -> int:
+        value = self.argument(*names, default=default)
+        if not isinstance(value, int):
+            raise Unknown
+        return value % rank if rank else 0
+
+    def integers(self, value: Any, count: int) -> list[int]:
+        """A number for each dimension of space, given one for all or one each."""
+        if isinstance(value, int):
+            return [value] * count
+        if isinstance(value, tuple | list) and all(isinstance(item, int) for item in value):
+            if len(value) == 1:
+                return [value[0]] * count
+            if len(value) == count:
+                return list(value)
+        raise Unknown
+
+    def follow(self, value: Any, near: Iterable[Size] = ()) -> Size:
+        """The size that a number among the arguments was read from, or the number itself.
+
+        `near` are the likeliest: the sizes of the op's own inputs.
+        """
+        if not isinstance(value, int):
+            raise Unknown
+        candidates = [size for size in near if size.constant is None]
+        candidates = [size for size in candidates if self.replay.now(size) == value]
+        candidates += self.replay.seen(value)
+        if value <= 1 or not candidates:
+            return number(value)
+        self.replay.ambiguous = True
+        return candidates[0] if self.replay.follow else number(value)
+
+    def is_layers(self, kind: str) -> bool:
+        """Whether the op runs in a layer whose class says this: its numbers are the layer's."""
+        module = self.replay.trace.module_of(self.op)
+        return module is not None and kind in module.type
+
+    # Demands
+
+    def equal(self, left: Size, right: Size | int, width: bool = False) -> None:
+        self.demands.append(Demand(self.op.index, "equal", left, number(right), width))
+
+    def at_least(self, left: Size, right: Size | int) -> None:
+        self.demands.append(Demand(self.op.index, "at_least", left, number(right)))
+
+    def divisible(self, left: Size, right: Size | int) -> None:
+        self.demands.append(Demand(self.op.index, "divisible", left, number(right)))
+
+    def broadcast(self, *shapes: Dims) -> Dims:
+        """The shape that these broadcast to, as in the recorded pass."""
+        now = self.replay.now
+        rank = max(map(len, shapes), default=0)
+        result: list[Size] = []
+        for place in range(-rank, 0):
+            sizes = [shape[place] for shape in shapes if len(shape) >= -place]
+            wide = [size for size in sizes if now(size) != 1] or sizes
+            # Equal sizes in different words: the simplest says it.
+            best = min(wide, key=lambda size: (size.constant is None, len(size.key)))
+            for size in sizes:
+                if size != best and size.constant != 1:
+                    self.demands.append(Demand(self.op.index, "broadcast", size, best))
+            result.append(best)
+        return tuple(result)
+
+
+Rule: TypeAlias = Callable[[Step], "Iterable[Dims]"]
+
+
+def _same_shape(step: Step) -> list[Dims]:
+    """An op without a rule: where one tensor keeps its shape, it is taken to do so always."""
+    if len(step.op.inputs) != 1 or len(step.op.outputs) != 1:
+        raise Unknown
+    source = step.replay.trace.values[step.op.inputs[0]].shape
+    if source != step.recorded():
+        raise Unknown
+    return [step.first]
+
+
+def _constant(value: Value) -> Dims:
+    return tuple(map(number, value.shape))
+
+
+def _numbers(arguments: Any) -> Iterator[int]:
+    if isinstance(arguments, bool):
+        return
+    if isinstance(arguments, int):
+        yield arguments
+    elif isinstance(arguments, Mapping):
+        for item in arguments.values():
+            yield from _numbers(item)
+    elif isinstance(arguments, list | tuple):
+        for item in arguments:
+            yield from _numbers(item)
+    elif isinstance(arguments, slice):
+        yield from _numbers((arguments.start, arguments.stop, arguments.step))

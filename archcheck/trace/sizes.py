@@ -1,0 +1,373 @@
+"""Which sizes of its input's dimensions a model accepts.
+
+Found by replaying the shape arithmetic of the recorded pass (see `replay`), not by trying sizes
+out; only the ends of what was found, and the sizes next to them, are confirmed by real passes,
+through a callback. Where the record leaves a choice, a pass decides; where a pass contradicts the
+replay, or nothing can confirm it, the answer is silence: no `Sizes` for that dimension.
+
+    valid_sizes(trace, confirm) -> tuple[Sizes, ...]
+
+`confirm(sizes)` runs the model once more with other input sizes, keyed by (index of the input's
+value, dimension), all others as they were, and tells whether the pass reached its end with the
+outputs' ranks and, unless it was changed, their batch as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from archcheck.evidence import Sizes, Trace, Value, ValueIndex
+from archcheck.trace.replay import Demand, Replay, Rule
+from archcheck.trace.replay_arrays import ARRAYS
+from archcheck.trace.replay_layers import LAYERS
+from archcheck.trace.replay_views import VIEWS
+from archcheck.trace.symbols import Size, Tables, free
+
+Axis: TypeAlias = tuple[int, int]
+Confirm: TypeAlias = Callable[[Mapping[Axis, int]], bool]
+
+RULES: Mapping[str, Rule] = {**LAYERS, **VIEWS, **ARRAYS}
+SEARCHED = 1024
+# A waveform of ten seconds has more sizes than anyone wants to know.
+LARGEST = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class _Symbol:
+    """A free dimension, or several that share a letter."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    traced: int
+    letter: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Sizes `low`, `low + step`, ... `high` of symbols that vary together."""
+
+    symbols: tuple[_Symbol, ...]
+    low: int
+    high: int
+    step: int
+    searched: int
+    limited_by: int | None
+
+    @property
+    def limits(self) -> bool:
+        return (self.low, self.high, self.step) != (1, self.searched, 1)
+
+    def outside(self) -> tuple[int, ...]:
+        """The nearest sizes that are rejected."""
+        near = [self.low - self.step, self.high + self.step]
+        if self.step > 1:
+            near.append(self.low + 1)
+        return tuple(size for size in near if 1 <= size <= self.searched)
+
+
+def valid_sizes(trace: Trace, confirm: Confirm | None = None) -> tuple[Sizes, ...]:
+    """The sizes of the spatial and the free (lettered) dimensions that the model accepts.
+
+    A dimension that nothing limits is left out, unless the user left it free by a letter.
+    Dimensions that cannot vary alone (two inputs of one length; height and width of a model that
+    failed on the traced ones) are reported each, `tied` to the others.
+
+    Args:
+        confirm: Runs a pass with other sizes; without it the replay is believed where it leaves
+            no choice.
+    """
+    symbols = _symbols(trace)
+    if not symbols or trace.rung is None:
+        return ()
+    found = _Search(trace, symbols, follow=True)
+    if found.replay.hopeless:
+        return ()
+    ranges = found.ranges()
+    if found.replay.ambiguous:
+        chosen = _choose(trace, symbols, ranges, confirm)
+        if chosen is None:
+            return ()
+        ranges = chosen
+    names = _names(trace, found.replay, symbols)
+    ranges = [item for item in ranges if any(symbol.name in names for symbol in item.symbols)]
+    limited = [item for item in ranges if item.limits]
+    if confirm is not None and not _confirmed(limited, confirm):
+        limited = [item for item in limited if _confirmed([item], confirm)]
+    kept = limited + [item for item in ranges if not item.limits and item.symbols[0].letter]
+    result = [sizes for item in kept for sizes in _reported(item, names)]
+    order = {name: place for place, name in enumerate(names.values())}
+    return tuple(sorted(result, key=lambda sizes: order[sizes.dimension]))
+
+
+def _reported(item: _Range, names: Mapping[str, str]) -> Iterator[Sizes]:
+    own = [names[symbol.name] for symbol in item.symbols if symbol.name in names]
+    for symbol in item.symbols:
+        if symbol.name in names:
+            name = names[symbol.name]
+            yield Sizes(
+                name,
+                symbol.traced,
+                item.low,
+                item.high,
+                item.step,
+                item.searched,
+                item.limited_by,
+                tuple(other for other in own if other != name),
+                symbol.axes,
+            )
+
+
+def _choose(
+    trace: Trace, symbols: Sequence[_Symbol], followed: list[_Range], confirm: Confirm | None
+) -> list[_Range] | None:
+    """Between "those numbers were read from shapes" and "they are written there"."""
+    literal = _Search(trace, symbols, follow=False)
+    written = [] if literal.replay.hopeless else literal.ranges()
+    if _accepts(followed) == _accepts(written):
+        return followed
+    if confirm is None:
+        return None
+    by_symbols = {item.symbols: item for item in written}
+    result = []
+    for item in followed:
+        other = by_symbols.get(item.symbols)
+        if other is None or _accepts([item]) == _accepts([other]):
+            result.append(item)
+            continue
+        size = _told_apart(item, other)
+        accepted = confirm(_at(item.symbols, size))
+        result.append(item if accepted == _contains(item, size) else other)
+    return result
+
+
+def _accepts(ranges: Sequence[_Range]) -> set[tuple[Any, ...]]:
+    return {(item.symbols, item.low, item.high, item.step) for item in ranges}
+
+
+def _told_apart(one: _Range, other: _Range) -> int:
+    """The size nearest to the traced one that only one of the two contains."""
+    traced = one.symbols[0].traced
+    sizes = range(1, one.searched + 1)
+    apart = (size for size in sizes if _contains(one, size) != _contains(other, size))
+    return min(apart, key=lambda size: (abs(size - traced), size))
+
+
+def _contains(item: _Range, size: int) -> bool:
+    return item.low <= size <= item.high and (size - item.low) % item.step == 0
+
+
+def _at(symbols: Sequence[_Symbol], size: int) -> dict[Axis, int]:
+    return {axis: size for symbol in symbols for axis in symbol.axes}
+
+
+def _confirmed(ranges: Sequence[_Range], confirm: Confirm) -> bool:
+    """Whether real passes agree with every end of these ranges, and with the sizes outside.
+
+    Ranges of the same sizes are tried together, height and width in one pass.
+    """
+    groups: dict[tuple[int, int, int], list[_Range]] = {}
+    for item in ranges:
+        groups.setdefault((item.low, item.high, item.step), []).append(item)
+    for (low, high, _), group in groups.items():
+        symbols = [symbol for item in group for symbol in item.symbols]
+        if not all(confirm(_at(symbols, size)) for size in dict.fromkeys((low, high))):
+            return False
+        if any(confirm(_at(symbols, size)) for size in group[0].outside()):
+            return False
+    return True
+
+
+class _Search:
+    """The sizes that one replay lets each free dimension have."""
+
+    def __init__(self, trace: Trace, symbols: Sequence[_Symbol], follow: bool) -> None:
+        self._symbols = symbols
+        self._traced = {symbol.name: symbol.traced for symbol in symbols}
+        self.replay = Replay(
+            trace,
+            RULES,
+            {axis: free(symbol.name) for symbol in symbols for axis in symbol.axes},
+            self._traced,
+            follow,
+        )
+        self._failed = bool(trace.failures)
+
+    def ranges(self) -> list[_Range]:
+        """One for each dimension, or for each group of dimensions that only vary together."""
+        result: list[_Range] = []
+        done: set[str] = set()
+        for symbol in self._symbols:
+            if symbol.name in done:
+                continue
+            group: tuple[_Symbol, ...] = (symbol,)
+            found = self._vary(group)
+            # After a failure no size is known to be right, so height and width go together.
+            if self._failed or found is None or found.low == found.high:
+                for partners in self._partners(symbol):
+                    together = self._vary(partners)
+                    if together is not None and (self._failed or together.low < together.high):
+                        group, found = partners, together
+                        break
+            done.update(member.name for member in group)
+            if found is not None:
+                result.append(found)
+        return result
+
+    def _partners(self, symbol: _Symbol) -> Iterator[tuple[_Symbol, ...]]:
+        """Dimensions of the same size that demands name together with this one."""
+        named: set[str] = set()
+        for demand in self.replay.demands:
+            symbols = set(_symbols_in(demand.left)) | set(_symbols_in(demand.right))
+            if symbol.name in symbols:
+                named |= symbols
+        equals = tuple(
+            other
+            for other in self._symbols
+            if other.name in named and other.traced == symbol.traced
+        )
+        if len(equals) > 1:
+            yield equals
+
+    def _vary(self, group: tuple[_Symbol, ...]) -> _Range | None:
+        """The accepted sizes around the traced one, or nearest to it; None where there are none."""
+        traced = group[0].traced
+        searched = SEARCHED if traced <= SEARCHED // 2 else 2 * traced
+        sizes = list(range(1, searched + 1))
+        columns = {name: [size] * searched for name, size in self._traced.items()}
+        columns.update((symbol.name, sizes) for symbol in group)
+        tables = Tables(columns)
+        names = {symbol.name for symbol in group}
+        rejected_by: list[Demand | None] = [None] * searched
+        for demand in self.replay.demands:
+            if names.isdisjoint(_symbols_in(demand.left)) and names.isdisjoint(
+                _symbols_in(demand.right)
+            ):
+                continue
+            for place, holds in enumerate(demand.holds(tables)):
+                if not holds and rejected_by[place] is None:
+                    rejected_by[place] = demand
+        accepted = [size for size in sizes if rejected_by[size - 1] is None]
+        if not accepted or (traced not in accepted and not self._failed):
+            return None
+        middle = min(accepted, key=lambda size: (abs(size - traced), size))
+        low, high, step = _progression(set(accepted), middle, searched)
+        outside = [size for size in (high + 1, low - 1, low + 1) if 1 <= size <= searched]
+        limit = next((rejected_by[size - 1] for size in outside if rejected_by[size - 1]), None)
+        return _Range(group, low, high, step, searched, limit.op if limit else None)
+
+
+def _progression(accepted: set[int], middle: int, searched: int) -> tuple[int, int, int]:
+    """The longest evenly spaced run of accepted sizes around one, with nothing in between."""
+    above = next((size for size in range(middle + 1, searched + 1) if size in accepted), None)
+    below = next((size for size in range(middle - 1, 0, -1) if size in accepted), None)
+    steps = [abs(size - middle) for size in (above, below) if size is not None]
+    if not steps:
+        return middle, middle, 1
+    step = min(steps)
+    low = high = middle
+    while high + step in accepted and not any(s in accepted for s in range(high + 1, high + step)):
+        high += step
+    while low - step in accepted and not any(s in accepted for s in range(low - step + 1, low)):
+        low -= step
+    return low, high, step
+
+
+def _symbols_in(size: Size) -> Iterator[str]:
+    for atoms, _ in size.terms:
+        for atom in atoms:
+            if atom.kind == "symbol":
+                yield atom.parts[0]
+            else:
+                for part in atom.parts:
+                    if isinstance(part, Size):
+                        yield from _symbols_in(part)
+
+
+# --- which dimensions, and what they are called ---------------------------------------------------
+
+
+def _symbols(trace: Trace) -> tuple[_Symbol, ...]:
+    """Every dimension of an input that could be free: all but the batch, and all with a letter."""
+    found: dict[str, _Symbol] = {}
+    for entry in trace.inputs:
+        lettered = {dim: letter for letter, dim in entry.free.items()}
+        for value in _values(entry.value):
+            for dim, size in enumerate(trace.values[value].shape):
+                letter = lettered.get(dim) if isinstance(entry.value, ValueIndex) else None
+                if letter is None and (dim == 0 or not 1 < size <= LARGEST):
+                    continue
+                name = letter or f"{value}.{dim}"
+                known = found.get(name)
+                axes = (*(known.axes if known else ()), (value, dim))
+                found[name] = _Symbol(name, axes, size, letter is not None)
+    return tuple(found.values())
+
+
+def _values(nest: Any) -> Iterator[int]:
+    if isinstance(nest, ValueIndex):
+        yield nest.index
+    elif isinstance(nest, Mapping):
+        for item in nest.values():
+            yield from _values(item)
+    elif isinstance(nest, list | tuple):
+        for item in nest:
+            yield from _values(item)
+
+
+def _names(trace: Trace, replay: Replay, symbols: Sequence[_Symbol]) -> dict[str, str]:
+    """What the dimensions of space and time are called; channels and features have no name."""
+    widths = {_width(demand) for demand in replay.demands}
+    names = {symbol.name: symbol.name for symbol in symbols if symbol.letter}
+    taken = set(names.values())
+    places = {axis: symbol for symbol in symbols for axis in symbol.axes}
+    for index in dict.fromkeys(value for value, _ in places):
+        value = trace.values[index]
+        features = {dim for (at, dim), symbol in places.items() if at == index}
+        features = {dim for dim in features if places[index, dim].name in widths}
+        for dim, name in _letters(trace, value, features).items():
+            symbol = places.get((index, dim))
+            if symbol is None or symbol.name in names:
+                continue
+            name = f"{value.name}.{name}" if name in taken else name
+            taken.add(name)
+            names[symbol.name] = name
+    return names
+
+
+def _width(demand: Demand) -> str | None:
+    """The free dimension that a demand on channels or features is about, if it is itself one."""
+    if not demand.width:
+        return None
+    shift = sum(factor for atoms, factor in demand.left.terms if not atoms)
+    return (demand.left - shift).symbol
+
+
+def _letters(trace: Trace, value: Value, features: set[int]) -> dict[int, str]:
+    """Names for the dimensions of space and time, from where the channels or features are."""
+    rank = len(value.shape)
+    floating = value.dtype.startswith(("float", "bfloat", "complex"))
+    if rank == 2 and not floating:
+        return {1: "T"}
+    if rank == 3 and _without_batch(trace, value):
+        return {1: "H", 2: "W"}
+    if rank == 3 and features & {1, 2}:
+        return {2: "L"} if 1 in features else {1: "T"}
+    if rank == 4:
+        if 3 in features and 1 not in features:
+            return {1: "H", 2: "W"}
+        return {2: "H", 3: "W"} if 1 in features or value.shape[1] == 1 else {}
+    if rank == 5 and features & {1, 2}:
+        return {2: "D", 3: "H", 4: "W"} if 1 in features else {1: "T", 3: "H", 4: "W"}
+    return {}
+
+
+def _without_batch(trace: Trace, value: Value) -> bool:
+    """Whether a 3-D input goes into a layer for images."""
+    return any(trace.ops[user].name.endswith("2d") for user in value.users)
+
+
+def with_sizes(trace: Trace, confirm: Confirm | None = None) -> Trace:
+    """The trace with what `valid_sizes` finds."""
+    return replace(trace, valid_input_sizes=valid_sizes(trace, confirm))
