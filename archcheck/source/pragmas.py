@@ -105,7 +105,7 @@ def _silenced(comment: Comment, document: Document, tree: ast.Module) -> tuple[L
     line = comment.line
     if comment.own_line:
         line = _next_code(document, line)
-    return ((comment.line, comment.line), _statement_lines(tree, line))
+    return (comment.line, comment.line), _statement_lines(tree, line, above=comment.own_line)
 
 
 def _next_code(document: Document, line: int) -> int:
@@ -117,11 +117,15 @@ def _next_code(document: Document, line: int) -> int:
     return line
 
 
-def _statement_lines(tree: ast.Module, line: int) -> Lines:
+def _statement_lines(tree: ast.Module, line: int, *, above: bool) -> Lines:
     """The lines of the statement on this line.
 
     Of a class or a function, all of it, decorators too; of another compound statement only its
     head, for its body's lines speak for themselves.
+
+    Args:
+        above: The comment stands above the line, so that a decorator there means what it
+            decorates.
     """
     body: list[ast.stmt] = tree.body
     while True:
@@ -130,7 +134,8 @@ def _statement_lines(tree: ast.Module, line: int) -> Lines:
             return line, line
         end = statement.end_lineno or statement.lineno
         if isinstance(statement, _DEFINITION):
-            if statement.lineno <= line < max(_first(statement.body[0]), statement.lineno + 1):
+            head = max(_first(statement.body[0]), statement.lineno + 1)
+            if statement.lineno <= line < head or (above and line == _first(statement)):
                 return _first(statement), end
             if line < statement.lineno:
                 return line, line
