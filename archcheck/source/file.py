@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from archcheck.source.script import Loop, LossCall
 
 
-
 class SourceFile:
     """One file: its text, its tree, and what is known about the names, classes and calls in it.
 
@@ -119,6 +118,23 @@ class SourceFile:
             return self.lines[at.line - 1][at.column - 1 : at.end_column - 1]
         rows = self.lines[at.line - 1 : at.end_line]
         return "\n".join((rows[0][at.column - 1 :], *rows[1:-1], rows[-1][: at.end_column - 1]))
+
+    def forget(self) -> None:
+        """Drop everything but the text; see `Project.release`. The scopes refer to each other in
+        circles, which are cut here, so that the memory is free at once."""
+        scope = self.__dict__.get("scope")
+        kept = {"_read", "project", "place", "path", "_exports"}
+        for name in [name for name in self.__dict__ if name not in kept]:
+            del self.__dict__[name]
+        self._exports.clear()
+        waiting = [scope] if scope is not None else []
+        while waiting:
+            found = waiting.pop()
+            waiting += found.__dict__.get("children", {}).values()
+            flow = found.__dict__.get("_flow")
+            for step in flow.steps if flow is not None else ():
+                step.users.clear()
+            found.__dict__.clear()
 
     # Names --------------------------------------------------------------------------------
 

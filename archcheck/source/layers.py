@@ -284,10 +284,6 @@ def _own_method(function: ast.Attribute, at: Statement) -> Function | None:
         return None
     if function.value.id != around.parameters[0] if around.parameters else True:
         return None
-    if owner.module is not None and any(
-        function.attr in sub.methods for sub in owner.module.subclasses
-    ):
-        return None
     return owner.find_method(function.attr)
 
 

@@ -31,6 +31,7 @@ _SETTERS: Final[Mapping[str, WriteKind]] = {
     "register_buffer": "register_buffer",
     "register_parameter": "register_parameter",
 }
+_NO_MODULE: Final = frozenset({"register_buffer", "register_parameter", "augmented", "delete"})
 # Calls on `self` that reach attributes without naming them.
 _READERS: Final = frozenset({
     "children", "modules", "named_children", "named_modules", "get_submodule", "_modules",
@@ -181,6 +182,8 @@ class ModuleClass:
         self.name = definition.name
         self.node = definition.node
         self.file: SourceFile = definition.file
+        self._built_layers: dict[AttributeWrite, tuple[Layer, ...]] = {}
+        self._layers: dict[str, tuple[Layer, ...] | Unknown] = {}
 
     def __repr__(self) -> str:
         return f"ModuleClass({self.name})"
@@ -340,9 +343,7 @@ class ModuleClass:
         an attribute that is assigned twice is here twice."""
         found: list[Submodule] = []
         for write in self.own_writes:
-            if write.value is None or write.function is None:
-                continue
-            if write.kind in ("register_buffer", "register_parameter", "augmented", "delete"):
+            if write.function is None or write.kind in _NO_MODULE:
                 continue
             layers = self._built(write)
             if layers:
@@ -352,35 +353,36 @@ class ModuleClass:
     def _built(self, write: AttributeWrite) -> tuple[Layer, ...]:
         from archcheck.source.layers import build, with_added
 
-        if write.value is None:
+        value = write.value
+        if not isinstance(value, ast.Call | ast.Name | ast.IfExp | ast.NamedExpr):
             return ()
-        layers = build(write.value, write.statement)
-        own = write.function.self_name if write.function is not None else None
-        if own and len(layers) == 1 and layers[0].is_a("Sequential", "ModuleList", "ModuleDict"):
-            return (with_added(layers[0], (own, write.name), write.statement),)
-        return layers
-
-    @cached_property
-    def _layers(self) -> dict[str, tuple[Layer, ...] | Unknown]:
-        found: dict[str, tuple[Layer, ...] | Unknown] = {}
-        for name, writes in self.attributes.items():
-            alternatives: list[Layer] = []
-            certain = True
-            for write in writes:
-                if write.kind in ("annotation", "slots") or _is_none(write.value):
-                    continue
-                layers = self._built(write)
-                if not layers or write.kind not in ("assign", "add_module", "setattr", "unpack"):
-                    certain = False
-                    break
-                alternatives += layers
-            found[name] = tuple(alternatives) if certain and alternatives else UNKNOWN
-        return found
+        known = self._built_layers.get(write)
+        if known is None:
+            known = build(value, write.statement)
+            own = write.function.self_name if write.function is not None else None
+            if own and len(known) == 1 and known[0].is_a("Sequential", "ModuleList", "ModuleDict"):
+                known = (with_added(known[0], (own, write.name), write.statement),)
+            self._built_layers[write] = known
+        return known
 
     def layers_of(self, attribute: str) -> tuple[Layer, ...] | Unknown:
         """Every layer that an attribute may hold, whichever assignment wins (None aside);
         UNKNOWN if it may hold something else."""
-        return self._layers.get(attribute, UNKNOWN)
+        known = self._layers.get(attribute)
+        if known is None:
+            known = self._layers[attribute] = self._layers_of(attribute)
+        return known
+
+    def _layers_of(self, attribute: str) -> tuple[Layer, ...] | Unknown:
+        found: list[Layer] = []
+        for write in self.attributes.get(attribute, ()):
+            if write.kind in ("annotation", "slots") or _is_none(write.value):
+                continue
+            layers = self._built(write)
+            if not layers or write.kind not in ("assign", "add_module", "setattr", "unpack"):
+                return UNKNOWN
+            found += layers
+        return tuple(found) if found else UNKNOWN
 
     def layer(self, attribute: str) -> Layer | None:
         """The layer that an attribute certainly holds, None where it is not certain."""

@@ -33,6 +33,7 @@ class Project:
         self._modules: dict[tuple[str, str], Path | None] = {}
         self._packages: dict[str, str] = {}
         self._listings: dict[str, frozenset[str]] = {}
+        self._referred: set[str] = set()
         self._trees: dict[str, tuple[str, ...]] = {}
         self._texts: dict[str, str] = {}
 
@@ -68,12 +69,24 @@ class Project:
     def imported(self, path: Path) -> SourceFile | None:
         """The file at a path that an import leads to; None if it cannot be read."""
         place = str(path)
+        self._referred.add(place)
         if place not in self._files:
             try:
                 self.file(path)
             except (DocumentError, OSError):
                 self._files[place] = None
         return self._files[place]
+
+    def release(self, file: SourceFile) -> None:
+        """Forget what was made of a file whose check is over, unless other files refer to it.
+
+        The tree of a large package does not fit in memory; a file that is asked for again is
+        read again.
+        """
+        place = str(file.place)
+        if self._files.get(place) is file and place not in self._referred:
+            del self._files[place]
+            file.forget()
 
     def files_naming(self, name: str, near: SourceFile) -> tuple[SourceFile, ...]:
         """The Python files whose text has a name in it, among those read so far and those of the

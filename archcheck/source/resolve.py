@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import sys
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from archcheck.source.scan import Binding, Statement
 from archcheck.source.torch_names import SIGNATURES
@@ -205,7 +205,8 @@ def _entity(binding: Binding, depth: int) -> Resolved:
         case "import":
             return _imported(binding, file, depth)
         case "class" | "function":
-            return binding.statement.scope.children.get(binding.node, UNKNOWN)
+            found: Any = binding.statement.scope.children.get(binding.node, UNKNOWN)
+            return found  # type: ignore[no-any-return]
         case "assign" if not binding.path and isinstance(binding.value, ast.Name | ast.Attribute):
             return resolve(binding.value, binding.statement, depth + 1)
     return UNKNOWN
@@ -241,10 +242,11 @@ def _attributes(found: Resolved, names: tuple[str, ...], file: SourceFile, depth
         # Told apart by `kind`: this module is below those that define the classes.
         if found is UNKNOWN:
             return UNKNOWN
-        if found.kind == "file":
-            found = found.exported(name, depth + 1)
-        elif found.kind == "class":
-            bindings = found.bindings.get(name)
+        inside: Any = found
+        if inside.kind == "file":
+            found = inside.exported(name, depth + 1)
+        elif inside.kind == "class":
+            bindings = inside.bindings.get(name)
             found = _entity(bindings[-1], depth + 1) if bindings else UNKNOWN
         else:
             return UNKNOWN
