@@ -307,10 +307,10 @@ def _tensors(trace: Trace, nest: Any, name: str = "") -> Iterator[Tensor]:
         yield Tensor(value.shape, value.dtype, name, value.guessed)
     elif isinstance(nest, Mapping):
         for key, member in nest.items():
-            yield from _tensors(trace, member, f"{name}[{key!r}]")
+            yield from _tensors(trace, member, f"{name}[{key!r}]" if name else str(key))
     elif isinstance(nest, list | tuple):
         for position, member in enumerate(nest):
-            yield from _tensors(trace, member, f"{name}[{position}]")
+            yield from _tensors(trace, member, f"{name}[{position}]" if name else "")
 
 
 def _of_arguments(trace: Trace, call: ModuleCall) -> tuple[Tensor, ...]:

@@ -76,6 +76,35 @@ def test_a_block_that_differs_is_not_folded() -> None:
     assert labels[3:6] == ["stage.0–1 (×2)", "stage.2", "stage.3–4 (×2)"]
 
 
+def test_a_list_of_layers_has_no_row_of_its_own() -> None:
+    make = TraceMaker()
+    make.module("", "Net")
+    make.module("heads", "ModuleDict")
+    make.module("heads.boxes", "ModuleList")
+    for number in range(2):
+        make.module(f"heads.boxes.{number}", "Linear", weight=(4, 4))
+    make.module("heads.spare", "ModuleList")
+    make.module("heads.spare.0", "Linear", weight=(4, 4))
+    x = make.value(2, 4, kind="input", name="x")
+    make.begin("", x=x)
+    y = x
+    for number in range(2):
+        y = make.leaf(f"heads.boxes.{number}", y, 2, 4, op="linear", macs=32)
+    make.end(y)
+    trace = make.trace("net.py:Net", {"boxes": [y], "scores": y}, {"x": x})
+    rows = rows_of(trace)
+    assert [(row.depth, row.label, row.remarks) for row in rows] == [
+        (0, "Net", ()),
+        (1, "heads.boxes.0–1 (×2)", ()),
+        (1, "heads.spare", ("unused",)),
+    ]
+    assert own_sum(rows, "params") == 48 and own_sum(rows, "macs") == 64
+    flat = rows_of(trace, 1)
+    assert [row.label for row in flat] == ["Net", "heads"]
+    outputs = TargetReport(trace).outputs
+    assert outputs is not None and [one.name for one in outputs] == ["boxes[0]", "scores"]
+
+
 def test_a_finding_marks_its_row_or_the_row_that_hides_it() -> None:
     deep = rows_of(residual_trace(), 3, mark("stage.4.conv2"))
     assert [row.label for row in deep if row.codes] == ["conv2"]

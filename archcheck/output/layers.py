@@ -26,8 +26,9 @@ class Row:
     """A row of the layer table.
 
     Attributes:
-        label: The layer's name under its parent; a numbered one has its parents' before it,
-            a folded one its range: `layer3.1–5 (×5)`.
+        label: The layer's name under its parent; a numbered one has its parents' before
+            it, a folded one its range: `layer3.1–5 (×5)`.
+        depth: How far it is indented; lists and dicts of layers have no row and take no step.
         layer: The (first) layer; None in a row of parameters or operators that
             belong to the layer above and to none of its submodules.
         macs, params: Over all that the row stands for.
@@ -60,6 +61,7 @@ class _Node:
 
     layer: Layer
     marks: tuple[tuple[Severity, str], ...]
+    parent: _Node | None = None
     children: list[_Node] = field(default_factory=list)
 
     @cached_property
@@ -141,7 +143,8 @@ def _tree(target: TargetReport, findings: tuple[Finding, ...]) -> _Node | None:
             parent = layer.parent
             while parent not in nodes:
                 parent = parent.rpartition(".")[0]
-            nodes[parent].children.append(node)
+            node.parent = nodes[parent]
+            node.parent.children.append(node)
     return nodes.get("")
 
 
@@ -156,38 +159,51 @@ def _follows(first: _Node, second: _Node) -> bool:
     return first.signature == second.signature
 
 
-def _rows(group: list[_Node], depth: int, complete: bool, repeat: int = 1) -> Iterator[Row]:
+def _rows(
+    group: list[_Node], depth: int, complete: bool, repeat: int = 1, indent: int = 0
+) -> Iterator[Row]:
     """The row of some equal neighbours, and the rows below it; `repeat` from rows above."""
     node = group[0]
     times = repeat * len(group)
     layer = node.layer
-    parts = bool(node.children) and layer.depth < depth
-    yield Row(
-        label=_label(group),
-        depth=layer.depth,
-        # The model itself is named by its type already.
-        type=layer.type if layer.path else "",
-        layer=layer,
-        params=node.params * times,
-        macs=node.macs * times,
-        parts=parts,
-        codes=node.marks if parts else node.all_marks,
-        remarks=tuple(_remarks(node, complete)),
-    )
+    unused = complete and not _reached(node)
+    parts = bool(node.children) and layer.depth < depth and not unused
+    if not (parts and len(group) == 1 and _only_holds(node)):
+        yield Row(
+            label=_label(group),
+            depth=indent,
+            # The model itself is named by its type already.
+            type=layer.type if layer.path else "",
+            layer=layer,
+            params=node.params * times,
+            macs=node.macs * times,
+            parts=parts,
+            codes=node.marks if parts else node.all_marks,
+            remarks=tuple(_remarks(node, unused)),
+        )
+        indent += 1
     if not parts:
         return
     for below in node.groups():
-        yield from _rows(below, depth, complete, times)
+        yield from _rows(below, depth, complete, times, indent)
     if layer.own_params:
-        yield _own(layer, layer.own_names, "parameters", params=layer.own_params * times)
+        names = _own_names(layer.own_names)
+        yield Row(names, indent, "parameters", None, layer.own_params * times, 0)
     if layer.own_macs:
-        yield _own(layer, layer.own_ops, "operators", macs=layer.own_macs * times)
+        names = _own_names(layer.own_ops)
+        yield Row(names, indent, "operators", None, 0, layer.own_macs * times)
 
 
-def _own(layer: Layer, names: Sequence[str], kind: str, params: int = 0, macs: int = 0) -> Row:
-    """What belongs to a layer and to none below it."""
-    label = ", ".join(names[:_NAMES]) + (", …" if len(names) > _NAMES else "")
-    return Row(label, layer.depth + 1, kind, None, params, macs)
+def _own_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMES]) + (", …" if len(names) > _NAMES else "")
+
+
+def _only_holds(node: _Node) -> bool:
+    """Whether a layer is a list or dict of others: its row would say nothing."""
+    layer = node.layer
+    return bool(layer.path) and not (
+        layer.calls or layer.own_params or layer.own_macs or node.marks
+    )
 
 
 def _label(group: list[_Node]) -> str:
@@ -195,9 +211,11 @@ def _label(group: list[_Node]) -> str:
     if not first.layer.path:
         return first.layer.type
     parts = first.layer.path.split(".")
-    start = len(parts) - 1
-    while start and parts[start].isdecimal():
+    start, holder = len(parts) - 1, first.parent
+    # A bare number says nothing, and what holds a layer may have no row of its own.
+    while start and (parts[start].isdecimal() or (holder and _only_holds(holder))):
         start -= 1
+        holder = holder and holder.parent
     name = ".".join(parts[start:])
     if len(group) == 1:
         return name
@@ -205,7 +223,7 @@ def _label(group: list[_Node]) -> str:
     return f"{name}–{number[2] if number else ''} (×{len(group)})"
 
 
-def _remarks(node: _Node, complete: bool) -> Iterator[str]:
+def _remarks(node: _Node, unused: bool) -> Iterator[str]:
     layer = node.layer
     if layer.failure is not None:
         yield f"raised {layer.failure.error}"
@@ -213,7 +231,7 @@ def _remarks(node: _Node, complete: bool) -> Iterator[str]:
         yield f"{layer.calls} calls"
     if layer.params and not node.params:
         yield "shared parameters"
-    if complete and not _reached(node):
+    if unused:
         yield "unused"
 
 
