@@ -151,7 +151,7 @@ def check_arguments(text: str, name: str, call: str) -> ast.Call:
         expression = None
     if not isinstance(expression, ast.Call) or ast.unparse(expression.func) != name:
         raise UsageError(f"`{text}`: the arguments do not parse: `({call})`")
-    unusual = _unusual(expression)
+    unusual = unusual_part(expression)
     if unusual is not None:
         raise UsageError(
             f"`{text}`: `{ast.unparse(unusual)}` is no literal; arguments are numbers, strings, "
@@ -160,7 +160,7 @@ def check_arguments(text: str, name: str, call: str) -> ast.Call:
     return expression
 
 
-def _unusual(node: ast.expr) -> ast.expr | None:
+def unusual_part(node: ast.expr) -> ast.expr | None:
     """The first part of an argument that is neither a literal nor a name, attribute or call."""
     parts: list[ast.expr | None]
     match node:
@@ -184,7 +184,7 @@ def _unusual(node: ast.expr) -> ast.expr | None:
             parts = [*keys, *values]
         case _:
             return node
-    return next((found for part in parts if part and (found := _unusual(part))), None)
+    return next((found for part in parts if part and (found := unusual_part(part))), None)
 
 
 _DTYPE_NAMES = (

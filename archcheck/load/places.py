@@ -6,8 +6,12 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+
+from archcheck.evidence import Frame, Trace
+from archcheck.finding import Location
 
 _ARCHCHECK = os.path.realpath(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -51,3 +55,36 @@ def shown(path: str | Path, start: str | Path) -> str:
     if absolute.startswith(inside):
         return absolute[len(inside) :].replace(os.sep, "/")
     return absolute.replace(os.sep, "/")
+
+
+def relocated(trace: Trace, show: Callable[[str], str]) -> Trace:
+    """The trace with the paths of all its places as they are shown."""
+    known: dict[Location, Location] = {}
+
+    def of(place: Location | None) -> Location | None:
+        if place is None:
+            return None
+        if place not in known:
+            known[place] = replace(place, path=show(place.path))
+        return known[place]
+
+    def frame(one: Frame) -> Frame:
+        return replace(one, location=of(one.location) or one.location)
+
+    return replace(
+        trace,
+        path=show(trace.path) if trace.path else trace.path,
+        modules=tuple(
+            replace(m, constructed=of(m.constructed), defined=of(m.defined), forward=of(m.forward))
+            for m in trace.modules
+        ),
+        calls=tuple(replace(call, location=of(call.location)) for call in trace.calls),
+        ops=tuple(replace(op, location=of(op.location)) for op in trace.ops),
+        lines=tuple(
+            replace(line, location=of(line.location) or line.location) for line in trace.lines
+        ),
+        failures=tuple(
+            replace(f, location=of(f.location), frames=tuple(map(frame, f.frames)))
+            for f in trace.failures
+        ),
+    )

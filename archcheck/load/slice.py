@@ -44,8 +44,10 @@ class Slice:
 
     Attributes:
         statements: All of them, pruned, at their places in the file.
-        values: Which of them make values rather than definitions: running these again makes
-            the values anew.
+        values: Which of them (by their place) make values rather than definitions: running
+            these again makes the values anew.
+        settings: Which of them only set up the process.
+        makes_value: What makes the name's own object is among the values.
         found: Whether anything binds the name.
         lines: Where the name is bound.
     """
@@ -54,6 +56,8 @@ class Slice:
     values: frozenset[int]
     found: bool
     lines: tuple[int, ...] = ()
+    settings: frozenset[int] = frozenset()
+    makes_value: bool = False
 
 
 def slice_for(
@@ -106,12 +110,22 @@ class _Slicer:
         values = self._values()
         statements: list[ast.stmt] = []
         value_places: set[int] = set()
+        setting_places: set[int] = set()
         for unit in self.units.top:
             for statement in self._pruned(unit):
                 if unit in values:
                     value_places.add(len(statements))
+                if unit.setting:
+                    setting_places.add(len(statements))
                 statements.append(statement)
-        return Slice(tuple(statements), frozenset(value_places), True, self._lines(name))
+        return Slice(
+            tuple(statements),
+            frozenset(value_places),
+            found=True,
+            lines=self._lines(name),
+            settings=frozenset(setting_places),
+            makes_value=any(_outermost(unit) in values for unit in places),
+        )
 
     def _lines(self, name: str) -> tuple[int, ...]:
         return tuple(unit.line for unit in self.units.binders.get(name, []))
@@ -318,6 +332,12 @@ class _Slicer:
                 block = [ast.copy_location(ast.Pass(), inside[0].node)]
             setattr(node, name, block)
         yield node
+
+
+def _outermost(unit: Unit) -> Unit:
+    while unit.parent is not None:
+        unit = unit.parent
+    return unit
 
 
 def _is_plain(node: ast.stmt) -> bool:

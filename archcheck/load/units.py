@@ -97,6 +97,17 @@ class ModuleUnits:
             self._index(unit)
 
     @property
+    def names_read(self) -> set[str]:
+        """Every module name that anything in the module reads."""
+        found: set[str] = set()
+        for unit in self.all:
+            found |= unit.uses.reads
+            for bodies in unit.uses.functions.values():
+                for body in bodies:
+                    found |= body.reads
+        return found
+
+    @property
     def stars(self) -> list[Unit]:
         return [unit for unit in self.all if unit.uses.star]
 

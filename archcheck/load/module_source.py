@@ -1,0 +1,63 @@
+"""The text of a target's file, as a slicer wants it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+from archcheck.load.units import ModuleUnits
+from archcheck.source.document import Document, DocumentError, SyntaxProblem, read_document
+from archcheck.source.syntax import parse
+from archcheck.target import Target, UsageError
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ModuleSource:
+    """A file, read and parsed.
+
+    Attributes:
+        path: Absolute.
+        document: With its code as it is run: repaired where that was certain.
+        problems: What was wrong with its syntax.
+        complete: Nothing was left out of `tree`.
+    """
+
+    path: Path
+    document: Document
+    tree: ast.Module
+    units: ModuleUnits
+    problems: tuple[SyntaxProblem, ...]
+    complete: bool
+
+    @property
+    def is_document(self) -> bool:
+        """Whether code blocks stand between other text, rather than being the whole file."""
+        return self.document.kind != "python"
+
+    def line_in_code(self, target: Target) -> int | None:
+        return None if target.line is None else self.document.code_line(target.line)
+
+
+def read_source(path: Path) -> ModuleSource:
+    """Read and parse a file.
+
+    Raises:
+        UsageError: It is not there, or is no text.
+    """
+    if not path.exists():
+        raise UsageError(f"{path.as_posix()}: no such file")
+    if path.is_dir():
+        raise UsageError(f"{path.as_posix()} is a folder; name the file that the model is in")
+    try:
+        parsed = parse(read_document(path))
+    except DocumentError as error:
+        raise UsageError(str(error)) from None
+    return ModuleSource(
+        path.absolute(),
+        parsed.document,
+        parsed.tree,
+        ModuleUnits(parsed.tree),
+        parsed.problems,
+        parsed.complete,
+    )

@@ -1,0 +1,261 @@
+"""What a worker does with a request: loads the target, settles its input, traces it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from archcheck.evidence import Failure, Trace
+from archcheck.load.environment import environment, forget_modules
+from archcheck.load.files import OpenedFiles, loaded_files
+from archcheck.load.find import Found, find_target
+from archcheck.load.inputs import Candidate, given_inputs, guessed_inputs, inputs_from
+from archcheck.load.limits import data_limit, free_memory
+from archcheck.load.loader import Loaded, SlicedModule, load_file, load_module
+from archcheck.load.placeholders import MissingFinder, Reach
+from archcheck.load.places import relocated, shown
+from archcheck.load.surroundings import Surroundings
+from archcheck.load.weights import Weights
+from archcheck.load.wire import Stage
+from archcheck.target import Target, TraceRequest, UsageError
+from archcheck.trace.build import parameters_on_meta
+from archcheck.trace.engine import trace_module
+from archcheck.trace.failures import describe_error
+from archcheck.trace.patches import without_slow_imports
+from archcheck.trace.spans import Spans
+
+# How often a target is loaded again because code reached for a name that the slice lacks.
+_ATTEMPTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A request while it is served."""
+
+    request: TraceRequest
+    found: Found
+    reach: Reach
+    also: frozenset[str]
+
+
+class Session:
+    """Serves requests one after the other, in one process.
+
+    Args:
+        announce: Told when a stage begins, and which file is being loaded.
+    """
+
+    def __init__(self, announce: Callable[[Stage, str | None], None]) -> None:
+        self._announce = announce
+        self._root: str | None = None
+        self._home = Path.cwd()
+        self._weights = Weights()
+        self._weights.install()
+        self._opened = OpenedFiles()
+
+    def serve(self, request: TraceRequest) -> Trace:
+        """Trace a target.
+
+        Raises:
+            UsageError: It asks for something that isn't there.
+        """
+        self._weights.withheld = False
+        also: frozenset[str] = frozenset()
+        with data_limit(request.memory_limit or int(free_memory() * 0.8)):
+            for _attempt in range(_ATTEMPTS):
+                trace, known = self._serve_once(request, also)
+                lacking = _names_lacking(trace) & known - also
+                if not lacking:
+                    break
+                also |= lacking
+        return trace
+
+    def _serve_once(
+        self, request: TraceRequest, also: frozenset[str]
+    ) -> tuple[Trace, frozenset[str]]:
+        """The trace, and the names that the target's file binds."""
+        target = request.target
+        self._announce("import", str(self._home / target.place) if target.is_file else None)
+        found = find_target(target, self._home)
+        if self._root is not None and self._root != found.place.root:
+            forget_modules(self._root)
+        self._root = found.place.root
+        argument = str(found.source.path) if found.source is not None else target.place
+        with environment(found.place, argument), self._opened.recorded():
+            try:
+                found = found.resolved()
+            except (UsageError, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                # A package around the module cannot be imported.
+                failure = describe_error("import", error, Spans(found.user_files))
+                trace = Trace(target.text, "", request.mode, failures=(failure,))
+                return self._finished(trace, found, None), frozenset()
+            surroundings = Surroundings(found.user_files)
+            reach = Reach(surroundings)
+            finder = MissingFinder(reach, surroundings)
+            sys.meta_path.append(finder)
+            try:
+                trace = self._trace(_Job(request, found, reach, also))
+            finally:
+                finder.forget()
+        known = frozenset(found.source.units.binders) if found.source is not None else frozenset()
+        return trace, known
+
+    def _trace(self, job: _Job) -> Trace:
+        request, found = job.request, job.found
+        path = str(found.source.path) if found.source is not None else ""
+        try:
+            loaded = self._load(job)
+            path = loaded.path
+            trace = self._traced(job, loaded)
+        except (UsageError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            # SystemExit and the like too: the code that is loaded may do anything.
+            failure = describe_error("import", error, Spans(found.user_files))
+            trace = Trace(request.target.text, path, request.mode, failures=(failure,))
+        return self._finished(trace, found, job.reach)
+
+    def _finished(self, trace: Trace, found: Found, reach: Reach | None) -> Trace:
+        """The trace with its paths as they are shown, and what it was made from."""
+        files = loaded_files(found.user_files) | self._opened.below(found.place.root, self._home)
+        if trace.path:
+            files.add(trace.path)
+        trace = replace(
+            trace,
+            failures=tuple(_classified(failure, reach) for failure in trace.failures),
+            files=tuple(sorted({shown(file, self._home) for file in files})),
+        )
+        return relocated(trace, lambda file: shown(file, self._home))
+
+    def _load(self, job: _Job) -> Loaded:
+        request, found = job.request, job.found
+        if found.source is None:
+            module = importlib.import_module(request.target.place)
+            return load_module(request.target, str(module.__file__ or ""), vars(module))
+        return load_file(
+            request.target,
+            found.source,
+            found.place,
+            job.reach,
+            whole=request.import_whole,
+            also=job.also,
+        )
+
+    def _traced(self, job: _Job, loaded: Loaded) -> Trace:
+        """The pass over the first input that goes through; the one that comes furthest, if none."""
+        request = job.request
+
+        def build() -> nn.Module:
+            self._announce("construct", loaded.path)
+            model = loaded.build()
+            self._announce("forward", loaded.path)
+            return model
+
+        def traced(candidate: Candidate) -> Trace:
+            trace = trace_module(
+                build,
+                candidate.inputs,
+                target=request.target.text,
+                path=loaded.path,
+                mode=request.mode,
+                user_files=job.found.user_files,
+            )
+            inputs = tuple(
+                replace(given, free=free) if free else given
+                for given, free in zip(
+                    trace.inputs, candidate.free or ({},) * len(trace.inputs), strict=False
+                )
+            )
+            return replace(trace, inferred_input=candidate.sentence, inputs=inputs or trace.inputs)
+
+        best: Trace | None = None
+        for candidate in self._candidates(job, loaded, build):
+            trace = traced(candidate)
+            if best is None or _progress(trace) > _progress(best):
+                best = trace
+            if not trace.failures or any(f.stage != "forward" for f in trace.failures):
+                return trace
+        return best if best is not None else traced(Candidate(()))
+
+    def _candidates(
+        self, job: _Job, loaded: Loaded, build: Callable[[], nn.Module]
+    ) -> Iterator[Candidate]:
+        request = job.request
+        if request.input_from is not None:
+            yield self._input_from(job, request.input_from, loaded)
+            return
+        if request.inputs:
+            yield from given_inputs(request.inputs)
+            return
+        try:
+            with without_slow_imports(), parameters_on_meta():
+                model = build()
+        except UsageError:
+            raise
+        except Exception:
+            try:
+                model = build()
+            except UsageError:
+                raise
+            except (Exception, SystemExit):
+                # The engine, which builds it again, tells why.
+                return
+        source = loaded.source
+        line = source.line_in_code(request.target) if source is not None else None
+        yield from guessed_inputs(
+            source,
+            request.target.name,
+            line or 0,
+            model,
+            shown(loaded.path, self._home),
+        )
+
+    def _input_from(self, job: _Job, target: Target, loaded: Loaded) -> Candidate:
+        found = find_target(target, self._home).resolved()
+        if found.source is None:
+            module = importlib.import_module(target.place)
+            function = getattr(module, target.name, None)
+        else:
+            sliced = SlicedModule(found.source, found.place, target, job.reach)
+            sliced.define()
+            sliced.make_values()
+            function = sliced.names.get(target.name)
+        if not callable(function):
+            raise UsageError(f"--input-from {target.text}: `{target.name}` is no function")
+        return inputs_from(function(), loaded.forward, f"the input is that of {target.text}")
+
+
+def _progress(trace: Trace) -> tuple[bool, int, int]:
+    own = [failure for failure in trace.failures if failure.consequence_of is None]
+    return trace.complete, -len(own), len(trace.calls)
+
+
+def _names_lacking(trace: Trace) -> frozenset[str]:
+    """Names that code reached for in vain."""
+    return frozenset(
+        failure.missing
+        for failure in trace.failures
+        if failure.error == "NameError" and failure.missing is not None
+    )
+
+
+def _classified(failure: Failure, reach: Reach | None) -> Failure:
+    """The failure under the stage that tells its user most."""
+    if failure.error == "MissingImport":
+        return replace(failure, stage="import")
+    if failure.error in ("ImportError", "ModuleNotFoundError") and failure.missing:
+        return replace(failure, stage="import")
+    if failure.error == "NameError" and failure.missing and reach and reach.stars:
+        missing = reach.stars[-1]
+        text = missing.text(failure.missing)
+        return replace(failure, stage="import", message=text, missing=missing.package)
+    if failure.error == "MemoryError" or "can't allocate memory" in failure.message:
+        return replace(failure, stage="limit")
+    return failure
