@@ -163,6 +163,12 @@ def test_two_underlines_on_one_line() -> None:
     assert rows[3:] == ["1 | abc d", "  | ^^^ and this", "  |     - this one"]
 
 
+def test_a_related_place_nearby_joins_the_excerpt() -> None:
+    related = Related(Location(PATH, 3, 1, 3, 6), "raises")
+    rows = drawn(at(1, 1, 6, related=(related,)), ("first", "", "third"))
+    assert rows[3:] == ["1 | first", "  | ^^^^^", "2 |", "3 | third", "  | ----- raises"]
+
+
 def test_lines_far_apart_are_marked_as_such_and_a_single_one_is_filled_in() -> None:
     lines = tuple(f"line{n}" for n in range(1, 13))
     trail = (

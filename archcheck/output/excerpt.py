@@ -152,19 +152,16 @@ def _blocks(
                 main.add(mark.location.line)
 
     first, last = min(main, default=0), max(main, default=0)
-    block = {number: spoken.pop(number) for number in sorted(spoken) if first <= number <= last}
-    blocks = [block] if block else []
+    blocks: list[list[int]] = []
     for number in sorted(spoken):
-        # Neighbours share a block, the finding's own lines keep theirs.
-        if len(blocks) > bool(block) and number - max(blocks[-1]) <= 2:
-            blocks[-1][number] = spoken[number]
+        # Neighbours share a block, and so do all the lines that led to the finding.
+        before = blocks[-1][-1] if blocks else -2
+        if number - before <= 2 or first <= before < number <= last:
+            blocks[-1] += [number - 1, number] if number - before == 2 else [number]
         else:
-            blocks.append({number: spoken[number]})
-    for one in blocks:
-        for number in list(one):
-            if number - 1 not in one and number - 2 in one:
-                one[number - 1] = _Line(spread(source[number - 2]))
-    return [dict(sorted(one.items())) for one in blocks]
+            blocks.append([number])
+    blocks.sort(key=lambda block: first not in block)
+    return [{n: spoken.get(n) or _Line(spread(source[n - 1])) for n in block} for block in blocks]
 
 
 @dataclass(frozen=True, slots=True)
