@@ -40,8 +40,6 @@ class Contradiction:
     written: str
     name: str
     shape: Shape
-    call: int | None
-    values: tuple[int, ...]
     corrected: str = ""
     edits: tuple[Edit, ...] = ()
 
@@ -271,8 +269,6 @@ def _contradiction(
         comment.text[claim.start : claim.end],
         one.line.name,
         one.value.shape,
-        one.line.call,
-        (one.value.index,),
         corrected,
         tuple(edits),
     )

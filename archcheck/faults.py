@@ -114,7 +114,7 @@ class Fault:
     def subject(self) -> str:
         """The layer's path, or the expression, in backticks."""
         if self.layer is not None:
-            return f"`{self.layer.path or self.layer.type}`"
+            return named(self.layer)
         written = self.text(self.location)
         return f"`{shortened(written)}`" if written else f"`{self.kind}`"
 
@@ -267,6 +267,14 @@ def _fault(trace: Trace, project: Project, failure: Failure) -> Fault | None:
     kind = kind_of(module)
     values = tuple(trace.values[index] for index in indices(call.inputs))
     return Fault(trace, project, failure, kind, None, call, values) if kind else None
+
+
+def named(module: Module) -> str:
+    """What a message calls a layer: its path, and its type where the path is but a number."""
+    if not module.path:
+        return f"`{module.type}`"
+    numbered = module.path.rpartition(".")[2].isdigit()
+    return f"`{module.path}`{f' ({module.type})' if numbered else ''}"
 
 
 def is_torch_layer(module: Module) -> bool:

@@ -8,6 +8,7 @@ from math import prod
 
 from archcheck.dataflow import MOVES
 from archcheck.evidence import Op, Shape, Sizes, Trace, Value
+from archcheck.faults import named
 from archcheck.shapes import flattened, grid, spatial_for
 
 # Ops that change no shape, so that a width passes through them.
@@ -89,7 +90,7 @@ def explained(trace: Trace, value: Value, expected: int) -> tuple[tuple[str, ...
     else:
         module = trace.module_of(came.maker) if came.maker is not None else None
         if module is not None and module.path and module.attributes.get("out_features") == got:
-            sentences.append(f"the {got} come from `{module.path}`")
+            sentences.append(f"the {got} come from {named(module)}")
     if len(folded) <= 1 or spatial_for(expected, folded) is None:
         sizes = working_sizes(trace)
         if sizes:

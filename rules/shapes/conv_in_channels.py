@@ -31,19 +31,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from archcheck.chain_shapes import clashes_in, finding
 from archcheck.evidence import Trace
 from archcheck.faults import faults
 from archcheck.finding import Finding, Severity
 from archcheck.misfits import in_channels, misfed
 from archcheck.rule import Rule
 from archcheck.shapes import text
-from archcheck.source import Project
+from archcheck.source import Project, SourceFile
 
 rule = Rule("AC202", "conv-in-channels", Severity.ERROR, fix="safe")
 
 KINDS = (
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
 )  # fmt: skip
+
+
+@rule.on_source
+def channels_along_a_chain(file: SourceFile) -> Iterator[Finding]:
+    for clash in clashes_in(file, "conv"):
+        yield finding(clash, "channels")
 
 
 @rule.on_trace

@@ -35,16 +35,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
+from archcheck.chain_shapes import clashes_in, finding
 from archcheck.evidence import Shape, Trace
 from archcheck.faults import Fault, faults
 from archcheck.finding import Finding, Severity
 from archcheck.misfits import misfed
 from archcheck.rule import Rule
 from archcheck.shapes import text
-from archcheck.source import Project
+from archcheck.source import Project, SourceFile
 from archcheck.widths import explained
 
 rule = Rule("AC201", "linear-in-features", Severity.ERROR, fix="safe")
+
+
+@rule.on_source
+def width_along_a_chain(file: SourceFile) -> Iterator[Finding]:
+    for clash in clashes_in(file, "linear"):
+        yield finding(clash, "features")
 
 
 @rule.on_trace

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from archcheck.chain_shapes import clashes_in, finding
 from archcheck.evidence import Trace
 from archcheck.faults import Fault, faults
 from archcheck.finding import Finding, Severity
@@ -37,10 +38,17 @@ from archcheck.misfits import misfed
 from archcheck.norms import channels_expected, rank_fits, trailing_expected
 from archcheck.rule import Rule
 from archcheck.shapes import text
-from archcheck.source import Project
+from archcheck.source import Project, SourceFile
 from archcheck.widths import explained
 
 rule = Rule("AC203", "norm-num-features", Severity.ERROR, fix="safe")
+
+
+@rule.on_source
+def width_along_a_chain(file: SourceFile) -> Iterator[Finding]:
+    for clash in clashes_in(file, "norm"):
+        flat = clash.link.is_a("BatchNorm1d", "LayerNorm", "RMSNorm")
+        yield finding(clash, "features" if flat else "channels")
 
 
 @rule.on_trace

@@ -30,16 +30,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from archcheck.chain_shapes import clashes_in, rank_finding
 from archcheck.evidence import Trace
-from archcheck.faults import faults
+from archcheck.faults import Declared, Fault, faults
 from archcheck.finding import Finding, Severity
 from archcheck.misfits import misfed
 from archcheck.norms import form, norm_type, rank_fits, sibling
 from archcheck.rule import Rule
 from archcheck.shapes import text
-from archcheck.source import Project
+from archcheck.source import Project, SourceFile
 
 rule = Rule("AC204", "norm-wrong-rank", Severity.ERROR, fix="safe")
+
+
+@rule.on_source
+def rank_along_a_chain(file: SourceFile) -> Iterator[Finding]:
+    for clash in clashes_in(file, "rank"):
+        yield rank_finding(clash)
 
 
 @rule.on_trace
@@ -55,6 +62,15 @@ def rank_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
             label=f"got {len(fault.got)} dimensions",
             declared=declared,
             at_constructor=True,
-            help=f"nn.{right}({fault.got[1]})" if right and len(fault.got) > 1 else None,
+            help=_help(fault, declared, kind, right),
             fix=fault.retyping(declared, kind, right) if right else None,
         )
+
+
+def _help(fault: Fault, declared: Declared | None, kind: str, right: str | None) -> str | None:
+    if right is None:
+        return None
+    written = fault.text(declared.constructor) if declared is not None else ""
+    if kind in written:
+        return written.replace(kind, right, 1)
+    return f"nn.{right}({fault.got[1] if len(fault.got) > 1 else '…'})"

@@ -32,17 +32,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from archcheck.chain_shapes import clashes_in, collapse_finding
 from archcheck.evidence import Trace
 from archcheck.faults import faults
 from archcheck.finding import Finding, Severity
 from archcheck.misfits import in_channels, spatial_rank, wrong_rank
 from archcheck.rule import Rule
 from archcheck.shapes import grid, text
-from archcheck.source import Project
+from archcheck.source import Project, SourceFile
 from archcheck.widths import working_sizes
 from archcheck.windows import output_sizes, shrinking, window
 
 rule = Rule("AC209", "spatial-collapse", Severity.ERROR)
+
+
+@rule.on_source
+def kernels_along_a_chain(file: SourceFile) -> Iterator[Finding]:
+    for clash in clashes_in(file, "collapse"):
+        yield collapse_finding(clash)
 
 
 @rule.on_trace

@@ -34,7 +34,6 @@ from collections.abc import Iterator
 
 from archcheck.commented_shapes import contradictions
 from archcheck.evidence import Trace
-from archcheck.faults import trail
 from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.shapes import text
@@ -46,12 +45,10 @@ rule = Rule("AC213", "stale-shape-comment", Severity.WARNING, fix="safe")
 @rule.on_trace
 def comments_that_are_wrong(trace: Trace, project: Project) -> Iterator[Finding]:
     for found in contradictions(trace, project):
-        call = trace.calls[found.call] if found.call is not None else None
         yield Finding(
             f"the comment says {found.written}, `{found.name}` is {text(found.shape)}",
             found.location,
             label=f"is {text(found.shape)}",
-            trail=trail(trace, found.location, call, found.values),
             help=f"{found.corrected}" if found.corrected else None,
             fix=Fix("safe", found.edits) if found.edits else None,
         )
