@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from archcheck.evidence import Rung, Trace, TracedInput
 from archcheck.trace.build import Origins, noted_origins
@@ -34,6 +35,8 @@ class Attempt:
     Attributes:
         leave: The sentence that says why this rung cannot answer; None where it could.
         reads_values: It was left because the code reads what a tensor holds.
+        given: The arguments of the pass.
+        fake_mode: What fake tensors need around them.
     """
 
     def __init__(
@@ -50,14 +53,15 @@ class Attempt:
         self.leave: str | None = None
         self.reads_values = False
         self.complete = False
+        self.given: tuple[Sequence[Any], Mapping[str, Any]] = ((), {})
         self._mode = mode
         self._spans = spans
         self._origins = origins
-        self._fake_mode = fake_mode
+        self.fake_mode = fake_mode
         self._tensors_named = _named_tensors(model)
         self.recorder = Recorder(ActivationMemory(t for t, _, _ in self._tensors_named))
         self.lines = Lines(self.recorder, spans)
-        self.kernels = KernelMode(self.recorder, spans, self.lines)
+        self.kernels = KernelMode(self.recorder, spans, self.lines, shortcuts=rung == "meta")
         self.placement: Placement = (
             MetaPlacement(self.recorder, self.kernels) if rung == "meta" else Placement()
         )
@@ -77,6 +81,7 @@ class Attempt:
     def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str]) -> None:
         """Runs forward once."""
         recorder = self.recorder
+        self.given = (args, kwargs)
         given = [*args, *kwargs.values()]
         for name, value in zip(names, given, strict=False):
             for place, leaf in enumerate(leaves(value)):
@@ -88,7 +93,7 @@ class Attempt:
             for name, value in zip(names, given, strict=False)
         )
         for tensor, name, is_buffer in self._tensors_named:
-            if not isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+            if not is_lazy(tensor):
                 recorder.new_value(tensor, "buffer" if is_buffer else "parameter", name=name)
         first_paths = {key: paths[0] for key, paths in module_paths(self.model).items()}
         calls = Calls(
@@ -103,7 +108,7 @@ class Attempt:
                 stack.enter_context(without_slow_imports())
                 stack.enter_context(noted_origins(self._origins))
                 stack.enter_context(recorded_calls(calls, self.model))
-                stack.enter_context(self._fake_mode or nullcontext())
+                stack.enter_context(self.fake_mode or nullcontext())
                 stack.enter_context(self.kernels)
                 stack.enter_context(functions)
                 result = self.model(*args, **kwargs)
@@ -128,7 +133,10 @@ class Attempt:
         if self.rung != "real" and isinstance(error, NotImplementedError):
             self.leave = f"an operator cannot run on {self.rung} tensors: {_first_line(error)}"
             return
-        self.failures.escaped(error)
+        index = self.failures.escaped(error)
+        call = self.failures.found[index].call
+        if call is not None:
+            self.recorder.calls[call].failure = index
 
     def trace(self, target: str, path: str, steps: Sequence[str], **more: Any) -> Trace:
         """The evidence."""

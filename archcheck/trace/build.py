@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from archcheck.finding import Location
@@ -53,8 +54,7 @@ def _first_argument(frame: FrameType) -> Any:
     if not code.co_argcount:
         return None
     names = frame.f_locals
-    value = names.get(code.co_varnames[0])
-    return value
+    return names.get(code.co_varnames[0])
 
 
 @contextmanager
@@ -71,12 +71,17 @@ def noted_origins(origins: Origins) -> Iterator[None]:
     def noting_set_state(self: nn.Module, state: Any) -> None:
         if mine():
             origins.note(self, 1)
-        set_state(self, state)
+        set_state(self, state)  # type: ignore[no-untyped-call]
 
     with replaced(
         (nn.Module, "__init__", noting_init), (nn.Module, "__setstate__", noting_set_state)
     ):
         yield
+
+
+def _is_on_meta(args: Any, kwargs: Any) -> bool:
+    tensor = args[0] if args else kwargs.get("tensor")
+    return isinstance(tensor, torch.Tensor) and tensor.is_meta
 
 
 class _SmallFactories(TorchFunctionMode):
@@ -92,9 +97,8 @@ class _SmallFactories(TorchFunctionMode):
         if described.factory and kwargs.get("device") is None:
             if requested_elements(described.name, args, kwargs) > SMALL:
                 kwargs = {**kwargs, "device": "meta"}
-        elif described.in_place and args and isinstance(args[0], torch.Tensor) and args[0].is_meta:
-            if described.function.startswith("torch.nn.init."):
-                return args[0]
+        elif described.function.startswith("torch.nn.init.") and _is_on_meta(args, kwargs):
+            return args[0] if args else kwargs["tensor"]  # nothing to fill
         return func(*args, **kwargs)
 
 
@@ -137,13 +141,16 @@ def turned_meta(tensor: torch.Tensor) -> torch.Tensor:
     """The same object on the meta device; a new one where torch cannot swap its memory."""
     if tensor.is_meta or not isinstance(tensor, torch.Tensor):
         return tensor
-    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-        kind = type(tensor)
-        return kind(requires_grad=tensor.requires_grad, device="meta", dtype=tensor.dtype)
+    if is_lazy(tensor):
+        kind: Any = type(tensor)
+        lazy: torch.Tensor = kind(
+            requires_grad=tensor.requires_grad, device="meta", dtype=tensor.dtype
+        )
+        return lazy
     with torch._C.DisableTorchFunction():
         meta = meta_copy(tensor)
         try:
-            torch.utils.swap_tensors(tensor, meta)
+            torch.utils.swap_tensors(tensor, meta)  # type: ignore[no-untyped-call]
         except (RuntimeError, AttributeError, TypeError):
             return meta
     return tensor
@@ -182,7 +189,7 @@ def convert(model: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) ->
         if isinstance(module, torch.jit.ScriptModule):
             continue
         for tensors in (module._parameters, module._buffers):
-            held: Mapping[str, Any] = dict(tensors)
-            for name, tensor in held.items():
+            held: dict[str, Any] = tensors
+            for name, tensor in list(held.items()):
                 if tensor is not None:
-                    tensors[name] = of(tensor)
+                    held[name] = of(tensor)

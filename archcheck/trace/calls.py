@@ -72,6 +72,7 @@ class Calls:
         while recorder.open_calls and recorder.open_calls[-1] is not call:
             self._close(recorder.open_calls[-1])  # left open by something that skipped its end
         with torch._C.DisableTorchFunction():
+            call.returned = returned
             if returned:
                 call.outputs = recorder.nest(result)
             self._lines.end(call, returned)

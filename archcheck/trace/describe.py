@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from archcheck.evidence import Module, Op, Parameter, Value
 from archcheck.finding import Location
@@ -73,7 +74,7 @@ def parameters_of(model: nn.Module) -> tuple[Parameter, ...]:
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
-    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+    if is_lazy(tensor):
         return (0,)  # a lazy module that the pass never reached
     return tuple(tensor.shape)
 
@@ -163,7 +164,7 @@ def _bytes(value: Value) -> int:
     count = 1
     for size in value.shape:
         count *= size
-    return count * getattr(torch, value.dtype).itemsize
+    return count * int(getattr(torch, value.dtype).itemsize)
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:

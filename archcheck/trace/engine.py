@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 import sys
 import sysconfig
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from archcheck.evidence import Failure, Rung, Trace
 from archcheck.target import UsageError
@@ -52,8 +53,9 @@ from archcheck.trace.inputs import (
     make_tensor,
     map_nest,
 )
+from archcheck.trace.passes import Sizing
 from archcheck.trace.patches import without_slow_imports
-from archcheck.trace.snapshot import preserved_settings
+from archcheck.trace.snapshot import preserved_settings, seeded, without_collections
 from archcheck.trace.spans import Spans
 
 UserFiles: TypeAlias = Callable[[str], bool] | Collection[str]
@@ -84,8 +86,14 @@ def trace_module(
     path: str = "",
     mode: Mode = "train",
     user_files: UserFiles | None = None,
+    find_sizes: bool = False,
+    free: Sequence[Mapping[str, int]] = (),
 ) -> Trace:
     """Traces one forward pass of the model that `build` makes.
+
+    Args:
+        find_sizes: Find the input sizes that the model accepts, too.
+        free: For each input the letters of its free dimensions.
 
     Raises:
         UsageError: The inputs don't fit forward's parameters.
@@ -97,6 +105,7 @@ def trace_module(
         mode,
         meta=lambda origins: _build_on_meta(build, origins),
         real=lambda origins: _build_for_real(build, origins),
+        sizes=Sizing(free) if find_sizes else None,
     )
     return ladder.climb(target, path)
 
@@ -109,6 +118,8 @@ def trace_live(
     target: str | None = None,
     path: str = "",
     user_files: UserFiles | None = None,
+    find_sizes: bool = False,
+    free: Sequence[Mapping[str, int]] = (),
 ) -> Trace:
     """Traces a model that somebody holds; nothing of it changes, whatever is raised.
 
@@ -125,6 +136,7 @@ def trace_live(
         mode or ("train" if model.training else "eval"),
         meta=lambda origins: _copied(model, on_meta=True),
         real=lambda origins: _copied(model, on_meta=False),
+        sizes=Sizing(free) if find_sizes else None,
     )
     return ladder.climb(target if target is not None else type(model).__name__, path)
 
@@ -143,8 +155,10 @@ class _Ladder:
         mode: Mode,
         meta: Callable[[Origins], nn.Module],
         real: Callable[[Origins], nn.Module],
+        sizes: Sizing | None = None,
     ) -> None:
         self._spans = spans
+        self._sizes = sizes
         self._inputs = inputs
         self._mode: Mode = mode
         self._meta = meta
@@ -157,8 +171,10 @@ class _Ladder:
         with preserved_settings():
             while rung is not None:
                 origins = Origins(self._spans)
+                seeded()
                 try:
-                    attempt = self._attempt(rung, origins)
+                    with nullcontext() if rung == "real" else without_collections():
+                        attempt = self._attempt(rung, origins)
                 except BuildFailed as failed:
                     return self._unbuilt(failed.failure, target, path, steps)
                 except UsageError:
@@ -168,12 +184,15 @@ class _Ladder:
                     return self._unbuilt(failure, target, path, steps)
                 reason = self._reason_to_climb(attempt, before)
                 if reason is None:
-                    return attempt.trace(target, path, steps)
+                    return self._sized(attempt, attempt.trace(target, path, steps))
                 steps.append(f"{rung}: {reason}")
                 rung = _next(rung, attempt)
                 before = attempt
         assert before is not None
-        return before.trace(target, path, steps)
+        return self._sized(before, before.trace(target, path, steps))
+
+    def _sized(self, attempt: Attempt, trace: Trace) -> Trace:
+        return self._sizes.found(attempt, trace) if self._sizes is not None else trace
 
     def _attempt(self, rung: Rung, origins: Origins) -> Attempt:
         fake_mode: Any = None
@@ -197,6 +216,7 @@ class _Ladder:
         with fake_mode or nullcontext():
             given = map_nest(list(args), make)
             given_by_name = map_nest(dict(kwargs), make)
+        seeded()
         attempt.run(given, given_by_name, names)
         return attempt
 
@@ -286,7 +306,7 @@ def _as_fake(tensor: torch.Tensor, fake_mode: Any) -> torch.Tensor:
 
     if isinstance(tensor, FakeTensor) or not tensor.is_meta:
         return tensor
-    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+    if is_lazy(tensor):
         return tensor
     with torch.no_grad():
         fake = FakeTensor(fake_mode, tensor.detach(), torch.device("cpu"))

@@ -15,12 +15,12 @@ from torch import nn
 
 from archcheck.evidence import Failure, ValueIndex
 from archcheck.trace import guesses
+from archcheck.trace.eager import TooLarge, eager_error
 from archcheck.trace.functions import Function
 from archcheck.trace.kernels import KernelMode
 from archcheck.trace.placement import LeaveRung, Placement
 from archcheck.trace.recorder import PendingCall, PendingOp, Recorder
 from archcheck.trace.recovery import Guess, guess
-from archcheck.trace.eager import TooLarge, eager_error
 from archcheck.trace.spans import Spans
 
 
@@ -92,7 +92,7 @@ class Failures:
         if described.in_place and isinstance(args[0], torch.Tensor):
             made: list[torch.Tensor] = [args[0]]
         else:
-            grows = any([self._recorder.values[place].requires_grad for place in op.inputs])
+            grows = any(self._recorder.values[place].requires_grad for place in op.inputs)
             made = [self._make(part, grows) for part in guessed]
         result = made[0] if len(made) == 1 else tuple(made)
         self._answered = (op, guessed, index)
@@ -104,13 +104,14 @@ class Failures:
             return
         _, guessed, index = self._answered
         inputs = [self._recorder.values[place] for place in op.inputs]
-        if any([value.guessed for value in inputs]):
+        if any(value.guessed for value in inputs):
             guesses.carry(self._recorder, op)
         for place, part in zip(op.outputs, guessed, strict=False):
             value = self._recorder.values[place]
-            value.guessed |= part.unsure
+            value.guessed = {**value.guessed, **part.unsure}
             if part.unsure:
                 value.cause = index
+        guesses.doubt_input(self._recorder, op, index)
 
     def answer_call(
         self, call: PendingCall, module: nn.Module, args: Sequence[Any], error: Exception
@@ -153,7 +154,7 @@ class Failures:
                 True,  # shapes alone decided, on every rung alike
             )
             op.failure = call.failure = index
-            grows = any([recorder.values[place].requires_grad for place in op.inputs])
+            grows = any(recorder.values[place].requires_grad for place in op.inputs)
             made = [self._make(part, grows) for part in guessed]
             recorder.end_op(op, made)
             self._answered = (op, guessed, index)
@@ -181,11 +182,20 @@ class Failures:
                 consequence_of=guesses.blame(self._recorder, op),
             )
             op.failure = len(self.found)
-        elif any(value.guessed for value in self._recorder.values):
+        else:
+            failure = replace(failure, call=self._unfinished_call())
+        if failure.op is None and any(value.guessed for value in self._recorder.values):
             # What a guess leads to in plain Python cannot be told from what fails by itself.
             causes = [v.cause for v in self._recorder.values if v.guessed]
             failure = replace(failure, consequence_of=causes[-1])
         return self._enter(error, failure, certain)
+
+    def _unfinished_call(self) -> int | None:
+        """The innermost call that gave nothing back."""
+        for call in reversed(self._recorder.calls):
+            if not call.returned:
+                return call.index
+        return None
 
     def _enter(self, error: BaseException, failure: Failure, certain: bool) -> int:
         index = len(self.found)

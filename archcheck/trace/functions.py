@@ -55,7 +55,8 @@ _QUIET = {
     "__delete__", "__array__", "__iter__", "item", "tolist", "numpy", "is_nonzero", "equal",
     "allclose", "requires_grad_", "retain_grad", "register_hook", "backward", "has_names",
     "dense_dim", "sparse_dim", "result_type", "promote_types", "can_cast", "_set_grad_enabled",
-    "__cuda_array_interface__", "register_post_accumulate_grad_hook", "_has_compatible_shallow_copy_type",
+    "__cuda_array_interface__", "register_post_accumulate_grad_hook",
+    "_has_compatible_shallow_copy_type",
     "_nested_tensor_size", "_is_view", "is_distributed", "names", "broadcast_shapes", "finfo",
     "is_grad_enabled", "is_autocast_enabled", "get_default_dtype", "_assert",
 }  # fmt: skip

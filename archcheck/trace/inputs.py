@@ -123,8 +123,7 @@ def bind(
     positional = [item.value for item in inputs if item.name is None]
     named = {item.name: item.value for item in inputs if item.name is not None}
     if signature is None:
-        names = [item.name or str(place) for place, item in enumerate(inputs)]
-        return positional, named, names
+        return positional, named, [*map(str, range(len(positional))), *named]
     known = signature.parameters
     takes_any_name = any(p.kind is p.VAR_KEYWORD for p in known.values())
     wanted = ", ".join(
@@ -159,16 +158,16 @@ def bind(
             f"no input for {', '.join(missing)}: {takes}; give one --input for each, in order"
         )
     arguments: list[Any] = []
-    keywords: dict[str, Any] = dict(named)
     names: list[str] = []
-    in_order = True
+    keywords: dict[str, Any] = {}
     for place, value in enumerate(positional):
-        slot = slots[place] if place < len(slots) else f"{star}[{place - len(slots)}]"
-        names.append(slot)
-        # Once a parameter is given by name, those after it must be too.
-        in_order = in_order and (place >= len(slots) or list(known).index(slot) == place)
-        if in_order:
+        if place >= len(slots):
+            names.append(f"{star}[{place - len(slots)}]")
             arguments.append(value)
-        else:
-            keywords[slot] = value
-    return arguments, keywords, names + [name for name in named]
+        elif list(known).index(slots[place]) == place and not keywords:
+            names.append(slots[place])
+            arguments.append(value)
+        else:  # a parameter before it was given by name
+            keywords[slots[place]] = value
+    keywords.update(named)
+    return arguments, keywords, [*names, *keywords]

@@ -12,14 +12,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from archcheck.trace.costs import KernelCost, kernel_costs
 from archcheck.trace.lines import Lines
 from archcheck.trace.recorder import PendingOp, Recorder, tensors_in
+from archcheck.trace.shortcuts import answer
 from archcheck.trace.spans import Spans
 
 
-class KernelMode(TorchDispatchMode):
-    """Adds each kernel to the function that runs it; one below no function is an op of its own."""
+class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds each kernel to the function that runs it; one below no function is an op of its own.
 
-    def __init__(self, recorder: Recorder, spans: Spans, lines: Lines) -> None:
-        super().__init__()
+    Args:
+        shortcuts: Answer the kernels of `shortcuts`, which are meta tensors' only.
+    """
+
+    def __init__(
+        self, recorder: Recorder, spans: Spans, lines: Lines, shortcuts: bool = False
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._shortcuts = shortcuts
         self._recorder = recorder
         self._spans = spans
         self._lines = lines
@@ -47,7 +55,9 @@ class KernelMode(TorchDispatchMode):
         op = self._recorder.running
         if op is None:
             return self._own_op(func, args, kwargs)
-        result = func(*args, **kwargs)
+        result = answer(func, args, kwargs) if self._shortcuts else None
+        if result is None:
+            result = func(*args, **kwargs)
         self._account(op, func, args, kwargs, result)
         return result
 

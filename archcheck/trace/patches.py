@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import operator
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -39,55 +42,103 @@ def on_this_thread() -> Callable[[], bool]:
 
 @contextmanager
 def without_slow_imports() -> Iterator[None]:
-    """Keeps torch's meta kernels from importing `torch._dynamo` and sympy, which take a second.
+    """Keeps torch's meta kernels from importing the compiler and sympy, which take a second.
 
     The kernels' reference implementations mark themselves as not to be compiled, which imports
-    the compiler, and their checks import what proves symbolic sizes. Neither plays a part in a
-    pass with plain integers. Code that asks for anything else of `torch._dynamo` gets the real
-    one. Nothing is done where it is imported already.
+    `torch._dynamo`, and compare sizes by functions that know symbolic ones, which imports sympy.
+    Neither plays a part in a pass with plain integers. Code that asks those modules for anything
+    else gets the real ones, and where they are imported already nothing is done.
     """
-    if "torch._dynamo" in sys.modules:
-        yield
-        return
     marked: list[Any] = []
-    stand_in = ModuleType("torch._dynamo")
 
     def disable(fn: Any = None, recursive: bool = True, **_: Any) -> Any:
         if fn is not None:
             marked.append(fn)
         return fn
 
-    def real(name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        _withdraw(stand_in, marked)
-        import torch._dynamo as dynamo
-
-        return getattr(dynamo, name)
-
-    stand_in.disable = disable  # type: ignore[attr-defined]
-    stand_in.__getattr__ = real  # type: ignore[method-assign]
-    check = torch._check_with
-
     def check_with(error_type: Any, cond: Any, message: Any) -> None:
         if cond is not True:
             check(error_type, cond, message)
 
-    sys.modules["torch._dynamo"] = stand_in
-    torch._dynamo = stand_in  # type: ignore[attr-defined]
-    try:
-        with replaced((torch, "_check_with", check_with)):
+    check = torch._check_with
+    # The real symbolic_shapes brings it, and meta kernels read it.
+    importlib.import_module("torch.fx.experimental._config")
+    with ExitStack() as stack:
+        stack.enter_context(_stand_in("torch._dynamo", {"disable": disable}))
+        stack.enter_context(_stand_in("torch.fx.experimental.symbolic_shapes", _plain_sizes()))
+        stack.enter_context(replaced((torch, "_check_with", check_with)))
+        try:
             yield
+        finally:
+            for fn in marked:
+                # torch._compile remembers the answer, and must ask the real module next time.
+                vars(fn).pop("__dynamo_disable", None)
+
+
+@contextmanager
+def _stand_in(name: str, functions: Mapping[str, Any]) -> Iterator[None]:
+    """A module of these functions in the place of one that is not imported yet."""
+    if name in sys.modules:
+        yield
+        return
+    module = ModuleType(name)
+    parent = sys.modules[name.rpartition(".")[0]] if name.count(".") == 1 else None
+    last = name.rpartition(".")[2]
+
+    def withdraw() -> None:
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+        if parent is not None and vars(parent).get(last) is module:
+            delattr(parent, last)
+
+    def real(attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        withdraw()
+        return getattr(importlib.import_module(name), attribute)
+
+    vars(module).update(functions, __getattr__=real)
+    sys.modules[name] = module
+    if parent is not None:
+        setattr(parent, last, module)
+    try:
+        yield
     finally:
-        _withdraw(stand_in, marked)
+        withdraw()
 
 
-def _withdraw(stand_in: ModuleType, marked: list[Any]) -> None:
-    if sys.modules.get("torch._dynamo") is stand_in:
-        del sys.modules["torch._dynamo"]
-    if vars(torch).get("_dynamo") is stand_in:
-        delattr(torch, "_dynamo")
-    for fn in marked:
-        # Remembered by torch._compile, so that the real function is asked for only once.
-        vars(fn).pop("__dynamo_disable", None)
-    marked.clear()
+def _plain_sizes() -> Mapping[str, Callable[..., Any]]:
+    """What symbolic_shapes' functions do to plain integers and truth values."""
+
+    def itself(value: Any) -> Any:
+        if type(value) is not bool:
+            raise TypeError(f"expected bool, got {type(value)}")
+        return value
+
+    def sym_eq(one: Any, two: Any) -> bool:
+        return (
+            len(one) == len(two) and list(one) == list(two)
+            if _both_lists(one, two)
+            else (one == two)
+        )
+
+    return {
+        "guard_or_false": itself,
+        "guard_or_true": itself,
+        "guard_size_oblivious": itself,
+        "statically_known_true": itself,
+        "expect_true": itself,
+        "guard_int": lambda value: value,
+        "sym_eq": sym_eq,
+        "sym_and": lambda *values: functools.reduce(operator.and_, values),
+        "sym_or": lambda *values: functools.reduce(operator.or_, values),
+        "is_nested_int": lambda value: False,
+        "is_symbolic": lambda value: False,
+        "has_guarding_hint": lambda value: True,
+        "guarding_hint_or_throw": lambda value: value,
+        "free_unbacked_symbols": lambda value: set(),
+    }
+
+
+def _both_lists(one: Any, two: Any) -> bool:
+    return isinstance(one, list | tuple) and isinstance(two, list | tuple)

@@ -113,7 +113,7 @@ class MetaPlacement(Placement):
         index = self._recorder.forget(tensor)
         try:
             with self._pause(), torch.no_grad():
-                torch.utils.swap_tensors(tensor, _as_meta(tensor))
+                torch.utils.swap_tensors(tensor, _as_meta(tensor))  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             raise LeaveRung(
                 "a constant tensor is filled with computed values, which needs its memory"
@@ -160,11 +160,11 @@ def requested_elements(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
             size = kwargs.get("size", args)
             if len(size) == 1 and isinstance(size[0], list | tuple):
                 size = size[0]
-            return prod(size)
+            return int(prod(size))
         if name == "full":
-            return prod(kwargs.get("size", args[0] if args else ()))
+            return int(prod(kwargs.get("size", args[0] if args else ())))
         if name == "randint":
-            return prod(kwargs.get("size") or args[-1])
+            return int(prod(kwargs.get("size") or args[-1]))
         if name in ("arange", "range"):
             bounds = [value for value in args if isinstance(value, int | float)]
             start = kwargs.get("start", bounds[0] if len(bounds) > 1 else 0)

@@ -28,8 +28,8 @@ class PendingValue:
     """A `Value` whose users are not known yet."""
 
     __slots__ = (
-        "cause", "device", "dtype", "guessed", "kind", "name", "producer", "requires_grad", "shape",
-        "storage", "stride", "users", "version",
+        "cause", "device", "doubted", "dtype", "guessed", "kind", "name", "producer",
+        "requires_grad", "shape", "storage", "stride", "users", "version",
     )  # fmt: skip
 
     def __init__(
@@ -55,8 +55,9 @@ class PendingValue:
         self.stride = stride
         self.device = device
         self.requires_grad = requires_grad
-        # The dimensions whose sizes recovery guessed.
-        self.guessed: frozenset[int] = frozenset()
+        # The dimensions whose sizes recovery guessed, and the sizes that they may have instead.
+        self.guessed: Mapping[int, frozenset[int]] = {}
+        self.doubted = False  # it was computed, and yet a layer that rejects it may be right
         self.cause: int | None = None  # the failure whose guess they are
 
 
@@ -102,7 +103,7 @@ class PendingCall:
 
     __slots__ = (
         "direct", "end_op", "failure", "first_op", "index", "inputs", "location", "module",
-        "module_id", "outputs", "parent", "path", "peak",
+        "outputs", "parent", "path", "returned",
     )  # fmt: skip
 
     def __init__(
@@ -112,7 +113,6 @@ class PendingCall:
         self.path = path
         self.parent = parent
         self.module: torch.nn.Module | None = module
-        self.module_id = id(module)
         self.inputs: Mapping[str, Any] = {}
         self.outputs: Any = None
         self.first_op = first_op
@@ -120,6 +120,7 @@ class PendingCall:
         self.location: Location | None = None
         self.failure: int | None = None
         self.direct = False
+        self.returned = False
 
 
 class Recorder:
@@ -287,7 +288,7 @@ class Recorder:
                 v.stride,
                 v.device,
                 v.requires_grad,
-                bool(v.guessed),
+                bool(v.guessed) and not v.doubted,
             )
             for index, v in enumerate(self.values)
         )

@@ -8,21 +8,27 @@ sum, a concatenation, a product, a reshape), the pass goes on with a tensor of t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
+from archcheck.trace.guesses import ANY, Unsure
+
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A tensor to go on with. `unsure`: the dimensions whose sizes are made up."""
+    """A tensor to go on with.
+
+    `unsure`: the dimensions whose sizes are made up, with the sizes that they may have instead
+    (an empty set: any).
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
-    unsure: frozenset[int] = frozenset()
+    unsure: Unsure = field(default_factory=dict)
 
 
 Arguments = Mapping[str, Any]
@@ -85,13 +91,15 @@ def _convolution(rank: int, transposed: bool) -> Callable[[Arguments], Guess | N
             batch = x.shape[0] if x.dim() else 1
             spatial = tuple(x.shape[2 : 2 + rank])
             spatial += (1,) * (rank - len(spatial))
-            return Guess((batch, channels, *spatial), weight.dtype, frozenset(range(2, rank + 2)))
+            return Guess(
+                (batch, channels, *spatial), weight.dtype, dict.fromkeys(range(2, rank + 2), ANY)
+            )
         stride = _per_dimension(arguments.get("stride"), rank, 1)
         padding = arguments.get("padding", 0)
         dilation = _per_dimension(arguments.get("dilation"), rank, 1)
         extra = _per_dimension(arguments.get("output_padding"), rank, 0)
         sizes: list[int] = []
-        unsure: set[int] = set()
+        unsure: dict[int, frozenset[int]] = {}
         first = x.dim() - rank
         for place in range(rank):
             size, kernel = x.shape[first + place], weight.shape[2 + place]
@@ -105,10 +113,10 @@ def _convolution(rank: int, transposed: bool) -> Callable[[Arguments], Guess | N
             else:
                 out = (size + pad - reach - 1) // stride[place] + 1
             if out < 1:
-                unsure.add(first + place)
+                unsure[first + place] = ANY
             sizes.append(max(out, 1))
         leading = tuple(x.shape[: first - 1])
-        return Guess((*leading, channels, *sizes), weight.dtype, frozenset(unsure))
+        return Guess((*leading, channels, *sizes), weight.dtype, unsure)
 
     return rule
 
@@ -116,7 +124,7 @@ def _convolution(rank: int, transposed: bool) -> Callable[[Arguments], Guess | N
 def _same(arguments: Arguments) -> Guess:
     x = arguments["input"]
     weight = arguments.get("weight")
-    return Guess(tuple(x.shape), weight.dtype if _is_tensor(weight) else x.dtype)
+    return Guess(tuple(x.shape), weight.dtype if isinstance(weight, torch.Tensor) else x.dtype)
 
 
 def _floating(arguments: Arguments) -> Guess:
@@ -136,7 +144,7 @@ def _pool(rank: int, indices: bool = False) -> Callable[[Arguments], tuple[Guess
         dilation = _per_dimension(arguments.get("dilation"), rank, 1)
         first = x.dim() - rank
         sizes: list[int] = []
-        unsure: set[int] = set()
+        unsure: dict[int, frozenset[int]] = {}
         for place in range(rank):
             reach = dilation[place] * (kernel[place] - 1)
             span = x.shape[first + place] + 2 * padding[place] - reach - 1
@@ -144,9 +152,9 @@ def _pool(rank: int, indices: bool = False) -> Callable[[Arguments], tuple[Guess
                 span += stride[place] - 1
             out = span // stride[place] + 1
             if out < 1:
-                unsure.add(first + place)
+                unsure[first + place] = ANY
             sizes.append(max(out, 1))
-        found = Guess((*x.shape[:first], *sizes), x.dtype, frozenset(unsure))
+        found = Guess((*x.shape[:first], *sizes), x.dtype, unsure)
         if indices or arguments.get("return_indices"):
             return found, Guess(found.shape, torch.int64, found.unsure)
         return (found,)
@@ -167,18 +175,18 @@ def _adaptive_pool(rank: int) -> Callable[[Arguments], Guess | None]:
     return rule
 
 
-def _broadcast(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], frozenset[int]]:
-    """The broadcast shape; where sizes disagree, the first operand's, and that it is unsure."""
+def _broadcast(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], Unsure]:
+    """The broadcast shape; where sizes disagree, the first operand's, and the others."""
     rank = max(map(len, shapes))
     sizes: list[int] = []
-    unsure: set[int] = set()
+    unsure: dict[int, frozenset[int]] = {}
     for place in range(rank):
         at = [s[place - rank + len(s)] for s in shapes if place - rank + len(s) >= 0]
         wide = [size for size in at if size != 1]
         sizes.append(wide[0] if wide else 1)
         if len(set(wide)) > 1:
-            unsure.add(place)
-    return tuple(sizes), frozenset(unsure)
+            unsure[place] = frozenset(wide)
+    return tuple(sizes), unsure
 
 
 def _elementwise(compares: bool = False) -> Callable[[Arguments], Guess | None]:
@@ -205,14 +213,14 @@ def _cat(arguments: Arguments) -> Guess | None:
     dim %= rank
     sizes = list(same[0].shape)
     sizes[dim] = sum(tensor.shape[dim] for tensor in same)
-    unsure = {
-        place
-        for place in range(rank)
-        if place != dim and len({tensor.shape[place] for tensor in same}) > 1
-    }
+    unsure: dict[int, frozenset[int]] = {}
+    for place in range(rank):
+        others = frozenset(tensor.shape[place] for tensor in same)
+        if place != dim and len(others) > 1:
+            unsure[place] = others
     if len(same) < len(tensors):
-        unsure.add(dim)
-    return Guess(tuple(sizes), same[0].dtype, frozenset(unsure))
+        unsure[dim] = ANY
+    return Guess(tuple(sizes), same[0].dtype, unsure)
 
 
 def _stack(arguments: Arguments) -> Guess:
@@ -220,13 +228,13 @@ def _stack(arguments: Arguments) -> Guess:
     first = tensors[0]
     dim = arguments.get("dim", 0) % (first.dim() + 1)
     sizes = list(first.shape)
-    unsure = {
-        place + (place >= dim)
-        for place in range(first.dim())
-        if any(t.dim() != first.dim() or t.shape[place] != sizes[place] for t in tensors)
-    }
+    unsure: dict[int, frozenset[int]] = {}
+    for place in range(first.dim()):
+        same = [tensor.shape[place] for tensor in tensors if tensor.dim() == first.dim()]
+        if len(same) < len(tensors) or len(set(same)) > 1:
+            unsure[place + (place >= dim)] = frozenset(same)
     sizes.insert(dim, len(tensors))
-    return Guess(tuple(sizes), first.dtype, frozenset(unsure))
+    return Guess(tuple(sizes), first.dtype, unsure)
 
 
 def _matmul(arguments: Arguments) -> Guess | None:
@@ -246,7 +254,7 @@ def _product(one: torch.Tensor, two: torch.Tensor) -> Guess | None:
     rows = tuple(one.shape[-2:-1])
     columns = tuple(two.shape[-1:]) if two.dim() > 1 else ()
     batch: tuple[int, ...] = ()
-    unsure: frozenset[int] = frozenset()
+    unsure: Unsure = {}
     if one.dim() > 2 or two.dim() > 2:
         batch, unsure = _broadcast([one.shape[:-2], two.shape[:-2]])
     return Guess((*batch, *rows, *columns), dtype, unsure)
@@ -273,7 +281,7 @@ def _einsum(arguments: Arguments) -> Guess | None:
     return Guess(
         shape,
         operands[0].dtype,
-        frozenset(place for place, label in enumerate(right) if label in unsure),
+        {place: ANY for place, label in enumerate(right) if label in unsure},
     )
 
 
@@ -283,20 +291,18 @@ def _reshape(arguments: Arguments) -> Guess | None:
     sizes = [asked] if isinstance(asked, int) else list(asked)
     if not all(isinstance(size, int) for size in sizes) or sizes.count(-1) > 1:
         return None
-    unsure: set[int] = set()
+    unsure: dict[int, frozenset[int]] = {}
     if -1 in sizes:
         place = sizes.index(-1)
         rest = prod(size for size in sizes if size != -1)
         exact = rest > 0 and x.numel() % rest == 0
         # `view(-1, 2048)` was meant to keep the batch.
         sizes[place] = x.numel() // rest if exact else (x.shape[0] if x.dim() else 1)
-        if not exact:
-            unsure.add(place)
-        if not exact and place == 0:
-            unsure.discard(0)
+        if not exact and place > 0:
+            unsure[place] = ANY
     if any(size < 0 for size in sizes):
         return None
-    return Guess(tuple(sizes), x.dtype, frozenset(unsure))
+    return Guess(tuple(sizes), x.dtype, unsure)
 
 
 def _unflatten(arguments: Arguments) -> Guess | None:
@@ -342,17 +348,17 @@ _RULES: Mapping[str, Callable[[Arguments], Any]] = MappingProxyType(
         "embedding": _embedding,
         **{f"conv{n}d": _convolution(n, False) for n in (1, 2, 3)},
         **{f"conv_transpose{n}d": _convolution(n, True) for n in (1, 2, 3)},
-        **{
-            name: _same
-            for name in ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm",
-                         "local_response_norm", "prelu")
-        },
-        **{
-            name: _floating
-            for name in ("softmax", "log_softmax", "softmin", "gumbel_softmax", "dropout",
-                         "dropout1d", "dropout2d", "dropout3d", "relu", "gelu", "silu", "elu",
-                         "sigmoid", "tanh", "leaky_relu", "hardswish", "normalize", "mish")
-        },
+        **dict.fromkeys(
+            ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm",
+             "local_response_norm", "prelu"),
+            _same,
+        ),
+        **dict.fromkeys(
+            ("softmax", "log_softmax", "softmin", "gumbel_softmax", "dropout", "dropout1d",
+             "dropout2d", "dropout3d", "relu", "gelu", "silu", "elu", "sigmoid", "tanh",
+             "leaky_relu", "hardswish", "normalize", "mish"),
+            _floating,
+        ),
         **{f"{kind}_pool{n}d": _pool(n) for kind in ("max", "avg", "lp") for n in (1, 2, 3)},
         **{f"max_pool{n}d_with_indices": _pool(n, True) for n in (1, 2, 3)},
         **{
@@ -368,7 +374,7 @@ _RULES: Mapping[str, Callable[[Arguments], Any]] = MappingProxyType(
         **{name: _elementwise(compares=True) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
         "cat": _cat,
         "stack": _stack,
-        **{name: _matmul for name in ("matmul", "mm", "bmm", "mv")},
+        **dict.fromkeys(("matmul", "mm", "bmm", "mv"), _matmul),
         "addmm": _addmm("mat1", "mat2"),
         "baddbmm": _addmm("batch1", "batch2"),
         "einsum": _einsum,

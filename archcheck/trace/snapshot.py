@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import warnings
@@ -13,21 +14,18 @@ import torch
 
 
 @contextmanager
-def preserved_settings(seed: int | None = 0) -> Iterator[None]:
-    """Restores random states, default dtype and device, grad mode and flags at the end.
-
-    Args:
-        seed: What every generator starts from in the block, so that a model with random depth
-            gives the same trace each time; None leaves them as they are.
-    """
-    numpy: Any = sys.modules.get("numpy")
+def preserved_settings() -> Iterator[None]:
+    """Restores random states, default dtype and device, grad mode and flags at the end."""
+    # Never imported for this: `numpy.random` alone takes as long as a small pass.
+    numpy: Any = sys.modules.get("numpy.random")
     generator = torch.default_generator
     states = (
         generator.get_state(),
         random.getstate(),
-        numpy.random.get_state() if numpy is not None and hasattr(numpy, "random") else None,
+        numpy.get_state() if numpy is not None else None,
     )
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    has_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    cuda = torch.cuda.get_rng_state_all() if has_cuda else None
     dtype = torch.get_default_dtype()
     device = torch.get_default_device()
     grad = torch.is_grad_enabled()
@@ -38,11 +36,6 @@ def preserved_settings(seed: int | None = 0) -> Iterator[None]:
     anomaly = torch.is_anomaly_enabled()
     limit = sys.getrecursionlimit()
     try:
-        if seed is not None:
-            generator.manual_seed(seed)
-            random.seed(seed)
-            if states[2] is not None:
-                numpy.random.seed(seed)
         torch.backends.mha.set_fastpath_enabled(False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -51,7 +44,7 @@ def preserved_settings(seed: int | None = 0) -> Iterator[None]:
         generator.set_state(states[0])
         random.setstate(states[1])
         if states[2] is not None:
-            numpy.random.set_state(states[2])
+            numpy.set_state(states[2])
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
         torch.set_default_dtype(dtype)
@@ -66,3 +59,28 @@ def preserved_settings(seed: int | None = 0) -> Iterator[None]:
             torch.autograd.set_detect_anomaly(anomaly)
         if sys.getrecursionlimit() != limit:
             sys.setrecursionlimit(limit)
+
+
+def seeded() -> None:
+    """Starts every generator anew, so that a model of random depth gives the same trace twice."""
+    torch.default_generator.manual_seed(0)
+    random.seed(0)
+    numpy: Any = sys.modules.get("numpy.random")
+    if numpy is not None:
+        numpy.seed(0)
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """No garbage collection in this block.
+
+    A collection in the middle of a pass walks over all of torch, and frees tensors in cycles at
+    moments that differ from run to run, which would show in the peak of the activations.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

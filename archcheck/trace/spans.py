@@ -1,4 +1,4 @@
-"""Where in the user's source something ran: the sub-expression, in the innermost of their frames."""
+"""Where in the user's source something ran: the sub-expression, in the innermost user frame."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from archcheck.trace import guesses
 from archcheck.trace.costs import UNCOUNTED_FUNCTIONS, function_macs
 from archcheck.trace.failures import Failures
 from archcheck.trace.functions import Function, Functions, named_arguments
-from archcheck.trace.kernels import KernelMode
 from archcheck.trace.lines import Lines
 from archcheck.trace.placement import Placement
 from archcheck.trace.recorder import PendingOp, Recorder, tensors_in
@@ -101,7 +100,7 @@ class FunctionMode(TorchFunctionMode):
     ) -> None:
         recorder = self._recorder
         values = recorder.values
-        stays = all([values[index].device == "cpu" for index in op.inputs])
+        stays = all(values[index].device == "cpu" for index in op.inputs)
         moved = described.name in ("to", "cuda", "type_as") or kwargs.get("device") is not None
         recorder.end_op(op, result, "cpu" if stays and not moved else "model")
         if answered:
@@ -116,5 +115,5 @@ class FunctionMode(TorchFunctionMode):
             op.uncounted = {}
         elif op.name in UNCOUNTED_FUNCTIONS and not op.uncounted:
             op.uncounted = {op.name: 1}
-        if any([values[index].guessed for index in op.inputs]):
+        if any(values[index].guessed for index in op.inputs):
             guesses.carry(recorder, op)
