@@ -88,6 +88,7 @@ class Replay:
         self._shapes: dict[int, Dims | None] = {}
         self._seen: dict[int, list[Size]] = {}
         self._asked: set[tuple[str, str, str]] = set()
+        self._done: dict[Any, list[Dims]] = {}
         for (value, dimension), symbol in symbols.items():
             shape = self._shapes.get(value) or _constant(trace.values[value])
             self._enter(value, (*shape[:dimension], symbol, *shape[dimension + 1 :]))
@@ -128,28 +129,53 @@ class Replay:
 
     def _run(self, op: Op) -> None:
         rule = self._rules.get(op.name)
-        reads_sizes = rule is not None and any(n in self._seen for n in _numbers(op.arguments))
-        if not reads_sizes and not any(map(self._depends, op.inputs)):
+        if not any([self._depends(index) for index in op.inputs]) and (
+            rule is None or not any(n in self._seen for n in _numbers(op.arguments))
+        ):
             return  # whatever the input's sizes, this op does the same
-        step = Step(self, op)
-        try:
-            shapes = list(rule(step) if rule is not None else _same_shape(step))
-        except (Unknown, LookupError, TypeError, ValueError):
-            step.demands.clear()
-            shapes = []
-        values = self.trace.values
-        guessed = op.failure is not None or any(values[index].guessed for index in op.inputs)
-        believed = guessed or all(
-            self._matches(shape, values[index].shape)
-            for shape, index in zip(shapes, op.outputs, strict=False)
-        )
-        if not believed:
-            shapes = []
-        elif op.failure is not None or all(map(self._held, step.demands)):
-            for demand in step.demands:
-                self._demand(demand)
+        outputs = [self.trace.values[index].shape for index in op.outputs]
+        guessed = op.failure is not None or any(self.trace.values[i].guessed for i in op.inputs)
+        key = None if guessed else (op.name, op.in_place, *outputs, self._frozen(op.arguments))
+        if key is None or key not in self._done:
+            step = Step(self, op)
+            shapes = self._ruled(step, rule or _same_shape, outputs, believe=guessed)
+            if key is not None and not step.looked_around:
+                self._done[key] = shapes
+        else:
+            # The same op on the same shapes, in another block: it demands nothing new.
+            shapes = self._done[key]
         for place, index in enumerate(op.outputs):
             self._enter(index, shapes[place] if place < len(shapes) else self._view_of(index))
+
+    def _ruled(
+        self, step: Step, rule: Rule, outputs: Sequence[Sequence[int]], believe: bool
+    ) -> list[Dims]:
+        """What a rule says comes out, after noting what it says the op demands.
+
+        A rule that does not give what was recorded is wrong about this op, and not heard.
+        """
+        try:
+            shapes = list(rule(step))
+        except (Unknown, LookupError, TypeError, ValueError):
+            return []
+        if not believe and not all(map(self._matches, shapes, outputs)):
+            return []
+        if step.op.failure is not None or all(map(self._held, step.demands)):
+            for demand in step.demands:
+                self._demand(demand)
+        return shapes
+
+    def _frozen(self, nest: Any) -> Any:
+        """An op's arguments as a key: tensors by their shapes, everything else as it is."""
+        if isinstance(nest, ValueIndex):
+            return (ValueIndex, self._shapes.get(nest.index) or self.trace.values[nest.index].shape)
+        if isinstance(nest, Mapping):
+            return tuple([(name, self._frozen(item)) for name, item in nest.items()])
+        if isinstance(nest, list | tuple):
+            return tuple([self._frozen(item) for item in nest])
+        if isinstance(nest, slice):
+            return (slice, nest.start, nest.stop, nest.step)
+        return (type(nest), nest)  # True is no 1 here
 
     def _view_of(self, index: int) -> Dims | None:
         """The shape of another view of memory that an op wrote: as it was before."""
@@ -185,6 +211,8 @@ class Step:
         self.replay = replay
         self.op = op
         self.demands: list[Demand] = []
+        # The rule asked for more than the op's own arguments tell.
+        self.looked_around = False
 
     # Arguments
 
@@ -257,6 +285,7 @@ class Step:
 
     def is_layers(self, kind: str) -> bool:
         """Whether the op runs in a layer whose class says this: its numbers are the layer's."""
+        self.looked_around = True
         module = self.replay.trace.module_of(self.op)
         return module is not None and kind in module.type
 

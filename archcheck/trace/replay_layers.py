@@ -156,6 +156,7 @@ def interpolate(step: Step) -> list[Dims]:
 
 def _at_this_place(step: Step, place: int, size: int) -> Iterable[Size]:
     """Sizes of earlier values that stand at the same place from the end, the latest first."""
+    step.looked_around = True
     replay = step.replay
     for value in reversed(replay.trace.values[: step.op.outputs[0]]):
         if len(value.shape) >= -place and value.shape[place] == size:

@@ -9,13 +9,13 @@ replay, or nothing can confirm it, the answer is silence: no `Sizes` for that di
 
 `confirm(sizes)` runs the model once more with other input sizes, keyed by (index of the input's
 value, dimension), all others as they were, and tells whether the pass reached its end with the
-outputs' ranks and, unless it was changed, their batch as before.
+outputs' ranks and, unless it was changed, their batch as before; None where it cannot tell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from archcheck.evidence import Sizes, Trace, Value, ValueIndex
@@ -26,7 +26,7 @@ from archcheck.trace.replay_views import VIEWS
 from archcheck.trace.symbols import Size, Tables, free
 
 Axis: TypeAlias = tuple[int, int]
-Confirm: TypeAlias = Callable[[Mapping[Axis, int]], bool]
+Confirm: TypeAlias = Callable[[Mapping[Axis, int]], bool | None]
 
 RULES: Mapping[str, Rule] = {**LAYERS, **VIEWS, **ARRAYS}
 SEARCHED = 1024
@@ -138,7 +138,8 @@ def _choose(
             continue
         size = _told_apart(item, other)
         accepted = confirm(_at(item.symbols, size))
-        result.append(item if accepted == _contains(item, size) else other)
+        if accepted is not None:
+            result.append(item if accepted == _contains(item, size) else other)
     return result
 
 
@@ -174,7 +175,7 @@ def _confirmed(ranges: Sequence[_Range], confirm: Confirm) -> bool:
         symbols = [symbol for item in group for symbol in item.symbols]
         if not all(confirm(_at(symbols, size)) for size in dict.fromkeys((low, high))):
             return False
-        if any(confirm(_at(symbols, size)) for size in group[0].outside()):
+        if any(confirm(_at(symbols, size)) is not False for size in group[0].outside()):
             return False
     return True
 
@@ -293,7 +294,7 @@ def _symbols(trace: Trace) -> tuple[_Symbol, ...]:
     found: dict[str, _Symbol] = {}
     for entry in trace.inputs:
         lettered = {dim: letter for letter, dim in entry.free.items()}
-        for value in _values(entry.value):
+        for value in values_in(entry.value):
             for dim, size in enumerate(trace.values[value].shape):
                 letter = lettered.get(dim) if isinstance(entry.value, ValueIndex) else None
                 if letter is None and (dim == 0 or not 1 < size <= LARGEST):
@@ -305,15 +306,16 @@ def _symbols(trace: Trace) -> tuple[_Symbol, ...]:
     return tuple(found.values())
 
 
-def _values(nest: Any) -> Iterator[int]:
+def values_in(nest: Any) -> Iterator[int]:
+    """The indices of the values in a nest of inputs or outputs, in order."""
     if isinstance(nest, ValueIndex):
         yield nest.index
     elif isinstance(nest, Mapping):
         for item in nest.values():
-            yield from _values(item)
+            yield from values_in(item)
     elif isinstance(nest, list | tuple):
         for item in nest:
-            yield from _values(item)
+            yield from values_in(item)
 
 
 def _names(trace: Trace, replay: Replay, symbols: Sequence[_Symbol]) -> dict[str, str]:
@@ -366,8 +368,3 @@ def _letters(trace: Trace, value: Value, features: set[int]) -> dict[int, str]:
 def _without_batch(trace: Trace, value: Value) -> bool:
     """Whether a 3-D input goes into a layer for images."""
     return any(trace.ops[user].name.endswith("2d") for user in value.users)
-
-
-def with_sizes(trace: Trace, confirm: Confirm | None = None) -> Trace:
-    """The trace with what `valid_sizes` finds."""
-    return replace(trace, valid_input_sizes=valid_sizes(trace, confirm))

@@ -47,10 +47,11 @@ class Size:
     @property
     def constant(self) -> int | None:
         """The number that it is, if it does not depend on anything."""
-        if not self.terms:
+        terms = self.terms
+        if not terms:
             return 0
-        if len(self.terms) == 1 and not self.terms[0][0]:
-            return self.terms[0][1]
+        if not terms[0][0] and len(terms) == 1:
+            return terms[0][1]
         return None
 
     @property
@@ -62,6 +63,8 @@ class Size:
         return None
 
     def __add__(self, other: Size | int) -> Size:
+        if other == 0:
+            return self
         return _summed((*self.terms, *number(other).terms))
 
     def __radd__(self, other: int) -> Size:
@@ -77,6 +80,8 @@ class Size:
         return number(other) - self
 
     def __mul__(self, other: Size | int) -> Size:
+        if other == 1:
+            return self
         return _summed(
             (tuple(sorted(left + right, key=_key)), factor * times)
             for left, factor in self.terms
@@ -154,10 +159,15 @@ def function(kind: str, *parts: Any) -> Size:
 
 
 def product(sizes: Iterable[Size]) -> Size:
-    result = number(1)
+    times = 1
+    result: Size | None = None
     for size in sizes:
-        result = result * size
-    return result
+        constant = size.constant
+        if constant is not None:
+            times *= constant
+        else:
+            result = size if result is None else result * size
+    return number(times) if result is None else result * times
 
 
 def least(left: Size, right: Size) -> Size:
