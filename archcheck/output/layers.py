@@ -225,7 +225,7 @@ def _label(group: list[_Node]) -> str:
 
 def _remarks(node: _Node, unused: bool) -> Iterator[str]:
     layer = node.layer
-    if layer.failure is not None:
+    if layer.failure is not None and not node.marks:
         yield f"raised {layer.failure.error}"
     if layer.calls > 1:
         yield f"{layer.calls} calls"

@@ -106,6 +106,8 @@ def totals(target: TargetReport) -> Iterator[tuple[str, str]]:
     if target.uncounted_ops:
         counted = (f"{name} (×{times})" for name, times in sorted(target.uncounted_ops.items()))
         yield "Not counted", ", ".join(counted)
+    if any(tensor.guessed for layer in target.modules for tensor in layer.outputs):
+        yield "Shapes with ?", "what a layer that failed would have given, and what follows from it"
     if trace.inferred_input:
         yield "Input", one_line(trace.inferred_input)
     if target.rung:
