@@ -12,7 +12,7 @@ from output_samples import PATH, SOURCE, STYLE_FINDING, residual_trace, sample_r
 from rich.cells import cell_len
 
 from archcheck.finding import Finding, Location, Related, Severity, ShapeNote
-from archcheck.output import render
+from archcheck.output import render, wants_color
 from archcheck.output.excerpt import finding_text
 from archcheck.report import Report, TargetReport
 
@@ -271,3 +271,36 @@ def test_html_carries_the_text_and_its_own_colors() -> None:
     page = sample_report()._repr_html_()
     assert page.startswith("<pre") and "color:" in page and "&lt;" in page
     assert "net.py:Net" in page
+
+
+class Stream:
+    def __init__(self, terminal: bool) -> None:
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environment", "expected"),
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"NO_COLOR": "1"}, False),
+        (True, {"NO_COLOR": ""}, True),
+        (True, {"TERM": "dumb"}, False),
+        (False, {"FORCE_COLOR": "1"}, True),
+        (False, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_who_gets_color(
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+    environment: dict[str, str],
+    expected: bool,
+) -> None:
+    for name in ("NO_COLOR", "TERM", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert wants_color(Stream(terminal)) is expected  # type: ignore[arg-type]
