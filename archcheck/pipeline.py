@@ -140,7 +140,8 @@ def _plan(
         target = parse_target(model.target)
         assert target is not None, "a model's target has a name"
         pairs.append((target, model))
-        if target.is_file:
+        # That the file is missing is for whoever loads it to say, once.
+        if target.is_file and Path(target.place).is_file():
             paths.append(Path(target.place))
     files = list(buffers)
     for path in paths:

@@ -90,7 +90,7 @@ def test_check_is_the_command_by_default(folder: Path) -> None:
     [
         (["nothing.py"], ["nothing.py", "no such file"]),
         (["clean.py:Nett"], ["Nett", "Net"]),
-        (["clean.py:number"], ["number", "not", "nn.Module"]),
+        (["clean.py:number"], ["number", "nn.Module", "Net"]),
         (["clean.py:Net"], ["classes", "Net(classes="]),
         (["clean.py:make", "--input", "8,3,x,"], ["8,3,x,"]),
         (["clean.py:make", "--input", "0,3,224"], ["0,3,224"]),

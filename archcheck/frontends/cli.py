@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from archcheck import __version__
 from archcheck.config import Config, Model, read_config
 from archcheck.finding import Severity
-from archcheck.output import FORMATS, render, wants_color
+from archcheck.output import FORMATS, render
 from archcheck.rule import PackError
 from archcheck.target import UsageError
 
@@ -139,7 +139,7 @@ def check(
     text = render(
         report,
         format.value,
-        color=output is None and wants_color(sys.stdout),
+        color=output is None and _wants_color(),
         depth=depth,
         statistics=statistics,
         quiet=quiet,
@@ -174,7 +174,7 @@ def explain(code: Annotated[str, typer.Argument(help="A rule's code or name.")])
     rule = rules.get(code) or rules.get(code.upper())
     if rule is None:
         raise UsageError(f"no rule {code!r}{nearest(code.upper(), rules)} (see `archcheck rules`)")
-    _print(render_rule(rule, color=wants_color(sys.stdout)))
+    _print(render_rule(rule, color=_wants_color()))
 
 
 @app.command()
@@ -183,7 +183,14 @@ def rules() -> None:
     from archcheck.output.catalogue import render_rules
     from archcheck.rule import load_rules
 
-    _print(render_rules(load_rules(), color=wants_color(sys.stdout)))
+    _print(render_rules(load_rules(), color=_wants_color()))
+
+
+def _wants_color() -> bool:
+    """Whether to colour standard output: on a terminal, unless NO_COLOR or TERM forbids."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
 
 
 def _print(text: str) -> None:
