@@ -30,14 +30,16 @@ def trace_object(target: Any, input: Any, mode: Literal["train", "eval"]) -> Tra
     inputs = _inputs(input)
     if isinstance(target, nn.Module):
         path = _file_of(type(target))
-        return trace_live(target, inputs, mode=mode, target=type(target).__name__, path=path)
+        name = type(target).__name__
+        return trace_live(target, inputs, mode=mode, target=name, path=path, find_sizes=True)
     if not callable(target):
         raise UsageError(
             f"{target!r} is no torch.nn.Module, no class or function that makes one, "
             "and no target such as 'model.py:Net'"
         )
     name = getattr(target, "__qualname__", type(target).__name__)
-    return trace_module(target, inputs, mode=mode, target=name, path=_file_of(target))
+    path = _file_of(target)
+    return trace_module(target, inputs, mode=mode, target=name, path=path, find_sizes=True)
 
 
 def _file_of(source: Any) -> str:

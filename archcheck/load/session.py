@@ -166,14 +166,10 @@ class Session:
                 path=loaded.path,
                 mode=request.mode,
                 user_files=job.found.user_files,
+                find_sizes=request.find_sizes,
+                free=candidate.free,
             )
-            inputs = tuple(
-                replace(given, free=free) if free else given
-                for given, free in zip(
-                    trace.inputs, candidate.free or ({},) * len(trace.inputs), strict=False
-                )
-            )
-            return replace(trace, inferred_input=candidate.sentence, inputs=inputs or trace.inputs)
+            return replace(trace, inferred_input=candidate.sentence)
 
         best: Trace | None = None
         for candidate in self._candidates(job, loaded, build):

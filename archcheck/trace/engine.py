@@ -105,7 +105,7 @@ def trace_module(
         mode,
         meta=lambda origins: _build_on_meta(build, origins),
         real=lambda origins: _build_for_real(build, origins),
-        sizes=Sizing(free) if find_sizes else None,
+        sizes=Sizing(free, find_sizes),
     )
     return ladder.climb(target, path)
 
@@ -136,7 +136,7 @@ def trace_live(
         mode or ("train" if model.training else "eval"),
         meta=lambda origins: _copied(model, on_meta=True),
         real=lambda origins: _copied(model, on_meta=False),
-        sizes=Sizing(free) if find_sizes else None,
+        sizes=Sizing(free, find_sizes),
     )
     return ladder.climb(target if target is not None else type(model).__name__, path)
 
@@ -155,7 +155,7 @@ class _Ladder:
         mode: Mode,
         meta: Callable[[Origins], nn.Module],
         real: Callable[[Origins], nn.Module],
-        sizes: Sizing | None = None,
+        sizes: Sizing,
     ) -> None:
         self._spans = spans
         self._sizes = sizes
@@ -192,7 +192,7 @@ class _Ladder:
         return self._sized(before, before.trace(target, path, steps))
 
     def _sized(self, attempt: Attempt, trace: Trace) -> Trace:
-        return self._sizes.found(attempt, trace) if self._sizes is not None else trace
+        return self._sizes.found(attempt, trace)
 
     def _attempt(self, rung: Rung, origins: Origins) -> Attempt:
         fake_mode: Any = None

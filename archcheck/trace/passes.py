@@ -40,21 +40,25 @@ class Sizing:
 
     Args:
         free: For each input the letters of its free dimensions.
+        search: Find the sizes that the model accepts.
         seconds: The confirming passes together take no longer.
     """
 
-    def __init__(self, free: Sequence[Mapping[str, int]] = (), seconds: float = 5.0) -> None:
+    def __init__(
+        self, free: Sequence[Mapping[str, int]] = (), search: bool = True, seconds: float = 5.0
+    ) -> None:
         self._free = free
+        self._search = search
         self._seconds = seconds
 
     def found(self, attempt: Attempt, trace: Trace) -> Trace:
-        """The trace with the sizes that its model accepts."""
+        """The trace with its inputs' letters, and the sizes that its model accepts."""
         inputs = tuple(
             replace(given, free=self._free[place]) if place < len(self._free) else given
             for place, given in enumerate(trace.inputs)
         )
         trace = replace(trace, inputs=inputs)
-        if attempt.leave is not None:
+        if attempt.leave is not None or not self._search:
             return trace
         shapes = [trace.values[index].shape for index in values_in(trace.outputs)]
         with preserved_settings():
@@ -165,11 +169,11 @@ class _Placed(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class _Kernels(TorchDispatchMode):
+class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Answers the slow kernels of meta tensors, and stops when the time is over."""
 
     def __init__(self, shortcuts: bool, end: float) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._shortcuts = shortcuts
         self._end = end
 
