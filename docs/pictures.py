@@ -21,11 +21,20 @@ WIDTH = 110
 _FONT = re.compile(r"\s*@font-face \{[^}]*\}")
 
 
+MODEL = "fixtures/models/resnet32.py:SmallImageClassifier"
+
+
 def traced() -> Iterator[Text]:
     """The main command."""
-    target = "fixtures/models/resnet32.py:SmallImageClassifier"
-    yield _prompt(f"archcheck {target} --input 8,3,224,224")
-    yield from report_text(archcheck.check(target, input="8,3,224,224"), Options(width=WIDTH))
+    yield _prompt(f"archcheck {MODEL} --input 8,3,224,224")
+    yield from report_text(archcheck.check(MODEL, input="8,3,224,224"), Options(width=WIDTH))
+
+
+def crashed() -> Iterator[Text]:
+    """The same model on a size that it cannot take."""
+    yield _prompt(f"archcheck {MODEL} --input 8,3,128,128 --depth 1")
+    report = archcheck.check(MODEL, input="8,3,128,128")
+    yield from report_text(report, Options(width=WIDTH, depth=1))
 
 
 def from_source() -> Iterator[Text]:
@@ -37,6 +46,7 @@ def from_source() -> Iterator[Text]:
 
 PICTURES: Mapping[str, Callable[[], Iterator[Text]]] = {
     "trace.svg": traced,
+    "shapes.svg": crashed,
     "source.svg": from_source,
 }
 
