@@ -10,11 +10,12 @@ from typing import Literal, cast
 
 from archcheck.evidence import Failure, Frame, Trace
 from archcheck.finding import Location
+from archcheck.load.module_source import read_source
 from archcheck.load.places import is_users, shown
 from archcheck.load.process import Remains
 from archcheck.load.wire import Stage
 from archcheck.source.document import DocumentError, read_document
-from archcheck.target import TraceRequest
+from archcheck.target import Target, TraceRequest, UsageError
 
 _DOING = {"import": "loading", "construct": "building", "forward": "tracing"}
 # The heads that Python's faulthandler writes.
@@ -54,7 +55,7 @@ def autopsy(request: TraceRequest, remains: Remains, reason: str | None) -> Trac
         stage=kind,
         error=error,
         message=message,
-        location=frames[-1].location if frames else None,
+        location=frames[-1].location if frames else _definition(request.target),
         frames=frames,
     )
     return Trace(
@@ -64,6 +65,18 @@ def autopsy(request: TraceRequest, remains: Remains, reason: str | None) -> Trac
         failures=(failure,),
         printed=printed,
     )
+
+
+def _definition(target: Target) -> Location | None:
+    """Where the target is defined: the place to look at when it is not known where it was."""
+    if not target.is_file:
+        return None
+    try:
+        source = read_source(Path(target.place))
+    except UsageError:
+        return None
+    units = source.units.binders.get(target.name.partition(".")[0], [])
+    return _place(str(source.path), units[-1].node.lineno) if units else None
 
 
 def _end(exit_code: int | None) -> str:

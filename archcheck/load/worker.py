@@ -90,14 +90,18 @@ def main() -> None:
     try:
         import torch  # noqa: F401
     except Exception as error:
-        _refuse(channel, requests, error)
+        _answer_all(channel, requests, "usage", _without_torch(error))
         return
-    from archcheck.load.session import Session
+    try:
+        from archcheck.load.session import Session
 
+        session = Session(channel.stage)
+    except Exception:
+        _answer_all(channel, requests, "defect", traceback.format_exc())
+        return
     # Nothing is to be written beside the user's files.
     sys.dont_write_bytecode = True
     guard = ForkGuard()
-    session = Session(channel.stage)
     channel.say("ready")
     while (item := requests.get()) is not None:
         channel.request, request = item
@@ -126,16 +130,19 @@ def _fetch(channel: Channel, requests: queue.SimpleQueue[tuple[int, TraceRequest
         requests.put(item)
 
 
-def _refuse(
+def _without_torch(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return f"torch is not installed for {sys.executable}: pip install 'archcheck[trace]'"
+    reason = " ".join(str(error).split())
+    return f"torch cannot be imported by {sys.executable}: {type(error).__name__}: {reason}"
+
+
+def _answer_all(
     channel: Channel,
     requests: queue.SimpleQueue[tuple[int, TraceRequest] | None],
-    error: Exception,
+    kind: Literal["usage", "defect"],
+    text: str,
 ) -> None:
-    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
-        text = f"torch is not installed for {sys.executable}: pip install 'archcheck[trace]'"
-    else:
-        reason = " ".join(str(error).split())
-        text = f"torch cannot be imported by {sys.executable}: {type(error).__name__}: {reason}"
     while (item := requests.get()) is not None:
         channel.request = item[0]
-        channel.finish("usage", text)
+        channel.finish(kind, text)

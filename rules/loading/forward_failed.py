@@ -1,0 +1,55 @@
+"""The forward pass raised.
+
+What it does
+------------
+Reports an exception from the forward pass that no other rule explains, at the line of the user's
+own code that it came from. What only follows from an earlier failure is not reported.
+
+Why it is bad
+-------------
+The model crashes on the input that it was given.
+
+Example
+-------
+    def forward(self, x):
+        batch, length = x.shape       # the input has three dimensions
+        return self.fc(x)
+
+Use instead
+-----------
+    def forward(self, x):
+        batch, length, features = x.shape
+        return self.fc(x)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.evidence import Failure, Trace
+from archcheck.finding import Finding, Severity
+from archcheck.raised import callers, failed_at, input_note, raised_text
+from archcheck.rule import Rule
+
+rule = Rule("AC004", "forward-failed", Severity.ERROR, fallback=True)
+
+
+@rule.on_trace
+def raised_in_the_pass(trace: Trace) -> Iterator[Finding]:
+    for failure in trace.failures:
+        if failure.stage not in ("forward", "input") or failure.consequence_of is not None:
+            continue
+        yield Finding(
+            _message(failure),
+            failed_at(failure, trace),
+            label="raised here",
+            module=None if failure.call is None else trace.calls[failure.call].path,
+            related=callers(failure),
+            notes=input_note(trace),
+        )
+
+
+def _message(failure: Failure) -> str:
+    if failure.error == "Crash" or "whole process" in failure.message:
+        return failure.message
+    return f"the forward pass raised {raised_text(failure)}"
