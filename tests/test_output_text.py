@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -304,3 +306,12 @@ def test_who_gets_color(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert wants_color(Stream(terminal)) is expected  # type: ignore[arg-type]
+
+
+def test_a_clean_report_is_said_without_rich() -> None:
+    program = (
+        "import sys; from archcheck.output import render; from archcheck.report import Report; "
+        "print(render(Report(files=2), 'text'), 'rich' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout == "All checks passed (2 files)\n False\n"
