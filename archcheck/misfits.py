@@ -119,6 +119,9 @@ def _channels_last(fault: Fault, expects: str) -> WrongRank | None:
     got, channels = fault.got, in_channels(fault)
     if channels is None or got[1] == channels or got[-1] != channels:
         return None
+    # Few channels are colours; many could be a coincidence, unless the map is square before them.
+    if channels > 4 and (got[1] != got[-2] or got[-2] == got[-1]):
+        return None
     if source_of(fault.trace, fault.values[0]).kind != "input":
         return None
     return WrongRank(expects, got, "has its channels last", "x.movedim(-1, 1)")

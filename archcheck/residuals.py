@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from archcheck.dataflow import MOVES
 from archcheck.evidence import Module, Op, Shape, Trace, Value
 from archcheck.shapes import grid
 
@@ -79,6 +80,8 @@ def _changes(trace: Trace, value: Value, common: int) -> list[Change]:
         )
         if before is None:
             break
+        if before.shape[1:] != value.shape[1:] and op.name in MOVES:
+            break  # rearranged: the sizes mean something else from here on
         if before.shape[1:] != value.shape[1:]:
             found.append(_change(trace, op, before.shape[1:], value.shape[1:]))
         value = before
@@ -127,3 +130,13 @@ def advice(changes: list[Change], one: Value, other: Value) -> str | None:
             f"nn.Conv2d({first}, {last}, kernel_size=1, stride={stride})"
         )
     return None
+
+
+def unsqueezed(one: Shape, other: Shape, names: tuple[str, ...]) -> str | None:
+    """The index that lets weights for each channel meet a map: `weights[:, :, None, None]`."""
+    long, short = (one, other) if len(one) > len(other) else (other, one)
+    if len(names) != 2 or len(long) == len(short) or long[: len(short)] != short or not short:
+        return None
+    name = names[1] if short is other else names[0]
+    index = ", ".join([":"] * len(short) + ["None"] * (len(long) - len(short)))
+    return f"{name}[{index}] lines the dimensions up"

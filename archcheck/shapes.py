@@ -98,8 +98,6 @@ def spatial_for(features: int, like: Shape) -> Shape | None:
 def flattened(number: int, like: Shape) -> str:
     """Where a flattened width comes from: `2048 is 512 channels of 2 x 2`."""
     channels, *spatial = like
-    if prod(spatial) == 1:
-        return f"{number} is {count(channels, 'channel')} of a single position"
     if len(spatial) == 1:
         return f"{number} is {count(channels, 'channel')} of length {spatial[0]}"
     return f"{number} is {count(channels, 'channel')} of {grid(spatial)}"

@@ -82,6 +82,8 @@ def explained(trace: Trace, value: Value, expected: int) -> tuple[tuple[str, ...
     if len(folded) > 1:
         sentence = flattened(got, folded)
         wanted = spatial_for(expected, folded)
+        if wanted is None and prod(folded[1:]) == 1:
+            sentence = f"{got} channels of a single position arrive"
         if wanted is not None:
             form = f"of {grid(wanted)}" if len(wanted) > 1 else f"of length {wanted[0]}"
             sentence += f"; {expected} would be {folded[0]} {form}"
@@ -110,15 +112,15 @@ def _input_for(trace: Trace) -> str:
 
 
 def working_sizes(trace: Trace) -> str:
-    """`it works with an input of 163 to 226 pixels`, where that is known."""
+    """`it works with 163 to 226 pixels`, where that is known."""
     sizes = span(trace)
-    return f"it works with an input of {sizes}" if sizes else ""
+    return f"it works with {sizes}" if sizes else ""
 
 
 def span(trace: Trace) -> str:
     """The sizes that the model accepts: `163 to 226 pixels`."""
     spans = {size.dimension: between(size) for size in trace.valid_input_sizes}
-    if not spans:
+    if not spans or all(size.high < 8 for size in trace.valid_input_sizes):
         return ""
     if len(set(spans.values())) == 1 and set(spans) <= {"H", "W"}:
         return f"{next(iter(spans.values()))} pixels"
@@ -131,13 +133,16 @@ def accepts(size: Sizes, number: int) -> bool:
 
 
 def between(size: Sizes) -> str:
-    """`163 to 226`, `at least 29`, `multiples of 16 from 16 on`."""
-    step = f" in steps of {size.multiple_of}" if size.multiple_of > 1 else ""
-    if size.low == size.high:
-        return f"{size.low}"
-    if size.high >= size.searched - size.multiple_of + 1:
-        return f"at least {size.low}{step}"
-    return f"{size.low} to {size.high}{step}"
+    """`163 to 226`, `at least 29`, `multiples of 16`."""
+    step, low, high = size.multiple_of, size.low, size.high
+    if low == high:
+        return f"{low}"
+    is_open = high > size.searched - step
+    if step > 1 and low % step == 0:
+        whole = f"multiples of {step}"
+        return whole + ("" if is_open and low == step else f" from {low} to {high}")
+    steps = f" in steps of {step}" if step > 1 else ""
+    return f"at least {low}{steps}" if is_open else f"{low} to {high}{steps}"
 
 
 def spatial_changes(trace: Trace, value: Value, until: Shape) -> Iterator[tuple[Op, Shape, Shape]]:

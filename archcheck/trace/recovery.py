@@ -218,6 +218,10 @@ def _cat(arguments: Arguments) -> Guess | None:
         others = frozenset(tensor.shape[place] for tensor in same)
         if place != dim and len(others) > 1:
             unsure[place] = others
+    widths = {tensor.shape[dim] for tensor in same}
+    if len(unsure) == 1 and len(widths) == 1:
+        # The dimension itself may be the mistake: along the other one they would join.
+        unsure[dim] = frozenset({sizes[dim], *widths})
     if len(same) < len(tensors):
         unsure[dim] = ANY
     return Guess(tuple(sizes), same[0].dtype, unsure)

@@ -33,10 +33,11 @@ from archcheck.evidence import Trace
 from archcheck.faults import faults
 from archcheck.finding import Finding, Related, Severity
 from archcheck.misfits import misfed
-from archcheck.residuals import advice, parted
+from archcheck.residuals import advice, parted, unsqueezed
 from archcheck.rule import Rule
 from archcheck.shapes import clashes, text
 from archcheck.source import Project
+from archcheck.widths import working_sizes
 
 rule = Rule("AC205", "elementwise-shape-mismatch", Severity.ERROR)
 
@@ -78,11 +79,16 @@ def operands(trace: Trace, project: Project) -> Iterator[Finding]:
         yield fault.finding(
             f"the operands of {sign} do not broadcast: {first} and {second}",
             label=f"{text(one)} against {text(other)}",
-            notes=[change.sentence for change in changes],
-            help=advice(changes, *pair),
+            notes=[change.sentence for change in changes] or _sizes(trace),
+            help=advice(changes, *pair) or unsqueezed(one, other, names),
             also=[
                 Related(change.module.constructed, "changes the size")
                 for change in changes
                 if change.module is not None and change.module.constructed is not None
             ],
         )
+
+
+def _sizes(trace: Trace) -> list[str]:
+    sizes = working_sizes(trace)
+    return [sizes] if sizes else []
