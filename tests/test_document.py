@@ -1,7 +1,10 @@
+# Characters that look like others are what some of these tests are about.
+# ruff: noqa: RUF001
 from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -322,6 +325,49 @@ def test_what_is_left_out_within_a_line_is_passed_over_in_silence() -> None:
     assert parsed.problems == ()
     assert [statement.lineno for statement in parsed.tree.body] == [2, 6]
     assert not parsed.complete
+
+
+EXCERPTS = {
+    "methods of a class": ("    def f(self):\n        return 1\n\n    def g(self): pass", 2),
+    "comments further left": ("# in __init__\n    self.fc = f(1)\n# in forward\n    x = f(x)", 2),
+    "pieces of different depths": ("        x = f(x)\n        return x\n\n    y = 1\nz = 2", 4),
+    "the middle of an if": ("x = 1\nelif kind == 'b':\n    y = 2\nz = 3", 1),
+    "signatures": ("def f(x, y=1) -> int\n\nclass A(\n    B,\n)\nx = f(1)\ny = f(2)", 2),
+    "an outline": ("class A:\n    def f(self):\n    def g(self):\n\n    @p\n    def h(self):", 1),
+    "comments for bodies": ("with f(1) as x:\n    # work\ny = f(2)", 2),
+    "pseudocode": ("x = f(1)\nfor each batch in data:\n    train the model\ny = f(2)", 2),
+    "mathematics": ("x = f(1)\ny ≈ f(x) → z\nz = f(2)", 2),
+    "what to fill in": ("x = f(1)\ny = load(<YOUR MODEL>)\nz = {..., 'a': 1}", 1),
+    "output below": ("x = f(1)\nprint(x)\nloss 0.15, acc 0.9\n结果：5\nTest: 98% (9800/10000)", 3),
+    "prompts further down": ("x = f(1)\n>>> print(x)\n3 items left", 1),
+    "a session of long ago": (">>> print 'x'\nx\n>>> f(\n    1)\n>>> y = 1", 1),
+    "a newer Python": ("x = f(1)\ntype A = int\ny = f(2)", 2 + (sys.version_info >= (3, 12))),
+}
+
+
+@pytest.mark.parametrize(("text", "statements"), EXCERPTS.values(), ids=EXCERPTS)
+def test_what_is_not_all_code_is_used_as_far_as_it_goes(text: str, statements: int) -> None:
+    parsed = parse(read("a.md", f"```python\n{text}\n```\n"))
+    assert parsed.problems == ()
+    assert len(parsed.tree.body) == statements
+
+
+BROKEN = {
+    "a typo": ("def f(x):\n    retrun x", "`retrun` is no word of Python's; `return` is"),
+    "a capital": ("Import torch\nx = f(1)", "`Import` is no word of Python's; `import` is"),
+    "a bracket": ("import torch\nx = f(1, g(2)\n", "never closed"),
+    "a comma": ("import torch\nx = f(1, a=2\n      b=3)", "perhaps a comma"),
+    "Python 2": ("import torch\nprint 'x', 1", "`print` is a function in Python 3"),
+    "a body at the margin": ("import torch\ndef f(x):\nreturn x", "has no body"),
+    "a slip": ("import torch\n y = f(1)\nz = 2", "indented 1, the other lines of its block 0"),
+    "full width": ("import torch\nx = f（1）", "is not Python's"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BROKEN.values(), ids=BROKEN)
+def test_broken_code_in_a_document_is_called_so(text: str, words: str) -> None:
+    (problem,) = parse(read("a.md", f"```python\n{text}\n```\n")).problems
+    assert words in problem.message
 
 
 def test_each_block_stands_alone() -> None:

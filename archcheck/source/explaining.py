@@ -2,70 +2,22 @@
 
 from __future__ import annotations
 
-import keyword
 import re
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from archcheck.finding import Location
-from archcheck.source.comments import masked, without_comment
-from archcheck.source.document import Document, SyntaxProblem
+from archcheck.source import foreign
+from archcheck.source.comments import without_comment
+from archcheck.source.document import SyntaxProblem
 from archcheck.source.indentation import indentation_levels
-from archcheck.source.repairs import indentation_of, shown_indentation
+from archcheck.source.reasons import Broken, Reason, width
 from archcheck.source.segments import unbalanced
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why. Lines and columns count from 0 in the statement; without an end, to the line's."""
-
-    message: str
-    line: int
-    column: int = 0
-    end_column: int | None = None
-    label: str = ""
-    help: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A statement that does not parse, and what Python says about it.
-
-    Attributes:
-        bare: Its lines with blanks for strings and comments.
-        first: The line of the document's `code` that it begins at.
-    """
-
-    lines: Sequence[str]
-    bare: Sequence[str]
-    error: SyntaxError
-    first: int
-    document: Document
-
-    @property
-    def at(self) -> int:
-        """The line that Python stops at, from 0 in the statement."""
-        return min(max((self.error.lineno or 1) - 1, 0), len(self.lines) - 1)
-
-    @property
-    def says(self) -> str:
-        """Python's own words."""
-        return str(self.error.msg)
-
-    @property
-    def column(self) -> int:
-        return min(max((self.error.offset or 1) - 1, 0), max(len(self.lines[self.at]) - 1, 0))
-
-    def shown(self, line: int) -> int:
-        """How far the document's author sees a line indented."""
-        return shown_indentation(self.document, self.first + line) + _width(self.lines[line])
-
-
 def explain(broken: Broken) -> tuple[SyntaxProblem, bool]:
-    """The problem in plain words, and whether its cause was recognised."""
+    """The problem in plain words, and whether its cause was recognised as a mistake."""
     reason = next(filter(None, (find(broken) for find in _FINDERS)), None)
-    known = reason is not None
+    known = reason is not None and not reason.blameless
     if reason is None:
         reason = _as_python_says(broken)
     line = broken.first + reason.line
@@ -75,10 +27,6 @@ def explain(broken: Broken) -> tuple[SyntaxProblem, bool]:
         broken.document.path, line, reason.column + 1, line, max(end, reason.column + 1) + 1
     )
     return SyntaxProblem(reason.message, location, reason.label, reason.help), known
-
-
-def _width(line: str) -> int:
-    return len(indentation_of(line))
 
 
 def _string_left_open(broken: Broken) -> Reason | None:
@@ -99,28 +47,6 @@ def _string_left_open(broken: Broken) -> Reason | None:
         broken.column,
         help="close it, or double its quotes if it holds an apostrophe",
     )
-
-
-_PYTHON_2 = (
-    (r"print\s+[^(=\s]|print\s*$", "`print` is a function in Python 3", "print(…)"),
-    (r"exec\s+[^(=\s]", "`exec` is a function in Python 3", "exec(…)"),
-    (r"except\s+[\w.]+\s*,\s*\w+\s*:", "`except Error, name` is Python 2", "except Error as name:"),
-    (r"raise\s+[\w.]+\s*,", "`raise Error, text` is Python 2", "raise Error(text)"),
-    (r".*<>", "`<>` is Python 2", "!="),
-    (r".*\b0\d+\b", "an octal number that begins with 0 is Python 2", "0o…"),
-    (r".*\b\d+[lL]\b", "a number that ends in L is Python 2", "the number without it"),
-    (r".*`[^`]+`", "backquotes are Python 2", "repr(…)"),
-)
-
-
-def _python_2(broken: Broken) -> Reason | None:
-    text = broken.bare[broken.at]
-    start = _width(text)
-    for pattern, message, instead in _PYTHON_2:
-        # `print "…"` is a bare word once its string is blanked.
-        if re.match(pattern, text[start:]) and not text[start:].startswith("print("):
-            return Reason(message, broken.at, start, help=f"write `{instead}`")
-    return None
 
 
 _FROM_IMPORT = re.compile(r"\s*from\s+(?P<module>[\w.]+)\s+import\b")
@@ -154,55 +80,6 @@ def _dotted_import(broken: Broken) -> Reason | None:
         dotted.end(),
         label="a name with a dot",
         help=f"`from {inner} import {dotted['last']}{renamed.group() if renamed else ''}`",
-    )
-
-
-_ELSEWHERE = (
-    (r"\belse\s+if\b|\belseif\b", "`elif`"),
-    (r"&&", "`and`"),
-    (r"\|\|", "`or`"),
-    (r"\+\+|--\s*$", "`+= 1` or `-= 1`"),
-    (r"!(?=[\w(])", "`not`"),
-    (r"\bfunction\s+\w+\s*\(", "`def`"),
-    (r"^\s*//", "`#`"),
-)
-
-
-def _another_language(broken: Broken) -> Reason | None:
-    text = broken.bare[broken.at]
-    for pattern, python in _ELSEWHERE:
-        match = re.search(pattern, text)
-        if match:
-            found = match.group().strip()
-            return Reason(
-                f"`{found}` is another language's: Python writes {python}",
-                broken.at,
-                match.end() - len(found),
-                match.end(),
-                help=f"write {python}",
-            )
-    return None
-
-
-_KEYWORDS = "|".join(sorted(set(keyword.kwlist) - {"None", "True", "False"}))
-_KEYWORD_AS_NAME = re.compile(
-    rf"(?:\.|\b(?:def|class|as|import)\s+)(?P<name>{_KEYWORDS})\b"
-    rf"|(?<![\w.])(?P<target>{_KEYWORDS})\s*=(?!=)"
-)
-
-
-def _keyword_as_name(broken: Broken) -> Reason | None:
-    match = _KEYWORD_AS_NAME.search(broken.bare[broken.at])
-    if match is None:
-        return None
-    group = "name" if match["name"] else "target"
-    word = match[group]
-    return Reason(
-        f"`{word}` is a word of Python's own and cannot be a name",
-        broken.at,
-        match.start(group),
-        match.end(group),
-        help=f"call it `{word}_`",
     )
 
 
@@ -267,7 +144,7 @@ def _no_colon(broken: Broken) -> Reason | None:
 def _indentation(broken: Broken) -> Reason | None:
     if not isinstance(broken.error, IndentationError):
         return None
-    at, column = broken.at, _width(broken.lines[broken.at])
+    at, column = broken.at, width(broken.lines[broken.at])
     if isinstance(broken.error, TabError):
         return Reason(
             "tabs and spaces are mixed: this line's indentation and that of the lines above "
@@ -347,33 +224,6 @@ def _comma(broken: Broken) -> Reason | None:
     )
 
 
-_NEWER = (
-    ((3, 12), r"\s*(?:class|(?:async\s+)?def)\s+\w+\s*\[", "type parameters in brackets"),
-    ((3, 12), r"\s*type\s+\w+\s*(?:\[.*\])?\s*=", "`type` statements"),
-    ((3, 14), r"\s*except\s+[A-Z]\w*(?:\s*,\s*[A-Z]\w*)+\s*:", "`except` without brackets"),
-)
-
-
-_QUOTES_WITHIN = re.compile(r"""\b[fF][rR]?(["'])[^"']*\{[^}"']*\1[^}]*\}""")
-
-
-def _newer_python(broken: Broken) -> Reason | None:
-    text = broken.bare[broken.at]
-    found = [(version, what) for version, pattern, what in _NEWER if re.match(pattern, text)]
-    if "f-string" in broken.says and _QUOTES_WITHIN.search(broken.lines[broken.at]):
-        found.append(((3, 12), "quotes of the same kind inside an f-string's braces"))
-    for version, what in found:
-        if sys.version_info < version:
-            needed, running = (".".join(map(str, v[:2])) for v in (version, sys.version_info))
-            return Reason(
-                f"{what} need Python {needed}, and archcheck runs on {running}",
-                broken.at,
-                _width(text),
-                help=f"run archcheck with Python {needed}",
-            )
-    return None
-
-
 def _strange_character(broken: Broken) -> Reason | None:
     match = re.search(r"invalid (?:non-printable )?character(?: '(.)' \(| )?(U\+\w+)", broken.says)
     if match is None:
@@ -383,7 +233,7 @@ def _strange_character(broken: Broken) -> Reason | None:
 
 
 def _as_python_says(broken: Broken) -> Reason:
-    error, start = broken.error, max(broken.column, _width(broken.lines[broken.at]))
+    error, start = broken.error, max(broken.column, width(broken.lines[broken.at]))
     end = error.end_offset if error.end_lineno == error.lineno else None
     message = (
         "this is not valid Python"
@@ -392,27 +242,23 @@ def _as_python_says(broken: Broken) -> Reason:
     )
     if broken.says.startswith("f-string"):
         # Python counts inside the braces.
-        return Reason(message, broken.at, _width(broken.lines[broken.at]))
+        return Reason(message, broken.at, width(broken.lines[broken.at]))
     return Reason(message, broken.at, start, end - 1 if end and end - 1 > start else None)
 
 
 _FINDERS: tuple[Callable[[Broken], Reason | None], ...] = (
-    _newer_python,
+    foreign.newer_python,
     _string_left_open,
-    _python_2,
+    foreign.misspelled,
+    foreign.python_2,
     _dotted_import,
     _indentation,
     _assignment_in_condition,
-    _keyword_as_name,
+    foreign.keyword_as_name,
     _brackets,
-    _another_language,
+    foreign.another_language,
     _clause_alone,
     _no_colon,
     _comma,
     _strange_character,
 )
-
-
-def broken(lines: Sequence[str], error: SyntaxError, first: int, document: Document) -> Broken:
-    """Gather what an explanation needs."""
-    return Broken(lines, masked("\n".join(lines)).split("\n"), error, first, document)

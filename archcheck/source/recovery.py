@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from archcheck.finding import Location
 from archcheck.source.comments import TOKEN
 from archcheck.source.document import Block, Document, LineOrigin, SyntaxProblem
-from archcheck.source.explaining import broken, explain
+from archcheck.source.explaining import explain
+from archcheck.source.likeness import is_broken_python
 from archcheck.source.mending import mend
+from archcheck.source.reasons import broken
 from archcheck.source.repairs import syntax_error
 from archcheck.source.segments import segments
-from archcheck.source.snippets import is_meant_as_python
 from archcheck.source.syntax import Parsed, syntax_tree
 
 _MOST_PROBLEMS = 20
@@ -53,7 +54,7 @@ class _Recovery:
         if error is None:
             return
         mended = mend(lines, start + 1, self.document)
-        if mended is not None:
+        if mended is not None and self._is_broken(lines, start + 1, mended.problems[0], known=True):
             self.lines[start:stop] = mended.lines
             self.problems += mended.problems
             self.shifts |= mended.shifts
@@ -63,11 +64,16 @@ class _Recovery:
 
     def _explain(self, lines: Sequence[str], error: SyntaxError, first: int) -> None:
         problem, known = explain(broken(lines, error, first, self.document))
-        if self.document.kind == "markdown":
-            at = problem.location.line - first
-            if not is_meant_as_python(lines, at, known=known):
-                return
-        self.problems.append(problem)
+        if self._is_broken(lines, first, problem, known=known):
+            self.problems.append(problem)
+
+    def _is_broken(
+        self, lines: Sequence[str], first: int, problem: SyntaxProblem, *, known: bool
+    ) -> bool:
+        """Whether these lines are broken Python; in a document they may be something else."""
+        if self.document.kind != "markdown":
+            return True
+        return is_broken_python(lines, problem.location.line - first, known=known)
 
     def _leave_out(self, start: int, stop: int) -> None:
         """Blank lines, but for their comments."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from archcheck.finding import Location
+from archcheck.source.comments import without_comment
 from archcheck.source.document import Document, SyntaxProblem
 from archcheck.source.syntax import syntax_tree
 
@@ -68,9 +69,10 @@ def indentation_span(document: Document, number: int, line: str) -> Location:
 
 
 def content_span(document: Document, number: int, line: str) -> Location:
-    """The span of what a line says."""
+    """The span of what a line says, without its comment."""
     start = len(indentation_of(line)) + 1
-    return Location(document.path, number, start, number, max(len(line.rstrip()), start) + 1)
+    end = max(len(without_comment(line).rstrip()), start)
+    return Location(document.path, number, start, number, end + 1)
 
 
 def shown_indentation(document: Document, line: int) -> int:

@@ -13,7 +13,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archcheck.source.comments import masked
+from archcheck.source.comments import without_comment
+from archcheck.source.likeness import is_code, is_python_snippet
+from archcheck.source.segments import segments
 from archcheck.source.syntax import syntax_tree
 
 
@@ -58,9 +60,10 @@ def python_of(lines: Sequence[str], *, fenced_as_python: bool) -> list[Line] | N
     first = next((line.text for line in code if line.text), None)
     if first is None:
         return None
-    if _FIRST_PROMPT.match(first):
+    session = bool(_FIRST_PROMPT.match(first))
+    if session:
         code = without_prompts(code)
-    for change in (_as_it_is, without_magics, completed):
+    for change in (_as_it_is, without_magics, _in_one_margin, completed):
         code = change(code)
         try:
             tree = syntax_tree("\n".join(line.text for line in code))
@@ -68,8 +71,25 @@ def python_of(lines: Sequence[str], *, fenced_as_python: bool) -> list[Line] | N
             continue
         if change is completed and _is_bare_header(lines):
             return None
-        return code if fenced_as_python or _does_something(tree) else None
-    return code if _is_meant_as_python(code, fenced_as_python) else None
+        return code if fenced_as_python or session or _does_something(tree) else None
+    if session:
+        # What was typed ran somewhere; what is left of it without its output need not parse.
+        return _only_what_parses(code)
+    meant = is_python_snippet([line.text for line in code], named=fenced_as_python)
+    return code if meant else None
+
+
+def _only_what_parses(code: Sequence[Line]) -> list[Line]:
+    kept = [Line("") for _ in code]
+    texts = [line.text for line in code]
+    for statement in segments(texts):
+        part = slice(statement.start, statement.stop)
+        try:
+            syntax_tree("\n".join(texts[part]))
+        except SyntaxError:
+            continue
+        kept[part] = code[part]
+    return kept
 
 
 def _as_it_is(lines: list[Line]) -> list[Line]:
@@ -77,24 +97,43 @@ def _as_it_is(lines: list[Line]) -> list[Line]:
 
 
 def dedented(lines: Sequence[Line]) -> list[Line]:
-    """The lines without the indentation that all of them share."""
+    """The lines without the indentation that all of their code shares."""
     margin: str | None = None
-    for line in lines:
-        text = line.text
-        if not text.strip():
+    for line in [line for line in lines if is_code(line.text)] or lines:
+        lead = line.text[: _width(line.text)]
+        if not line.text.strip():
             continue
-        lead = text[: len(text) - len(text.lstrip(" \t"))]
         if margin is None:
             margin = lead
         while not lead.startswith(margin):
             margin = margin[:-1]
         if not margin:
             break
-    width = len(margin or "")
-    return [
-        Line(line.text[width:], line.cut + width) if line.text.strip() else Line("")
-        for line in lines
-    ]
+    return _cut(lines, len(margin or ""))
+
+
+def _cut(lines: Sequence[Line], width: int) -> list[Line]:
+    """The lines without so many characters of indentation, or what they have of it."""
+    code = []
+    for line in lines:
+        here = min(width, _width(line.text))
+        code.append(Line(line.text[here:], line.cut + here) if line.text.strip() else Line(""))
+    return code
+
+
+def _in_one_margin(lines: list[Line]) -> list[Line]:
+    """Excerpts from different depths one below the other, each without its indentation."""
+    code: list[Line] = []
+    rest = lines
+    while rest:
+        widths = [(n, _width(line.text)) for n, line in enumerate(rest) if is_code(line.text)]
+        # One column too many is a slip and no excerpt.
+        if not widths or widths[0][1] < 2:
+            break
+        end = next((n for n, width in widths if width < widths[0][1]), len(rest))
+        code += _cut(rest[:end], widths[0][1])
+        rest = rest[end:]
+    return code + rest
 
 
 def without_prompts(lines: Sequence[Line]) -> list[Line]:
@@ -154,23 +193,36 @@ def completed(lines: Sequence[Line]) -> list[Line]:
         match = _LEFT_OUT.match(line.text)
         if match and "#" not in line.text:
             code[number] = Line(match["indent"] + "...", line.cut)
-    last = max((number for number, line in enumerate(code) if _is_code(line.text)), default=None)
-    if last is not None and _HEADER.match(code[last].text):
-        text = code[last].text
-        comment = re.search(r"\s*#.*$", text)
-        header = text[: comment.start()] if comment else text.rstrip()
-        code[last] = Line(header + " ...", code[last].cut)
+    for number, line in enumerate(code):
+        if _HEADER.match(line.text) and _has_no_body(number, code):
+            header = without_comment(line.text).rstrip()
+            code[number] = Line(f"{header} ...", line.cut)
     return code
 
 
-def _is_code(text: str) -> bool:
-    stripped = text.strip()
-    return bool(stripped) and not stripped.startswith("#")
+_OUTLINED = re.compile(r"[ \t]*(?:@|(?:async\s+)?def\s|class\s)")
+
+
+def _has_no_body(header: int, code: Sequence[Line]) -> bool:
+    """Whether a body is left out: a comment stands for it, or the next header, or nothing."""
+    width = _width(code[header].text)
+    outlined = bool(_OUTLINED.match(code[header].text))
+    spoken_of = False
+    for line in code[header + 1 :]:
+        if is_code(line.text):
+            left_out = spoken_of or (outlined and _OUTLINED.match(line.text))
+            return bool(left_out) and _width(line.text) <= width
+        spoken_of |= bool(line.text.strip()) and _width(line.text) > width
+    return True
+
+
+def _width(text: str) -> int:
+    return len(text) - len(text.lstrip(" \t"))
 
 
 def _is_bare_header(lines: Sequence[str]) -> bool:
     """A statement that is only named: `with torch.no_grad():` and nothing below it."""
-    return all(_HEADER.match(line) for line in lines if _is_code(line))
+    return all(_HEADER.match(line) for line in lines if is_code(line))
 
 
 def _does_something(tree: ast.Module) -> bool:
@@ -183,90 +235,3 @@ def _does_something(tree: ast.Module) -> bool:
         or (isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call))
         for statement in tree.body
     )
-
-
-# \uff08 and \uff1a are the full-width bracket and colon that slip in beside Chinese text.
-_STRONG = re.compile(
-    r"""\s*(?:
-        from\s+[\w.]+\s+import\s+[\w(*]
-      | import\s+[\w.]+(?:\s+as\s+\w+)?\s*(?:,.*)?(?:\#.*)?$
-      | (?:async\s+)?def\s+\w+\s*[(\uff08]
-      | class\s+\w+\s*(?:[(\uff08].*)?[:\uff1a]?\s*(?:\#.*)?$
-      | self\.\w+\s*=
-      | if\s+__name__\s*==
-      | @\w[\w.]*(?:\(.*\))?\s*$
-      | [A-Za-z_][\w.]*\s*=\s*[\w.]+[(\uff08\[]
-    )""",
-    re.VERBOSE,
-)
-_MEDIUM = re.compile(
-    r"""\s*(?:
-        [A-Za-z_][\w.]*(?:\[.*\])?(?:\s*,\s*[A-Za-z_][\w.]*)*\s*[-+*/]?=\s*\S
-      | (?:for|while|if|elif|with)\s.*[:\uff1a]\s*(?:\#.*)?$
-      | (?:else|try|finally|except.*)\s*[:\uff1a]\s*(?:\#.*)?$
-      | return\b | pass\s*$ | raise\s+\w | assert\s | del\s | print\s*[(\uff08"'\w]
-      | [A-Za-z_]\w*(?:\.\w+)+\s*[(\uff08].*
-    )""",
-    re.VERBOSE,
-)
-_ALIEN = re.compile(
-    r"""\s*(?:
-        \([^()\s]+\):\s*[\w.]+\(          # a printed module
-      | \$\s | Traceback\ \(most | File\ "[^"]*",\ line\ \d
-      | \w*(?:Error|Exception|Warning):\s  # a traceback's end
-      | (?:Epoch|Iter|Step|Batch)\b[^=(]*\d
-      | \d+%\|                             # a progress bar
-      | [-=+|*~_]{4,}                      # a table's rule
-      | \{% | </?\w+[^<>]*>\s*$ | //\s | /\*
-      | [+-]\s+\S                          # a diff
-      | .*[;{]\s*$                         # another language
-      | .*=>
-    )""",
-    re.VERBOSE,
-)
-
-
-def _is_meant_as_python(lines: Sequence[Line], fenced_as_python: bool) -> bool:
-    """Whether a snippet that does not parse was meant as Python."""
-    strong, medium, alien, others = _evidence([line.text for line in lines])
-    if alien * 3 > strong + medium:
-        return False
-    if fenced_as_python:
-        return strong + medium >= 2 and 2 * strong + medium >= 3
-    return strong >= 2 and strong + medium >= others
-
-
-_LEFT_OUT_WITHIN = re.compile(r"\.{3}|\u2026|<[a-z_ -]+>")
-
-
-def is_meant_as_python(lines: Sequence[str], at: int, *, known: bool) -> bool:
-    """Whether a statement in a document that does not parse is broken code, and not something else.
-
-    Args:
-        at: The index of the line that is to blame.
-        known: The reason why it does not parse was recognised.
-    """
-    blamed = masked(lines[at]) if 0 <= at < len(lines) else ""
-    if _LEFT_OUT_WITHIN.search(blamed) or _ALIEN.match(blamed):
-        return False
-    strong, medium, alien, others = _evidence(lines)
-    if strong + medium + alien + others == 1:
-        return bool(strong or (medium and known))
-    return strong + medium > alien + others // 3
-
-
-def _evidence(lines: Sequence[str]) -> tuple[int, int, int, int]:
-    """How many lines are plainly Python, look like it, plainly are not, and might be anything."""
-    strong = medium = alien = others = 0
-    for line in lines:
-        if not _is_code(line):
-            continue
-        if _ALIEN.match(line):
-            alien += 1
-        elif _STRONG.match(line):
-            strong += 1
-        elif _MEDIUM.match(line):
-            medium += 1
-        else:
-            others += 1
-    return strong, medium, alien, others
