@@ -418,7 +418,7 @@ def test_inference_mode_costs_the_same() -> None:
 def test_the_residual_network_of_the_documents() -> None:
     names = runpy.run_path(str(MODELS / "resnet32.py"))
     with torch.device("meta"):
-        model = names["SmallImageClassifier"]()
+        model = names["ResNet32"]()
         counted = count(model, torch.empty(8, 3, 224, 224))
     assert sum(parameter.numel() for parameter in model.parameters()) == 21_127_554
     assert (counted.macs, counted.flops) == (29_262_315_520, 58_303_856_640)

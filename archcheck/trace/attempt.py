@@ -26,6 +26,13 @@ from archcheck.trace.patches import without_slow_imports
 from archcheck.trace.placement import LeaveRung, MetaPlacement, Placement
 from archcheck.trace.recorder import Recorder
 from archcheck.trace.spans import Spans
+from archcheck.trace.substitutes import (
+    NothingSaved,
+    compiled_as_written,
+    fused_attention,
+    nothing_saved,
+    recorded_autograd_functions,
+)
 from archcheck.trace.watch import FunctionMode
 
 
@@ -34,6 +41,8 @@ class Attempt:
 
     Attributes:
         leave: The sentence that says why this rung cannot answer; None where it could.
+        needs_saved: The code runs a backward pass of its own, so that this pass must be made
+            again with what autograd saves.
         reads_values: It was left because the code reads what a tensor holds.
         given: The arguments of the pass.
         fake_mode: What fake tensors need around them.
@@ -47,6 +56,7 @@ class Attempt:
         spans: Spans,
         origins: Origins,
         fake_mode: AbstractContextManager[Any] | None = None,
+        keep_saved: bool = False,
     ) -> None:
         self.model = model
         self.rung: Rung = rung
@@ -58,8 +68,13 @@ class Attempt:
         self._spans = spans
         self._origins = origins
         self.fake_mode = fake_mode
+        # Inference keeps nothing for a backward pass, though gradients are on to be followed.
+        self._discards = mode == "eval" and not keep_saved
+        self.needs_saved = False
         self._tensors_named = _named_tensors(model)
-        self.recorder = Recorder(ActivationMemory(t for t, _, _ in self._tensors_named))
+        self.recorder = Recorder(
+            ActivationMemory(t for t, _, _ in self._tensors_named if not is_lazy(t))
+        )
         self.lines = Lines(self.recorder, spans)
         self.kernels = KernelMode(self.recorder, spans, self.lines, shortcuts=rung == "meta")
         self.placement: Placement = (
@@ -93,14 +108,21 @@ class Attempt:
             for name, value in zip(names, given, strict=False)
         )
         for tensor, name, is_buffer in self._tensors_named:
-            if not is_lazy(tensor):
+            if is_lazy(tensor):
+                recorder.unmade[id(tensor)] = (tensor, name, is_buffer)
+            else:
                 recorder.new_value(tensor, "buffer" if is_buffer else "parameter", name=name)
-        first_paths = {key: paths[0] for key, paths in module_paths(self.model).items()}
-        calls = Calls(
-            recorder, self._spans, self.lines, self.failures, {**self._hidden, **first_paths}
-        )
+        registered = module_paths(self.model)
+        paths = {**self._hidden, **{key: names[0] for key, names in registered.items()}}
+        calls = Calls(recorder, self._spans, self.lines, self.failures, self.kernels, paths)
         functions = FunctionMode(
-            recorder, self._spans, self.lines, Functions(), self.placement, self.failures
+            recorder,
+            self._spans,
+            self.lines,
+            Functions(),
+            self.kernels,
+            self.placement,
+            self.failures,
         )
         _set_mode(self.model, self._mode == "train")
         try:
@@ -108,6 +130,12 @@ class Attempt:
                 stack.enter_context(without_slow_imports())
                 stack.enter_context(noted_origins(self._origins))
                 stack.enter_context(recorded_calls(calls, self.model))
+                stack.enter_context(compiled_as_written())
+                stack.enter_context(recorded_autograd_functions(recorder, self._spans, self.lines))
+                if self.rung == "meta":
+                    stack.enter_context(fused_attention(recorder))
+                if self._discards:
+                    stack.enter_context(nothing_saved())
                 stack.enter_context(self.fake_mode or nullcontext())
                 stack.enter_context(self.kernels)
                 stack.enter_context(functions)
@@ -117,7 +145,6 @@ class Attempt:
         except LeaveRung as reason:
             self.leave = str(reason)
         except (Exception, SystemExit) as error:
-            _raise_own(error)
             self._judge(error, functions)
         finally:
             recorder.running = None
@@ -125,7 +152,12 @@ class Attempt:
 
     def _judge(self, error: BaseException, functions: FunctionMode) -> None:
         """An exception left forward: the model's own, or this rung's?"""
-        unread = functions.unread is not None and _is_or_follows(error, functions.unread[0])
+        if self._discards and _asks_for_saved(error):
+            self.needs_saved = True
+            return
+        if not _follows(error, functions.raised):
+            _raise_own(error)
+        unread = _follows(error, functions.unread)
         if self.rung != "real" and (unread or _needs_values(error)):
             self.leave = "the code reads the values of tensors, which only real ones have"
             self.reads_values = True
@@ -196,6 +228,15 @@ def _set_mode(model: nn.Module, training: bool) -> None:
             module.training = training
 
 
+def _asks_for_saved(error: BaseException) -> bool:
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, NothingSaved) or "saved tensor hooks" in str(link):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
 def _raise_own(error: BaseException) -> None:
     """An exception of this package itself is a defect of it, and none of the model's."""
     if isinstance(error, RecursionError | MemoryError):
@@ -210,7 +251,10 @@ def _raise_own(error: BaseException) -> None:
 _HERE = str(Path(__file__).parent)
 
 
-def _is_or_follows(error: BaseException, cause: BaseException) -> bool:
+def _follows(error: BaseException, cause: BaseException | None) -> bool:
+    """Whether the one is, or was raised while handling, the other."""
+    if cause is None:
+        return False
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:

@@ -187,7 +187,7 @@ def convert(model: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) ->
 
     for module in model.modules():
         if isinstance(module, torch.jit.ScriptModule):
-            continue
+            continue  # its tensors are kept where Python cannot reach them
         for tensors in (module._parameters, module._buffers):
             held: dict[str, Any] = tensors
             for name, tensor in list(held.items()):

@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from archcheck.trace.failures import Failures
+from archcheck.trace.kernels import KernelMode
 from archcheck.trace.lines import Lines
 from archcheck.trace.patches import on_this_thread, replaced
 from archcheck.trace.recorder import PendingCall, Recorder
@@ -32,12 +34,14 @@ class Calls:
         spans: Spans,
         lines: Lines,
         failures: Failures,
+        kernels: KernelMode,
         paths: Mapping[int, str],
     ) -> None:
         self._recorder = recorder
         self._spans = spans
         self._lines = lines
         self.failures = failures
+        self._kernels = kernels
         self._paths = paths
         self._names: dict[type, tuple[tuple[str, ...], str | None]] = {}
         self._entered: set[int] = set()
@@ -99,6 +103,12 @@ class Calls:
         own = getattr(type(module), "forward", None)
         return getattr(own, "__wrapped__", own) is forward
 
+    def materialise(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Lazy modules make and fill their parameters in their first call: no part of the pass."""
+        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+            with torch._C.DisableTorchFunction(), self._kernels.paused():
+                module._infer_parameters(module, args, kwargs)
+
     def enter(self, call: PendingCall) -> None:
         self._entered.add(call.index)
 
@@ -137,6 +147,7 @@ def recorded_calls(calls: Calls, model: nn.Module) -> Iterator[None]:
             return original_call(self, *args, **kwargs)
         record = calls.begin(self, args, kwargs, 1)
         try:
+            calls.materialise(self, args, kwargs)
             result = original_call(self, *args, **kwargs)
         except Exception as error:
             result = calls.failures.answer_call(record, self, args, error)

@@ -19,6 +19,7 @@ paths does too.
 from __future__ import annotations
 
 import copy
+import os
 import sys
 import sysconfig
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -50,13 +51,13 @@ from archcheck.trace.inputs import (
     as_inputs,
     bind,
     forward_parameters,
-    make_tensor,
-    map_nest,
+    make_inputs,
 )
 from archcheck.trace.passes import Sizing
 from archcheck.trace.patches import without_slow_imports
 from archcheck.trace.snapshot import preserved_settings, seeded, without_collections
 from archcheck.trace.spans import Spans
+from archcheck.trace.substitutes import compiled_as_written
 
 UserFiles: TypeAlias = Callable[[str], bool] | Collection[str]
 Mode: TypeAlias = Literal["train", "eval"]
@@ -129,6 +130,7 @@ def trace_live(
     Raises:
         UsageError: The inputs don't fit forward's parameters.
     """
+    model = _checked(model)
     spans = Spans(_predicate(user_files, model), _BOUNDARIES)
     ladder = _Ladder(
         spans,
@@ -173,8 +175,7 @@ class _Ladder:
                 origins = Origins(self._spans)
                 seeded()
                 try:
-                    with nullcontext() if rung == "real" else without_collections():
-                        attempt = self._attempt(rung, origins)
+                    model = self._real(origins) if rung == "real" else self._meta(origins)
                 except BuildFailed as failed:
                     return self._unbuilt(failed.failure, target, path, steps)
                 except UsageError:
@@ -182,11 +183,18 @@ class _Ladder:
                 except (Exception, SystemExit) as error:
                     failure = describe_error("construct", error, self._spans)
                     return self._unbuilt(failure, target, path, steps)
+                with nullcontext() if rung == "real" else without_collections():
+                    attempt = self._attempt(model, rung, origins)
+                    if attempt.needs_saved:
+                        attempt = self._attempt(model, rung, origins, keep_saved=True)
                 reason = self._reason_to_climb(attempt, before)
                 if reason is None:
                     return self._sized(attempt, attempt.trace(target, path, steps))
                 steps.append(f"{rung}: {reason}")
                 rung = _next(rung, attempt)
+                if rung == "real" and not _fits(attempt.model):
+                    steps.append("real: not tried, the weights would fill most of the memory")
+                    rung = None
                 before = attempt
         assert before is not None
         return self._sized(before, before.trace(target, path, steps))
@@ -194,9 +202,10 @@ class _Ladder:
     def _sized(self, attempt: Attempt, trace: Trace) -> Trace:
         return self._sizes.found(attempt, trace)
 
-    def _attempt(self, rung: Rung, origins: Origins) -> Attempt:
+    def _attempt(
+        self, model: nn.Module, rung: Rung, origins: Origins, keep_saved: bool = False
+    ) -> Attempt:
         fake_mode: Any = None
-        model = self._real(origins) if rung == "real" else self._meta(origins)
         signature = forward_parameters(model.forward)
         args, kwargs, names = bind(self._inputs, signature, type(model).__name__)
         if rung == "fake":
@@ -204,20 +213,14 @@ class _Ladder:
 
             fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
             convert(model, lambda tensor: _as_fake(tensor, fake_mode))
-        attempt = Attempt(model, rung, self._mode, self._spans, origins, fake_mode or nullcontext())
-
-        def make(leaf: Any) -> Any:
-            return (
-                make_tensor(leaf, "meta" if rung == "meta" else "cpu")
-                if isinstance(leaf, TensorSpec)
-                else leaf
-            )
+        attempt = Attempt(
+            model, rung, self._mode, self._spans, origins, fake_mode or nullcontext(), keep_saved
+        )
 
         with fake_mode or nullcontext():
-            given = map_nest(list(args), make)
-            given_by_name = map_nest(dict(kwargs), make)
+            given = make_inputs(args, kwargs, names, "meta" if rung == "meta" else "cpu")
         seeded()
-        attempt.run(given, given_by_name, names)
+        attempt.run(*given, names)
         return attempt
 
     def _reason_to_climb(self, attempt: Attempt, before: Attempt | None) -> str | None:
@@ -250,12 +253,31 @@ def _next(rung: Rung, attempt: Attempt) -> Rung | None:
     return None if rung == "real" else "real"
 
 
+def _fits(model: nn.Module) -> bool:
+    """Whether the model's own tensors leave room in this machine's memory."""
+    size = sum(
+        tensor.numel() * tensor.element_size()
+        for tensor in (*model.parameters(), *model.buffers())
+        if not is_lazy(tensor)
+    )
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not told on this system
+        return True
+    return size < memory * 0.6
+
+
 _BOUNDARIES = (Attempt.run, trace_module, trace_live)
 
 
 def _build_on_meta(build: Callable[[], nn.Module], origins: Origins) -> nn.Module:
     try:
-        with without_slow_imports(), noted_origins(origins), parameters_on_meta():
+        with (
+            without_slow_imports(),
+            compiled_as_written(),
+            noted_origins(origins),
+            parameters_on_meta(),
+        ):
             model = _checked(build())
     except (BuildFailed, UsageError):
         raise
@@ -272,7 +294,7 @@ def _may_stay(tensor: torch.Tensor) -> bool:
 
 
 def _build_for_real(build: Callable[[], nn.Module], origins: Origins) -> nn.Module:
-    with noted_origins(origins):
+    with compiled_as_written(), noted_origins(origins):
         return _checked(build())
 
 
@@ -282,7 +304,9 @@ def _checked(model: Any) -> nn.Module:
             f"the target gives {type(model).__name__!r}, which is no torch.nn.Module; name a "
             "module class, a function that returns a module, or a module"
         )
-    return model
+    # torch.compile wraps the module that the user wrote.
+    inner = vars(model).get("_modules", {}).get("_orig_mod")
+    return inner if isinstance(inner, nn.Module) else model
 
 
 def _copied(model: nn.Module, on_meta: bool) -> nn.Module:

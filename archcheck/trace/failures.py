@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -169,7 +170,7 @@ class Failures:
             location=frames[-1].location if frames else None,
             frames=frames,
         )
-        certain = self._certain
+        certain = self._certain or _is_everywhere(error, self._spans)
         if self._raised is not None and self._raised[0] is error:
             _, op, real, certain = self._raised
             if real is not None:
@@ -249,6 +250,32 @@ class Failures:
             except (SyntaxError, ValueError):
                 self._trees[path] = None
         return self._trees[path]
+
+
+_CALL_ERRORS = re.compile(
+    r"missing \d+ required|takes .* positional arguments? but|unexpected keyword argument|"
+    r"multiple values for|not callable|values to unpack"
+)
+
+
+def _is_everywhere(error: BaseException, spans: Spans) -> bool:
+    """Whether plain Python raised it, whatever kind the tensors are of."""
+    if isinstance(error, SystemExit | RecursionError):
+        return True
+    if isinstance(error, TypeError | ValueError):
+        return _CALL_ERRORS.search(str(error)) is not None
+    if isinstance(error, AttributeError) and isinstance(error.obj, torch.Tensor):
+        return False
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if isinstance(error, AttributeError) and isinstance(error.obj, nn.Module):
+        return True  # raised by nn.Module.__getattr__
+    return (
+        isinstance(error, AttributeError | NameError | ImportError | KeyError)
+        and traceback is not None
+        and spans.is_user(traceback.tb_frame.f_code)
+    )
 
 
 def _describe(stage: Any, error: BaseException) -> Failure:

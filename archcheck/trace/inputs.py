@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 
 import torch
@@ -12,6 +13,8 @@ import torch
 from archcheck.target import UsageError
 
 INTEGRAL = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
+
+_SMALL = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +92,63 @@ def dtype_named(name: str | None) -> torch.dtype:
     return dtype
 
 
-def make_tensor(spec: TensorSpec, device: str) -> torch.Tensor:
+def make_tensor(spec: TensorSpec, device: str, name: str = "", steps: int = 1) -> torch.Tensor:
     """A tensor of this kind; on a real device, values that most layers take.
 
-    Integers are zeros, which index any embedding; floats are drawn from a normal distribution.
+    Whole numbers and truth values are real on the meta device too while they are few: they are
+    indices, lengths and masks, which code reads. Indices are zeros, which any embedding has;
+    lengths are full, masks let everything pass. Floats are drawn from a normal distribution.
+
+    Args:
+        name: The parameter that it is for.
+        steps: How long a full sequence is.
     """
     dtype = dtype_named(spec.dtype)
+    if dtype in INTEGRAL and (device != "meta" or prod(spec.shape) <= _SMALL):
+        name = name.lower()
+        if "mask" in name:
+            ignores = dtype is torch.bool and ("padding" in name or "src_mask" in name)
+            return torch.full(spec.shape, not ignores, dtype=dtype)
+        if "len" in name and len(spec.shape) < 2:
+            return torch.full(spec.shape, steps, dtype=dtype)
+        return torch.zeros(spec.shape, dtype=dtype)
     if device == "meta":
         return torch.empty(spec.shape, dtype=dtype, device="meta")
-    if dtype in INTEGRAL:
-        return torch.zeros(spec.shape, dtype=dtype)
     if dtype.is_floating_point and dtype.itemsize < 2:
         return torch.zeros(spec.shape).to(dtype)
     return torch.randn(spec.shape, dtype=dtype)
+
+
+def make_inputs(
+    args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str], device: str
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a pass, every `TensorSpec` in them a tensor."""
+    given = dict(zip(names, (*args, *kwargs.values()), strict=True))
+    specs = [leaf for leaf in leaves(given) if isinstance(leaf, TensorSpec)]
+    # The longest second dimension: batches of sequences are [B, T] or [B, T, E].
+    steps = max((spec.shape[1] for spec in specs if len(spec.shape) > 1), default=1)
+
+    def made(name: str, nest: Any) -> Any:
+        return map_nest(
+            nest,
+            lambda leaf: (
+                make_tensor(leaf, device, name, steps) if isinstance(leaf, TensorSpec) else leaf
+            ),
+        )
+
+    values = [made(name, nest) for name, nest in given.items()]
+    return values[: len(args)], dict(zip(kwargs, values[len(args) :], strict=True))
+
+
+def filled_lengths(args: Sequence[Any]) -> Sequence[Any]:
+    """The arguments of `_pack_padded_sequence`, its lengths full where they are made up.
+
+    Made-up inputs hold zeros, and a sequence of no length cannot be packed.
+    """
+    data, lengths, batch_first = args
+    if lengths.is_meta or lengths.numel() == 0 or int(lengths.min()) > 0:
+        return args
+    return data, torch.full_like(lengths, data.shape[1 if batch_first else 0]), batch_first
 
 
 def forward_parameters(forward: Callable[..., Any]) -> inspect.Signature | None:

@@ -53,6 +53,15 @@ class ActivationMemory:
         """
         return self._enter(tensor, activation=True)
 
+    def leave_out(self, tensor: torch.Tensor) -> None:
+        """This storage is the model's own, which a lazy module made during the pass."""
+        entry = self._entries.get(id(tensor.untyped_storage()))
+        if entry is not None:
+            self.alive -= entry[1]
+            self._entries[id(tensor.untyped_storage())] = (entry[0], 0, entry[2])
+        else:
+            self._enter(tensor, activation=False)
+
     def _enter(self, tensor: torch.Tensor, activation: bool) -> int:
         try:
             storage = tensor.untyped_storage()

@@ -16,6 +16,7 @@ import torch
 from archcheck.trace.functions import Function
 from archcheck.trace.kernels import KernelMode
 from archcheck.trace.recorder import Recorder
+from archcheck.trace.substitutes import attention_as_on_cpu
 
 # Constants up to this many elements are real.
 SMALL = 1 << 16
@@ -83,6 +84,8 @@ class MetaPlacement(Placement):
             return func, args, kwargs
         if described.name in _MOVES and described.function.startswith("torch.Tensor."):
             return _same, args[:1], {}
+        if described.name == "scaled_dot_product_attention":
+            func = attention_as_on_cpu
         if "device" in kwargs:
             device = "meta" if metas else kwargs["device"]
             kwargs = {**kwargs, "device": "cpu" if _is_foreign(device, "meta") else device}
@@ -90,8 +93,6 @@ class MetaPlacement(Placement):
             args = [torch.device("meta") if _is_foreign(value, "meta") else value for value in args]
         if not metas or metas == len(tensors):
             return func, args, kwargs
-        if described.name in ("getitem", "index_select", "gather") and args[0].is_meta:
-            pass
         if described.in_place or "out" in kwargs:
             written = kwargs.get("out", args[0] if args else None)
             if isinstance(written, torch.Tensor) and not written.is_meta:

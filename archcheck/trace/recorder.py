@@ -137,6 +137,8 @@ class Recorder:
         # id(tensor) -> (weak reference, value): tensors must not live longer for being watched.
         self._tensors: dict[int, tuple[Any, int]] = {}
         self._storages: dict[int, StorageRecord] = {}
+        # Parameters and buffers that lazy modules have not made yet, by `id`.
+        self.unmade: dict[int, tuple[torch.Tensor, str, bool]] = {}
 
     # Values
 
@@ -152,8 +154,7 @@ class Recorder:
         """The index of what this tensor holds now; a tensor never seen is a constant."""
         known = self._tensors.get(id(tensor))
         if known is None or known[0]() is not tensor:
-            device = "model" if tensor.is_meta else "cpu"
-            return self.new_value(tensor, "constant", device=device)
+            return self._stranger(tensor)
         index = known[1]
         value = self.values[index]
         storage = self.storage(tensor)
@@ -165,6 +166,14 @@ class Recorder:
         if storage.writer is not None:
             self.ops[storage.writer].outputs.append(fresh)
         return fresh
+
+    def _stranger(self, tensor: torch.Tensor) -> int:
+        unmade = self.unmade.get(id(tensor))
+        if unmade is not None:
+            self.memory.leave_out(tensor)
+            return self.new_value(tensor, "buffer" if unmade[2] else "parameter", name=unmade[1])
+        device = "model" if tensor.is_meta else "cpu"
+        return self.new_value(tensor, "constant", device=device)
 
     def known(self, tensor: torch.Tensor) -> int | None:
         """The index that this very object was last seen as, None for a stranger."""

@@ -37,6 +37,8 @@ def preserved_settings() -> Iterator[None]:
     limit = sys.getrecursionlimit()
     try:
         torch.backends.mha.set_fastpath_enabled(False)
+        # The watchers stand between the frames of nested modules.
+        sys.setrecursionlimit(2 * limit)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield

@@ -12,6 +12,8 @@ from archcheck.trace import guesses
 from archcheck.trace.costs import UNCOUNTED_FUNCTIONS, function_macs
 from archcheck.trace.failures import Failures
 from archcheck.trace.functions import Function, Functions, named_arguments
+from archcheck.trace.inputs import filled_lengths
+from archcheck.trace.kernels import KernelMode
 from archcheck.trace.lines import Lines
 from archcheck.trace.placement import Placement
 from archcheck.trace.recorder import PendingOp, Recorder, tensors_in
@@ -27,6 +29,7 @@ class FunctionMode(TorchFunctionMode):
         spans: Spans,
         lines: Lines,
         functions: Functions,
+        kernels: KernelMode,
         placement: Placement,
         failures: Failures,
     ) -> None:
@@ -35,10 +38,12 @@ class FunctionMode(TorchFunctionMode):
         self._spans = spans
         self._lines = lines
         self._functions = functions
+        self._kernels = kernels
         self._placement = placement
         self._failures = failures
-        # The last question that a tensor without values could not answer.
-        self.unread: tuple[BaseException, str] | None = None
+        # The last exception that torch raised, and the last of a question about values.
+        self.raised: BaseException | None = None
+        self.unread: BaseException | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         described = self._functions.of(func)
@@ -46,7 +51,10 @@ class FunctionMode(TorchFunctionMode):
             try:
                 return func(*args, **kwargs) if kwargs else func(*args)
             except (RuntimeError, NotImplementedError, ValueError) as error:
-                self.unread = (error, described.name)
+                self.raised = self.unread = error
+                raise
+            except Exception as error:
+                self.raised = error
                 raise
         return self._record(func, described, args, kwargs or {})
 
@@ -56,6 +64,9 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **kwargs)
         frame = self._spans.frame(2)
         self._lines.event(frame)
+        if described.name == "pack_padded_sequence" and len(args) == 3:
+            with self._kernels.paused():
+                args = filled_lengths(args)
         op = recorder.begin_op(described.name, described.function, self._spans.at(frame))
         found: list[tuple[int, torch.Tensor]] = []
         named = named_arguments(described, func, args, kwargs)
@@ -67,6 +78,7 @@ class FunctionMode(TorchFunctionMode):
             result = run(*run_args, **run_kwargs)
         except Exception as error:
             recorder.running = None
+            self.raised = error
             result = self._failures.answer(op, func, described, named, args, kwargs, error)
             if result is None:
                 for index in dict.fromkeys(op.inputs):
