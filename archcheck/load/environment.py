@@ -153,20 +153,14 @@ def _uncompiled(model: object = None, **_options: object) -> object:
     return model
 
 
-def forget_modules(root: str) -> None:
-    """Drop the user's modules that were loaded from below a folder."""
-    inside = os.path.realpath(root) + os.sep
+def forget_users_modules() -> None:
+    """Drop the user's modules: another import root may have others of the same names."""
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
         if name == "__main__" or not isinstance(module, ModuleType):
             continue
-        if isinstance(file, str):
-            if is_users(file) and os.path.realpath(file).startswith(inside):
-                del sys.modules[name]
-        elif any(
-            os.path.realpath(folder).startswith(inside) and is_users(folder)
-            for folder in _folders(module)
-        ):
+        file = getattr(module, "__file__", None)
+        places = [file] if isinstance(file, str) else _folders(module)
+        if any(os.path.isabs(place) and is_users(place) for place in places):
             del sys.modules[name]
 
 

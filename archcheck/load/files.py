@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+
+from archcheck.load.places import is_users
 
 
 class OpenedFiles:
@@ -44,12 +46,12 @@ class OpenedFiles:
             self._paths.add(os.path.realpath(path))
 
 
-def loaded_files(user_files: Callable[[str], bool]) -> set[str]:
+def loaded_files() -> set[str]:
     """The files of the user's modules that are loaded."""
     files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     return {
         file
         for file in files
         # Modules that are made rather than loaded may name a file that isn't there.
-        if isinstance(file, str) and os.path.isabs(file) and user_files(file)
+        if isinstance(file, str) and os.path.isabs(file) and is_users(file)
     }

@@ -16,7 +16,10 @@ from archcheck.target import InputSpec, Size, UsageError
 from archcheck.trace.inputs import NamedInput, TensorSpec, map_nest
 
 # The sizes of images, signals and sequences that are tried, the likeliest first.
-_IMAGE = (224, 32, 28, 64, 128, 256, 299, 512)
+_IMAGE = (
+    *(224, 32, 28, 64, 128, 256, 299, 512, 96, 84, 227, 160, 48, 112, 192, 384, 16, 100, 150),
+    *(200, 240, 300, 320, 416, 448, 572, 600, 640, 1024),
+)
 _SIGNAL = (128, 1024, 16, 8000)
 _VOLUME = (32, 64, 16, 112)
 _SEQUENCE = (16, 128, 8, 512)
@@ -163,8 +166,9 @@ def _fits(call: OwnCall, forward: Callable[..., Any]) -> bool:
 def _as_in(call: OwnCall, source: ModuleSource, place: str) -> Iterator[Candidate]:
     from archcheck.finding import Location
 
-    line = source.document.origin(Location(place, call.line)).line
-    sentence = f"the input is that of {place}:{line}, `{call.text}`"
+    at = source.document.origin(Location(place, call.line))
+    where = f"{place}:{at.line}" if at.cell is None else f"{place}, cell {at.cell}, line {at.line}"
+    sentence = f"the input is that of {where}, `{call.text}`"
     inputs = _call_inputs(call, None)
     yield Candidate(inputs, sentence)
     tensors = [a for a in (*call.arguments, *call.keywords.values()) if _is_batch_of_one(a)]

@@ -7,6 +7,7 @@ import ast
 import copy
 import difflib
 import importlib
+import importlib.util
 import linecache
 import os
 import sys
@@ -29,6 +30,7 @@ from archcheck.load.placeholders import (
     Reach,
     imported_names,
 )
+from archcheck.load.places import is_users
 from archcheck.load.slice import Slice, slice_for
 from archcheck.load.suggest import no_such_name, not_a_module
 from archcheck.load.units import IMPORTS, is_main_guard
@@ -52,6 +54,17 @@ class Loaded:
     names: dict[str, Any]
     forward: Callable[..., Any] | None
     source: ModuleSource | None
+
+
+class _Sliced(ModuleType):
+    """A module that is not all of its file."""
+
+
+def forget_sliced() -> None:
+    """Take the modules that were sliced for a target out of `sys.modules`."""
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, _Sliced):
+            del sys.modules[name]
 
 
 class SlicedModule:
@@ -128,7 +141,7 @@ class SlicedModule:
             known is not None and not self._is_ours(known)
         ):
             name = f"{name}_{abs(hash(self._path)):x}"
-        module = ModuleType(name)
+        module = _Sliced(name)
         module.__file__ = self._path
         module.__package__ = self._place.package
         module.__spec__ = ModuleSpec(name, None, origin=self._path)
@@ -162,8 +175,6 @@ class SlicedModule:
         self._done.add((statement.lineno, statement.col_offset))
         try:
             self._execute(statement)
-        except MissingImport:
-            raise
         except FileNotFoundError as error:
             if not self._move_beside(error):
                 raise
@@ -205,36 +216,59 @@ class SlicedModule:
             single.names = [alias]
             try:
                 self._execute(single)
-            except MissingImport:
-                raise
             except Exception as error:
-                missing = _missing(error, statement)
+                missing = _missing(error, statement, self._path)
                 for name, (stands_for, _module) in imported_names(single).items():
                     self.names[name] = Placeholder(stands_for, missing, self._reach)
                 if alias.name == "*":
                     self._reach.stars.append(missing)
 
     def _stub_parents(self, statement: ast.Import | ast.ImportFrom) -> None:
-        """Packages around the file whose __init__ fails are entered without it."""
-        parts = self._place.package.split(".") if self._place.package else []
-        for depth in range(1, len(parts) + 1):
-            name = ".".join(parts[:depth])
-            if name in sys.modules:
-                continue
+        """Packages of the user's whose __init__ fails are entered without it."""
+        modules = (
+            [alias.name for alias in statement.names]
+            if isinstance(statement, ast.Import)
+            else ["." * statement.level + (statement.module or "")]
+        )
+        for module in modules:
             try:
-                importlib.import_module(name)
-            except Exception:
-                folder = Path(self._place.root, *parts[:depth])
-                stub = ModuleType(name)
-                stub.__path__ = [str(folder)]
-                stub.__package__ = name
-                sys.modules[name] = stub
+                name = importlib.util.resolve_name(module, self._place.package)
+            except ImportError:
+                continue
+            parts = name.split(".")
+            for depth in range(1, len(parts)):
+                _enter(".".join(parts[:depth]))
 
 
-def _missing(error: Exception, statement: ast.Import | ast.ImportFrom) -> Missing:
+def _enter(name: str) -> None:
+    """Import a package; where that fails, put one in its place that only leads to its folder."""
+    if name in sys.modules:
+        return
+    try:
+        importlib.import_module(name)
+    except Exception:
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            return
+        if spec is None or not spec.submodule_search_locations or not is_users(spec.origin or ""):
+            return
+        stub = ModuleType(name)
+        stub.__path__ = list(spec.submodule_search_locations)
+        stub.__package__ = name
+        stub.__spec__ = spec
+        sys.modules[name] = stub
+
+
+def _missing(error: Exception, statement: ast.Import | ast.ImportFrom, path: str) -> Missing:
+    """What there is to say of a failed import."""
+    if isinstance(error, MissingImport):
+        return Missing(error.name or "", str(error))
     if isinstance(error, ModuleNotFoundError) and error.name:
         return Missing(error.name)
     text = " ".join(str(error).split())
+    reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    place = _raised_at(error, path)
     package = getattr(error, "name", None) if isinstance(error, ImportError) else None
     if package is None:
         package = (
@@ -242,7 +276,19 @@ def _missing(error: Exception, statement: ast.Import | ast.ImportFrom) -> Missin
             if isinstance(statement, ast.Import)
             else "." * statement.level + (statement.module or "")
         )
-    return Missing(package, f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    return Missing(package, f"{reason} ({place})" if place else reason)
+
+
+def _raised_at(error: Exception, path: str) -> str | None:
+    """The line of another file of the user's that raised."""
+    place = None
+    traceback = error.__traceback__
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        if is_users(file) and file != path:
+            place = f"{Path(file).name}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return place
 
 
 def _future_flags(tree: ast.Module) -> int:

@@ -71,6 +71,8 @@ class Reach:
         self._surroundings = surroundings
         # Where `from … import *` failed: any name may have come from there.
         self.stars: list[Missing] = []
+        # All that stands in for something, by the last part of its name.
+        self.bound: dict[str, Missing] = {}
 
     def context(self) -> Context:
         """What the code that touches a placeholder is doing."""
@@ -99,6 +101,7 @@ class Placeholder:
 
     def __init__(self, name: str, missing: Missing, reach: Reach) -> None:
         self.__dict__.update(_name=name, _missing=missing, _reach=reach)
+        reach.bound[name.rpartition(".")[2]] = missing
 
     def _touch(self, name: str) -> Placeholder:
         if self.__dict__["_reach"].context() == "use":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import linecache
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +13,13 @@ from pathlib import Path
 from torch import nn
 
 from archcheck.evidence import Failure, Trace
-from archcheck.load.environment import environment, forget_modules
+from archcheck.load.environment import environment, forget_users_modules
 from archcheck.load.files import OpenedFiles, loaded_files
 from archcheck.load.find import Found, find_target
 from archcheck.load.inputs import Candidate, given_inputs, guessed_inputs, inputs_from
 from archcheck.load.limits import data_limit, free_memory
-from archcheck.load.loader import Loaded, SlicedModule, load_file, load_module
-from archcheck.load.placeholders import MissingFinder, Reach
+from archcheck.load.loader import Loaded, SlicedModule, forget_sliced, load_file, load_module
+from archcheck.load.placeholders import MissingFinder, MissingImport, Reach
 from archcheck.load.places import relocated, shown
 from archcheck.load.surroundings import Surroundings
 from archcheck.load.weights import Weights
@@ -31,6 +33,8 @@ from archcheck.trace.spans import Spans
 
 # How often a target is loaded again because code reached for a name that the slice lacks.
 _ATTEMPTS = 6
+# For how many seconds sizes are tried that nobody asked for.
+_TRYING = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Session:
         self._announce("import", str(self._home / target.place) if target.is_file else None)
         found = find_target(target, self._home)
         if self._root is not None and self._root != found.place.root:
-            forget_modules(self._root)
+            forget_users_modules()
         self._root = found.place.root
         argument = str(found.source.path) if found.source is not None else target.place
         with environment(found.place, argument), self._opened.recorded():
@@ -104,6 +108,7 @@ class Session:
                 trace = self._trace(_Job(request, found, reach, also))
             finally:
                 finder.forget()
+                forget_sliced()
         known = frozenset(found.source.units.binders) if found.source is not None else frozenset()
         return trace, known
 
@@ -124,7 +129,7 @@ class Session:
 
     def _finished(self, trace: Trace, found: Found, reach: Reach | None) -> Trace:
         """The trace with its paths as they are shown, and what it was made from."""
-        files = loaded_files(found.user_files) | self._opened.below(found.place.root, self._home)
+        files = loaded_files() | self._opened.below(found.place.root, self._home)
         if trace.path:
             files.add(trace.path)
         trace = replace(
@@ -172,7 +177,10 @@ class Session:
             return replace(trace, inferred_input=candidate.sentence)
 
         best: Trace | None = None
+        begun = time.monotonic()
         for candidate in self._candidates(job, loaded, build):
+            if best is not None and time.monotonic() - begun > min(_TRYING, request.timeout / 4):
+                break
             trace = traced(candidate)
             if best is None or _progress(trace) > _progress(best):
                 best = trace
@@ -244,7 +252,7 @@ def _names_lacking(trace: Trace) -> frozenset[str]:
 
 def _classified(failure: Failure, reach: Reach | None) -> Failure:
     """The failure under the stage that tells its user most."""
-    if failure.error == "MissingImport":
+    if failure.error == MissingImport.__name__:
         return replace(failure, stage="import")
     if failure.error in ("ImportError", "ModuleNotFoundError") and failure.missing:
         return replace(failure, stage="import")
@@ -252,6 +260,18 @@ def _classified(failure: Failure, reach: Reach | None) -> Failure:
         missing = reach.stars[-1]
         text = missing.text(failure.missing)
         return replace(failure, stage="import", message=text, missing=missing.package)
+    if "Placeholder" in failure.message and reach and failure.location:
+        # It was handed to code that cannot say what it is.
+        line = linecache.getline(failure.location.path, failure.location.line)
+        for name, missing in reach.bound.items():
+            if name in line:
+                return replace(
+                    failure,
+                    stage="import",
+                    error=MissingImport.__name__,
+                    message=missing.text(name),
+                    missing=missing.package,
+                )
     if failure.error == "MemoryError" or "can't allocate memory" in failure.message:
         return replace(failure, stage="limit")
     return failure
