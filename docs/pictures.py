@@ -21,7 +21,7 @@ WIDTH = 110
 _FONT = re.compile(r"\s*@font-face \{[^}]*\}")
 
 
-MODEL = "fixtures/models/resnet32.py:SmallImageClassifier"
+MODEL = "fixtures/models/resnet32.py:ResNet32"
 
 
 def traced() -> Iterator[Text]:

@@ -91,7 +91,7 @@ def test_check_is_the_command_by_default(folder: Path) -> None:
         (["nothing.py"], ["nothing.py", "no such file"]),
         (["clean.py:Nett"], ["Nett", "Net"]),
         (["clean.py:number"], ["number", "nn.Module", "Net"]),
-        (["clean.py:Net"], ["classes", "Net(classes="]),
+        (["clean.py:Net"], ["classes", "clean.py:Net("]),
         (["clean.py:make", "--input", "8,3,x,"], ["8,3,x,"]),
         (["clean.py:make", "--input", "0,3,224"], ["0,3,224"]),
         (["clean.py:make", "--input", "-1"], ["-1"]),
@@ -155,10 +155,13 @@ def test_a_model_that_crashes_is_a_finding(folder: Path) -> None:
     assert "Traceback" not in run.stdout + run.stderr
 
 
-def test_output_goes_into_a_file(folder: Path) -> None:
+def test_output_goes_into_a_file_and_text_to_the_terminal(folder: Path) -> None:
     run = archcheck("broken.py", "--format", "json", "--output", "out.json", cwd=folder)
-    assert (run.returncode, run.stdout) == (1, "")
+    assert run.returncode == 1
+    assert "error[AC101]" in run.stdout
     assert json.loads((folder / "out.json").read_text())["summary"]["error"] == 1
+    run = archcheck("broken.py", "--output", "no/such/folder.txt", cwd=folder)
+    assert (run.returncode, len(run.stderr.splitlines())) == (2, 1)
 
 
 def test_source_from_standard_input(folder: Path) -> None:

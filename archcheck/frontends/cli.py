@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 
 Format = StrEnum("Format", {name: name for name in FORMATS})  # type: ignore[misc]
+TEXT = Format("text")
 
 
 def _codes(text: str | None) -> tuple[str, ...]:
@@ -101,9 +103,10 @@ def check(
     fail_on: Annotated[
         Severity | None, typer.Option(help="Exit with 1 at a finding this bad.")
     ] = None,
-    format: Annotated[Format, typer.Option(help="How to show the report.")] = Format.text,
+    format: Annotated[Format, typer.Option(help="How to show the report.")] = TEXT,
     output: Annotated[
-        Path | None, typer.Option(help="Write the report into this file.", dir_okay=False)
+        Path | None,
+        typer.Option(help="Write the report into this file, and text to the terminal."),
     ] = None,
     train: Annotated[
         bool | None, typer.Option("--train/--eval", help="The mode that is traced (train).")
@@ -136,21 +139,12 @@ def check(
     piped = "-" in (targets or ())
     buffers = {stdin_filename: sys.stdin.buffer.read()} if piped else {}
     report = run(named, config, asked, root=root, buffers=buffers)
-    text = render(
-        report,
-        format.value,
-        color=output is None and _wants_color(),
-        depth=depth,
-        statistics=statistics,
-        quiet=quiet,
-    )
+    shown = partial(render, report, depth=depth, statistics=statistics, quiet=quiet)
     if output is None:
-        _print(text)
+        _print(shown(format.value, color=_wants_color()))
     else:
-        try:
-            output.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"--output: {output}: {error.strerror}") from error
+        _write(output, shown(format.value))
+        _print(shown("text", color=_wants_color()))
     for complaint in report.complaints:
         _complain(complaint)
     for defect in report.defects:
@@ -199,6 +193,13 @@ def _print(text: str) -> None:
         text = text.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding)
     sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")
     sys.stdout.flush()
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output: {path}: {error.strerror}") from error
 
 
 def _complain(text: str) -> None:
