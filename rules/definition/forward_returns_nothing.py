@@ -1,0 +1,213 @@
+"""A `forward` computes something and does not return it.
+
+What it does
+------------
+Looks for a `forward` that can reach its end without a `return`, where the last thing that it does
+on the way is to compute a value that nothing reads. A forward that keeps its result (in an
+attribute, a list, a tensor that it was given), that is abstract, or that simply does nothing on
+some path is left alone. From a trace, for a model whose forward returned None.
+
+Why it is bad
+-------------
+The caller gets None, and fails somewhere else: "'NoneType' object has no attribute 'backward'".
+
+Example
+-------
+    class Net(nn.Module):
+        def forward(self, x):
+            x = self.hidden(x)
+            x = self.out(x)
+
+Use instead
+-----------
+    class Net(nn.Module):
+        def forward(self, x):
+            x = self.hidden(x)
+            return self.out(x)
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+
+from archcheck.evidence import Trace
+from archcheck.finding import Finding, Related, Severity
+from archcheck.rule import Rule
+from archcheck.source import UNKNOWN, Function, ModuleClass, Project, SourceFile, Statement
+from archcheck.source.control import falls_through
+from archcheck.source.document import DocumentError
+from archcheck.templates import is_template
+
+rule = Rule("AC105", "forward-returns-nothing", Severity.ERROR)
+
+# Layers that are called for what they keep, too.
+_STATEFUL = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "InstanceNorm1d",
+             "InstanceNorm2d", "InstanceNorm3d")  # fmt: skip
+
+
+@rule.on_source
+def last_value_is_lost(file: SourceFile) -> Iterator[Finding]:
+    for module in () if is_template(file) else file.modules:
+        forward = module.forward
+        if forward is None or not _may_return_nothing(forward):
+            continue
+        for last in _last_statements(forward.node.body):
+            if _is_lost(file, module, forward, last):
+                yield _finding(file, module, forward, last)
+                break
+
+
+@rule.on_trace
+def returned_none(trace: Trace, project: Project) -> Iterator[Finding]:
+    root = next((call for call in trace.calls if call.path == ""), None)
+    model = trace.module("")
+    if root is None or model is None or model.forward is None or not trace.complete:
+        return
+    if trace.outputs is not None or root.outputs is not None or root.first_op == root.end_op:
+        return
+    try:
+        file = project.file(model.forward.path)
+    except (DocumentError, OSError):
+        return
+    for module in file.modules:
+        forward = module.forward
+        if forward is not None and forward.line == _definition_line(forward, model.forward.line):
+            # A bare `return`, or a forward that keeps what it computes, is meant.
+            lost = [last for last in _last_statements(forward.node.body)
+                    if isinstance(last, ast.Assign | ast.AnnAssign)]  # fmt: skip
+            if _may_return_nothing(forward) and not forward.returns and lost:
+                if _writes_elsewhere(module, forward):
+                    return
+                yield _finding(file, module, forward, lost[0])
+
+
+def _definition_line(forward: Function, line: int) -> int:
+    """The line of a `def`, given that of the `def` or of its first decorator."""
+    first = min((d.lineno for d in forward.node.decorator_list), default=forward.line)
+    return forward.line if first <= line <= forward.line else -1
+
+
+def _finding(file: SourceFile, module: ModuleClass, forward: Function, last: ast.stmt) -> Finding:
+    path = " on one path" if any(node.value is not None for node in forward.returns) else ""
+    return Finding(
+        f"`{module.name}.forward` returns nothing{path}: what it computes last is lost",
+        file.name_location(forward.node),
+        label=f"gives None{path}",
+        related=(Related(file.location(last), "computed last, and never returned"),),
+        help="return the value that it computes last",
+        explains=file.location(forward.node),
+    )
+
+
+def _may_return_nothing(forward: Function) -> bool:
+    return not (
+        forward.is_abstract
+        or forward.is_overload
+        or forward.is_generator
+        or not forward.can_fall_off_end
+        or any(True for _ in forward.nodes(ast.Global, ast.Nonlocal))
+    )
+
+
+def _writes_elsewhere(module: ModuleClass, forward: Function) -> bool:
+    """Whether something else than a local name may hold what it computes."""
+    return any(use.kind == "store" for use in module.uses_in(forward)) or any(
+        not isinstance(node.ctx, ast.Load)
+        for node, _ in forward.nodes(ast.Subscript)
+        if isinstance(node, ast.Subscript)
+    )
+
+
+def _last_statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """What may run last before the end of a suite is reached."""
+    if not body or not falls_through(body):
+        return
+    last = body[-1]
+    match last:
+        case ast.If():
+            yield from _last_statements(last.body)
+            yield from _last_statements(last.orelse)
+        case ast.With() | ast.AsyncWith():
+            yield from _last_statements(last.body)
+        case ast.For() | ast.AsyncFor():
+            if not last.orelse:
+                yield from _last_statements(last.body)
+        case ast.Try():
+            if not last.finalbody:
+                yield from _last_statements([*last.body, *last.orelse])
+        case ast.Match():
+            for case in last.cases:
+                yield from _last_statements(case.body)
+        case _:
+            yield last
+
+
+def _is_lost(file: SourceFile, module: ModuleClass, forward: Function, last: ast.stmt) -> bool:
+    """Whether a statement computes tensors and leaves them where nothing can read them."""
+    statement = next((s for s in forward.statements if s.node is last), None)
+    if statement is None:
+        return False
+    if isinstance(last, ast.Expr):
+        return not _returns_values(forward) and _is_pure(file, module, last.value, statement)
+    if isinstance(last, ast.Assign):
+        targets = last.targets
+    elif isinstance(last, ast.AnnAssign) and last.value is not None:
+        targets = [last.target]
+    else:
+        return False
+    names: list[str] = []
+    for target in targets:
+        for element in target.elts if isinstance(target, ast.Tuple | ast.List) else (target,):
+            if not isinstance(element, ast.Name):
+                return False
+            names.append(element.id)
+    if any(name in nested.name_reads for nested in forward.functions for name in names):
+        return False
+    assert last.value is not None
+    return _computes(file, module, forward, last.value, statement)
+
+
+def _returns_values(forward: Function) -> bool:
+    return any(node.value is not None for node in forward.returns)
+
+
+def _is_pure(file: SourceFile, module: ModuleClass, value: ast.expr, at: Statement) -> bool:
+    """Whether an expression on a line of its own does nothing but compute a tensor."""
+    if isinstance(value, ast.BinOp):
+        return _is_pure(file, module, value.left, at) or _is_pure(file, module, value.right, at)
+    if not isinstance(value, ast.Call):
+        return False
+    dotted = file.dotted(value.func, at)
+    if dotted is not None:
+        return dotted.startswith("torch.nn.functional.") and not dotted.endswith("_")
+    layers = _own_layers(module, value)
+    return bool(layers) and all(
+        layer.is_torch
+        and not layer.is_a("Sequential", "ModuleList", "ModuleDict", *_STATEFUL)
+        and layer.argument("inplace") is not True
+        for layer in layers
+    )
+
+
+def _own_layers(module: ModuleClass, call: ast.Call) -> tuple:  # type: ignore[type-arg]
+    function = call.func
+    if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)):
+        return ()
+    layers = module.layers_of(function.attr)
+    return () if layers is UNKNOWN else layers
+
+
+def _computes(
+    file: SourceFile, module: ModuleClass, forward: Function, value: ast.expr, at: Statement
+) -> bool:
+    """Whether an expression calls a layer of the module or a function of torch."""
+    for node in ast.walk(value):
+        if not isinstance(node, ast.Call):
+            continue
+        dotted = file.dotted(node.func, at)
+        if dotted is not None and dotted.startswith("torch."):
+            return True
+        if _own_layers(module, node):
+            return True
+    return False

@@ -1,0 +1,128 @@
+"""The constructor of a module never calls that of its base class.
+
+What it does
+------------
+Looks for an `__init__` of an `nn.Module` subclass that calls neither `super().__init__()` nor the
+base's `__init__` by name, itself or through the methods that it calls; likewise a dataclass
+whose `__post_init__` does not. A constructor that only raises is left alone.
+
+Why it is bad
+-------------
+`nn.Module.__init__` makes the tables that parameters, submodules and hooks are kept in. Without
+them the first `self.layer = nn.Linear(…)` raises "cannot assign module before Module.__init__()
+call", and a module that assigns none raises when it is called.
+
+Example
+-------
+    class Net(nn.Module):
+        def __init__(self, width):
+            self.fc = nn.Linear(width, width)
+
+Use instead
+-----------
+    class Net(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.fc = nn.Linear(width, width)
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from archcheck.edits import first_statement
+from archcheck.finding import Finding, Fix, Related, Severity
+from archcheck.rule import Rule
+from archcheck.source import ClassDefinition, Function, ModuleClass, SourceFile
+
+rule = Rule("AC101", "missing-super-init", Severity.ERROR, fix="safe")
+
+
+@rule.on_source
+def constructor_without_its_base(file: SourceFile) -> Iterator[Finding]:
+    for module in file.modules:
+        constructor = _constructor(module)
+        if constructor is None or constructor.always_raises or _works_without(module):
+            continue
+        if any(_asks_a_base(module, method) for method in _methods_run(module, constructor)):
+            continue
+        assigned = next((s for s in module.submodules if s.write.function is constructor), None)
+        consequence = (
+            f"assigning `self.{assigned.attribute}` raises an AttributeError"
+            if assigned is not None
+            else "calling the module raises an AttributeError"
+        )
+        yield Finding(
+            f"`{module.name}.{constructor.name}` never calls `super().__init__()`: {consequence}",
+            file.name_location(constructor.node),
+            label="does not initialise nn.Module",
+            module=None,
+            related=(
+                (Related(assigned.write.location, "this assignment raises"),) if assigned else ()
+            ),
+            help="call super().__init__() before anything else",
+            fix=_fix(file, module, constructor),
+            explains=file.location(module.node),
+        )
+
+
+def _constructor(module: ModuleClass) -> Function | None:
+    """The method that has to call the base's constructor."""
+    if module.initializer is None and module.definition.is_dataclass:
+        takes_over = any(
+            isinstance(decorator, ast.Call) and any(k.arg == "init" for k in decorator.keywords)
+            for decorator in module.node.decorator_list
+        )
+        return None if takes_over else module.methods.get("__post_init__")
+    return module.initializer
+
+
+def _works_without(module: ModuleClass) -> bool:
+    """Whether something else may do what the constructor does not."""
+    return any(
+        definition.node.keywords
+        or "__new__" in definition.methods
+        # Only nn.Module's own __call__ needs its tables.
+        or "__call__" in definition.methods
+        for definition in module.lineage
+    )
+
+
+def _methods_run(module: ModuleClass, constructor: Function) -> tuple[Function, ...]:
+    found = {constructor: None}
+    waiting = [constructor]
+    while waiting:
+        for called, _ in module.self_calls(waiting.pop()):
+            if called not in found:
+                found[called] = None
+                waiting.append(called)
+    return tuple(found)
+
+
+def _asks_a_base(module: ModuleClass, method: Function) -> bool:
+    # Any use of super() counts: one that is written wrong has a rule of its own.
+    return bool(module.super_calls(method)) or any(
+        "__init__" in reference.parts[1:] or "__dict__" in reference.parts[1:]
+        for scope in method.walk()
+        for reference in scope.references
+    )
+
+
+def _fix(file: SourceFile, module: ModuleClass, constructor: Function) -> Fix | None:
+    if not _takes_nothing(module.bases):
+        return None
+    edit = first_statement(file, constructor.node, "super().__init__()")
+    return Fix("safe", (edit,)) if edit is not None else None
+
+
+def _takes_nothing(bases: tuple[object, ...]) -> bool:
+    """Whether `super().__init__()` fits the first base."""
+    base = bases[0] if bases else None
+    if isinstance(base, ClassDefinition):
+        signature = base.constructor
+        return signature is not None and all(
+            parameter.default is not None or parameter.kind in ("star", "stars")
+            for parameter in signature.parameters
+        )
+    return base in ("torch.nn.Module", "torch.nn.Sequential", "torch.nn.ModuleList")

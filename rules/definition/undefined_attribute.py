@@ -1,0 +1,101 @@
+"""A method reads an attribute that nothing ever sets.
+
+What it does
+------------
+Looks for `self.name` in the methods of an `nn.Module` where neither the class nor its bases set,
+declare or register `name`. Silent where attributes may come from elsewhere: an unknown base, a
+computed `setattr`, `__getattr__`, a `hasattr` test, a subclass that sets it, code that sets it on
+an instance. From a trace, for the AttributeError itself.
+
+Why it is bad
+-------------
+The line raises "'Net' object has no attribute 'fc1'" when it runs, which on a rare path may be
+late.
+
+Example
+-------
+    class Net(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.fc = nn.Linear(width, 10)
+
+        def forward(self, x):
+            return self.fc1(x)
+
+Use instead
+-----------
+    class Net(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.fc = nn.Linear(width, 10)
+
+        def forward(self, x):
+            return self.fc(x)
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from archcheck.finding import Finding, Related, Severity
+from archcheck.rule import Rule
+from archcheck.source import ModuleClass, SelfUse, SourceFile
+from archcheck.spelling import distance
+
+rule = Rule("AC109", "undefined-attribute", Severity.ERROR)
+
+_CATCHES = frozenset({"AttributeError", "Exception", "BaseException"})
+
+
+@rule.on_source
+def read_and_never_set(file: SourceFile) -> Iterator[Finding]:
+    for module in file.modules:
+        seen: set[str] = set()
+        for use in module.uses:
+            if use.name in seen or use.kind not in ("load", "call"):
+                continue
+            if not module.surely_lacks(use.name) or _is_guarded(file, use):
+                continue
+            seen.add(use.name)
+            yield _finding(file, module, use)
+
+
+def _finding(file: SourceFile, module: ModuleClass, use: SelfUse) -> Finding:
+    near = _nearest(module, use.name)
+    return Finding(
+        f"`{module.name}` has no attribute `{use.name}`",
+        file.location(use.attribute),
+        label="never set",
+        related=(
+            (Related(module.attributes[near][0].location, f"`{near}` is set here"),) if near else ()
+        ),
+        help=f"self.{near}" if near else f"set self.{use.name} in __init__",
+        explains=file.location(use.reference.statement.node),
+    )
+
+
+def _nearest(module: ModuleClass, name: str) -> str | None:
+    """The attribute that was probably meant."""
+    near = [known for known in module.attributes if distance(known, name, 3) < 3]
+    return min(near, key=lambda known: distance(known, name, 3), default=None)
+
+
+def _is_guarded(file: SourceFile, use: SelfUse) -> bool:
+    """Whether the code asks first, or is ready for the error."""
+    for call in file.calls_named("hasattr", "getattr", "setattr", "delattr"):
+        if len(call.node.args) > 1:
+            asked = call.node.args[1]
+            if isinstance(asked, ast.Constant) and asked.value == use.name:
+                return True
+    suite = use.reference.statement.suite
+    while suite is not None:
+        if suite.kind == "try" and isinstance(suite.owner, ast.Try):
+            for handler in suite.owner.handlers:
+                if handler.type is None or any(
+                    isinstance(part, ast.Name) and part.id in _CATCHES
+                    for part in ast.walk(handler.type)
+                ):
+                    return True
+        suite = suite.parent  # type: ignore[assignment]
+    return False

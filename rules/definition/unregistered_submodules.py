@@ -1,0 +1,240 @@
+"""Modules are kept in a plain list, tuple or dict.
+
+What it does
+------------
+Looks for layers with weights that an `nn.Module` keeps in a Python list, tuple or dict and uses
+in its methods. A list that is wrapped later (`nn.ModuleList(self.layers)`, `add_module` in a
+loop), whose layers are attributes of their own, or that holds one module on purpose so that it is
+hidden, is left alone.
+
+Why it is bad
+-------------
+`nn.Module` only sees modules that are attributes or stand in its own containers. The others are
+missing from `parameters()`, so they are never trained; from `state_dict()`, so they are never
+saved; and `.to(device)`, `train()` and `eval()` pass them over.
+
+Example
+-------
+    class Net(nn.Module):
+        def __init__(self, width, depth):
+            super().__init__()
+            self.layers = [nn.Linear(width, width) for _ in range(depth)]
+
+Use instead
+-----------
+    class Net(nn.Module):
+        def __init__(self, width, depth):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from archcheck.edits import after, before
+from archcheck.finding import Finding, Fix, Severity
+from archcheck.imported import spelled
+from archcheck.rule import Rule
+from archcheck.source import AttributeWrite, Binding, ModuleClass, SelfUse, SourceFile, Statement
+from archcheck.weights import has_weights
+
+rule = Rule("AC107", "unregistered-submodules", Severity.ERROR, fix="safe")
+
+_DISPLAYS = (ast.List, ast.Tuple, ast.ListComp, ast.Dict, ast.DictComp)
+# Classes that collect parameters, or move themselves, in their own way.
+_OWN_WAYS = frozenset({
+    "parameters", "named_parameters", "modules", "children", "named_modules", "named_children",
+    "_apply", "to", "cuda", "train", "eval", "state_dict", "__setattr__", "__getattr__",
+})  # fmt: skip
+_ADD = frozenset({"append", "extend", "insert"})
+# Functions that look at a list and keep nothing of it.
+_LOOK = frozenset({"len", "zip", "enumerate", "range", "reversed", "iter", "next", "print", "list",
+                   "isinstance", "bool", "sorted", "min", "max"})  # fmt: skip
+_LIST_ONLY = frozenset({"sort", "remove", "reverse", "index", "count", "copy", "setdefault"})
+
+
+@rule.on_source
+def layers_in_a_list(file: SourceFile) -> Iterator[Finding]:
+    for module in file.modules:
+        candidates = [write for write in module.own_writes if _holds_a_display(write)]
+        if not candidates or any(_OWN_WAYS & d.methods.keys() for d in module.lineage):
+            continue
+        for write in candidates:
+            kind = _held(file, module, write)
+            if kind is None or _is_known_elsewhere(file, module, write.name):
+                continue
+            name = "ModuleDict" if kind == "dict" else "ModuleList"
+            assert write.value is not None
+            yield Finding(
+                f"the layers in `{module.name}.{write.name}` are not registered: a plain {kind} "
+                "hides them from parameters(), state_dict() and .to()",
+                file.location(write.value),
+                label=f"a plain {kind}",
+                module=write.name,
+                help=f"keep them in an nn.{name}",
+                fix=_fix(file, module, write, name),
+            )
+
+
+def _holds_a_display(write: AttributeWrite) -> bool:
+    if write.function is None or write.kind != "assign" or write.value is None:
+        return False
+    value = write.value
+    if isinstance(value, ast.Name):
+        binding = _local_list(write)
+        return binding is not None
+    return isinstance(value, _DISPLAYS)
+
+
+def _local_list(write: AttributeWrite) -> Binding | None:
+    """The one list that a local name is bound to, kept under an attribute as it is."""
+    assert isinstance(write.value, ast.Name)
+    bindings = write.statement.scope.bindings.get(write.value.id, [])
+    if len(bindings) != 1 or bindings[0].kind != "assign" or bindings[0].path:
+        return None
+    return bindings[0] if isinstance(bindings[0].value, _DISPLAYS) else None
+
+
+def _held(file: SourceFile, module: ModuleClass, write: AttributeWrite) -> str | None:
+    """Whether the display holds layers with weights: "list", "tuple" or "dict"; None if not."""
+    others = [w for w in module.attributes[write.name] if w is not write]
+    if any(w.kind not in ("annotation", "augmented") for w in others):
+        return None
+    assert write.function is not None and write.value is not None
+    display, at = write.value, write.statement
+    if isinstance(display, ast.Name):
+        binding = _local_list(write)
+        assert binding is not None and binding.value is not None
+        display, at = binding.value, binding.statement
+        added = _added(module, (write.value.id,))  # type: ignore[attr-defined]
+        reads = write.function.name_reads.get(write.value.id, [])  # type: ignore[attr-defined]
+        if len(reads) != len(added) + 1:
+            return None
+    else:
+        added = []
+    added += _added(module, (write.function.self_name or "", write.name))
+    added += [
+        (element, other.statement)
+        for other in others
+        if other.kind == "augmented" and isinstance(other.value, _DISPLAYS)
+        for element in _elements(other.value)
+    ]
+    elements = [(element, at) for element in _elements(display)]
+    alone = isinstance(display, ast.List | ast.Tuple) and len(elements) == 1 and not added
+    if alone or not any(_is_new_layer(file, *element) for element in (*elements, *added)):
+        return None
+    if isinstance(display, ast.Dict | ast.DictComp):
+        return "dict"
+    return "tuple" if isinstance(display, ast.Tuple) else "list"
+
+
+def _elements(display: ast.expr) -> Iterator[ast.expr]:
+    match display:
+        case ast.List() | ast.Tuple():
+            yield from display.elts
+        case ast.ListComp():
+            yield display.elt
+        case ast.Dict():
+            yield from display.values
+        case ast.DictComp():
+            yield display.value
+
+
+def _added(module: ModuleClass, parts: tuple[str, ...]) -> list[tuple[ast.expr, Statement]]:
+    """What `name.append(…)` and the like add, in the methods of the class."""
+    found: list[tuple[ast.expr, Statement]] = []
+    for method in module.own_methods:
+        for call in method.calls:
+            if call.parts[:-1] == parts and call.name in _ADD and call.node.args:
+                given = call.node.args[-1]
+                if call.name == "extend" and isinstance(given, _DISPLAYS):
+                    found += [(element, call.statement) for element in _elements(given)]
+                else:
+                    found.append((given, call.statement))
+    return found
+
+
+def _is_new_layer(file: SourceFile, element: ast.expr, at: Statement) -> bool:
+    """Whether an element is a layer with weights that nobody else holds."""
+    if isinstance(element, ast.Name):
+        function = at.scope.function
+        bindings = at.scope.bindings.get(element.id, [])
+        if function is None or len(bindings) != 1 or bindings[0].kind != "assign":
+            return False
+        # Whatever else reads the name may register it.
+        if len(function.name_reads.get(element.id, ())) != 1 or bindings[0].value is None:
+            return False
+        element, at = bindings[0].value, bindings[0].statement
+    if not isinstance(element, ast.Call):
+        return False
+    layers = file.layers(element, at)
+    return bool(layers) and all(has_weights(layer) for layer in layers)
+
+
+def _is_known_elsewhere(file: SourceFile, module: ModuleClass, name: str) -> bool:
+    """Whether something may register the layers, or hand them to the optimizer by itself."""
+    uses = [
+        (use, definition)
+        for sub in (module, *module.subclasses)
+        for definition in (sub.lineage if sub is module else (sub.definition,))
+        if definition.module is not None
+        for use in definition.module.uses
+        if use.name == name and use.kind != "store"
+    ]
+    computing = {method for sub in (module, *module.subclasses) for method in sub.computing}
+    used = False
+    for use, _ in uses:
+        if use.rest and use.rest[0] in _ADD:
+            continue
+        if use.function not in computing or _is_handed_on(use):
+            return True
+        used = True
+    if not used:
+        return True
+    mine = {id(use.reference) for use, _ in uses}
+    return any(
+        name in reference.parts[1:]
+        and reference.kind != "store"
+        and id(reference) not in mine
+        and _is_from_outside(module, reference.scope.function)
+        for reference in file.references
+    )
+
+
+def _is_from_outside(module: ModuleClass, function: object) -> bool:
+    return getattr(function, "owner", None) not in module.lineage
+
+
+def _is_handed_on(use: SelfUse) -> bool:
+    """Whether the whole container is given to a function that may keep it."""
+    if use.rest:
+        return False
+    attribute = use.attribute
+    for call in use.function.calls:
+        given = [*call.node.args, *(keyword.value for keyword in call.node.keywords)]
+        for item in given:
+            inner = item.value if isinstance(item, ast.Starred) else item
+            if inner is attribute and not (len(call.parts) == 1 and call.name in _LOOK):
+                return True
+    return False
+
+
+def _fix(
+    file: SourceFile, module: ModuleClass, write: AttributeWrite, container: str
+) -> Fix | None:
+    spelling = spelled(file, f"torch.nn.{container}")
+    value = write.value
+    if spelling is None or value is None:
+        return None
+    if any(use.name == write.name and _LIST_ONLY & set(use.rest) for use in module.uses):
+        return None
+    if container == "ModuleDict" and not (
+        isinstance(value, ast.Dict)
+        and all(isinstance(k, ast.Constant) and isinstance(k.value, str) for k in value.keys)
+    ):
+        return None
+    if isinstance(value, ast.Tuple) and not file.text(value).startswith("("):
+        return None
+    return Fix("safe", (before(file, value, f"{spelling}("), after(file, value, ")")))

@@ -1,0 +1,156 @@
+"""A module is built with missing, extra or unknown arguments.
+
+What it does
+------------
+Holds every call of a layer of torch and of a module class of the project against the
+constructor's parameters. Calls with `*` or `**` are only held to what can be seen; classes whose
+constructor is not certain (decorators, `__new__`, unknown bases) are left alone. From a trace,
+for the TypeError itself.
+
+Why it is bad
+-------------
+Building the model raises "__init__() missing 1 required positional argument: 'stride'".
+
+Example
+-------
+    class Block(nn.Module):
+        def __init__(self, inside, outside, stride):
+            super().__init__()
+            self.conv = nn.Conv2d(inside, outside, 3, stride)
+
+    body = nn.Sequential(Block(3, 16, 1), Block(16, 16))
+
+Use instead
+-----------
+    body = nn.Sequential(Block(3, 16, 1), Block(16, 16, 1))
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from archcheck.evidence import Trace
+from archcheck.finding import Finding, Related, Severity
+from archcheck.rule import Rule
+from archcheck.source import BoundArguments, Call, Signature, SourceFile
+from archcheck.source.classes import is_torch_module
+from archcheck.source.signature import torch_signature
+from archcheck.templates import is_template
+
+rule = Rule("AC111", "wrong-constructor-call", Severity.ERROR)
+
+_CATCHES = frozenset({"TypeError", "Exception", "BaseException"})
+_MESSAGE = re.compile(r"(\w+)\.__init__\(\) (missing \d|got an unexpected|takes \d|got multiple)")
+
+
+@rule.on_source
+def arguments_that_do_not_fit(file: SourceFile) -> Iterator[Finding]:
+    for call in () if is_template(file) else file.calls:
+        signature = _signature(call)
+        if signature is None:
+            continue
+        bound = signature.bind(call.node)
+        if bound.fits or _is_ready_for_it(call):
+            continue
+        yield _finding(file, call, bound)
+
+
+@rule.on_trace
+def constructor_raised(trace: Trace) -> Iterator[Finding]:
+    for failure in trace.failures:
+        match = _MESSAGE.search(failure.message)
+        if (
+            match is not None
+            and failure.error == "TypeError"
+            and failure.stage == "construct"
+            and failure.location is not None
+        ):
+            yield Finding(
+                f"`{match[1]}` is built with arguments that do not fit: {_words(failure.message)}",
+                failure.location,
+                label="does not fit the constructor",
+                help="call it as its constructor is written",
+            )
+
+
+def _words(message: str) -> str:
+    return message.partition("__init__() ")[2]
+
+
+def _signature(call: Call) -> Signature | None:
+    module = call.module_class
+    if module is not None:
+        return module.constructor
+    dotted = call.dotted
+    if dotted is None or dotted == "torch.nn.Module" or not is_torch_module(dotted):
+        return None
+    return torch_signature(dotted)
+
+
+def _is_ready_for_it(call: Call) -> bool:
+    """Whether the code catches the TypeError."""
+    suite = call.statement.suite
+    while suite is not None:
+        owner = suite.owner
+        if (
+            suite.kind == "try"
+            and isinstance(owner, ast.Try)
+            and any(
+                handler.type is None
+                or any(
+                    isinstance(part, ast.Name) and part.id in _CATCHES
+                    for part in ast.walk(handler.type)
+                )
+                for handler in owner.handlers
+            )
+        ):
+            return True
+        suite = suite.parent  # type: ignore[assignment]
+    return False
+
+
+def _finding(file: SourceFile, call: Call, bound: BoundArguments) -> Finding:
+    name = f"nn.{call.name}" if call.module_class is None else call.name
+    node: ast.AST = call.node
+    if bound.missing:
+        names = [f"`{missing}`" for missing in bound.missing]
+        listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+        message = f"`{name}` is built without {listed}"
+        label, help = f"no {listed.replace('`', '')}", f"give it {listed}"
+    elif bound.unknown:
+        node = bound.unknown[0]
+        message = f"`{name}` takes no argument named `{bound.unknown[0].arg}`"
+        label, help = "unknown", "name one of the constructor's parameters, or leave it out"
+    elif bound.repeated:
+        message = f"`{name}` is given `{bound.repeated[0]}` twice"
+        label, help = "given twice", "leave one of them out"
+    else:
+        node = bound.extra[0]
+        count = len(bound.extra)
+        message = f"`{name}` is given {count} argument{'s' if count > 1 else ''} too many"
+        label, help = "has no place", "leave it out"
+    declared = _declared(call)
+    return Finding(
+        message,
+        file.location(node),
+        label=label,
+        related=(declared,) if declared is not None else (),
+        help=help,
+        defect=file.location(call.node),
+        explains=file.location(call.node),
+    )
+
+
+def _declared(call: Call) -> Related | None:
+    module = call.module_class
+    if module is None:
+        return None
+    for definition in module.lineage:
+        constructor = definition.methods.get("__init__")
+        if constructor is not None:
+            return Related(
+                definition.file.name_location(constructor.node), "the constructor is here"
+            )
+    return None
