@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from archcheck.trace.costs import function_macs, kernel_costs  # noqa: E402
+from archcheck.trace.engine import NamedInput, TensorSpec, trace_live  # noqa: E402
 
 MODELS = Path(__file__).parent.parent / "fixtures" / "models"
 
@@ -229,6 +230,17 @@ def test_totals_are_those_of_both_libraries(case: str) -> None:
     assert (meta.macs, meta.flops) == expected
     assert not real.uncounted
     assert not meta.uncounted
+
+
+@pytest.mark.parametrize("case", BOTH_KNOW)
+def test_a_traces_totals_are_those_of_both_libraries(case: str) -> None:
+    model, inputs = BOTH_KNOW[case]()
+    expected = fvcore_total(model, *inputs), torch_total(model, *inputs)
+    given = [NamedInput(TensorSpec(tuple(tensor.shape))) for tensor in inputs]
+    trace = trace_live(model, given)
+    assert not trace.failures
+    assert (trace.macs, trace.flops) == expected
+    assert trace.uncounted_ops == {}
 
 
 def test_convolution_by_hand() -> None:

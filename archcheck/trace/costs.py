@@ -26,8 +26,7 @@ whatever ends in a kernel that both libraries know (`tensordot` in an `mm`).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
@@ -41,6 +40,7 @@ from fvcore.nn.flop_count import (  # type: ignore[import-untyped]
 from torch.utils import flop_counter
 
 from archcheck.evidence import Shape
+from archcheck.trace.uncounted import works
 
 Arguments: TypeAlias = Mapping[str, Any]
 
@@ -74,7 +74,7 @@ def kernel_costs(
     formula = _KERNELS.get(name)
     torch_formula = flop_counter.flop_registry.get(getattr(func, "overloadpacket", func))
     if formula is None and torch_formula is None:
-        return KernelCost(0, 0, name) if _works(func, name) else FREE
+        return KernelCost(0, 0, name) if works(func, name) else FREE
     try:
         if formula is not None:
             return formula(args, kwargs, out)
@@ -322,42 +322,6 @@ _KERNELS: Mapping[str, _Kernel] = MappingProxyType(
     }
 )
 
-# Kernels that multiply and add (or sort, or solve) and that neither library has a formula for.
-_WORK = re.compile(
-    r"""aten::_?(
-        fft_\w+ | linalg_\w+ | cholesky\w* | geqrf | orgqr | ormqr | lu_solve | triangular_solve
-      | euclidean_dist | spsolve | matrix_exp | compute_linear_combination | cdist\w* | pdist\w* | \w*ctc_loss
-      | \w*mm(_\w+)? | \w*bmm | mv | addmv | v?dot | addr | trilinear | bilinear | conv\w+
-      | \w*convolution\w* | slow_conv\w* | \w*matmul\w* | mkldnn_linear | mkldnn_rnn\w*
-      | mixed_dtypes_linear | sparse_semi_structured_linear | \w*attention\w*
-      | \w*(lstm|gru|rnn)(_mps|_layer)? | quantized_(lstm|gru|rnn)\w*
-      | upsample_(linear|bilinear|bicubic|trilinear|lanczos)\w* | \w*affine_grid_generator
-      | sort | argsort | topk | kthvalue | (nan)?median | mode | unique\w* | fused_rms_norm
-      | householder_product | lstsq | svd | qr | eigh? | inverse | pinverse
-    )""",
-    re.VERBOSE,
-)
-# Named like work, and none: norms and checks are linear in the number of elements.
-_NO_WORK = re.compile(
-    r"aten::_?(linalg_(vector_norm|_powsum|cross|check_errors|diagonal)|conv_depthwise3d_shape"
-    r"|cudnn_rnn_flatten_weight|convert_\w+|fft_\w*(freq|shift)|matrix_norm"
-    r"|cudnn_init_dropout_state|transform_bias_rescale_qkv|thnn_fused_\w+)"
-)
-_PLAIN_NAMESPACES = frozenset({"aten", "prims", "prim", "profiler", "rngprims", "debugprims"})
-
-
-def _works(func: Any, name: str) -> bool:
-    """Whether the kernel does work that a count of multiply-adds should have an entry for."""
-    namespace = name.partition("::")[0]
-    if namespace not in _PLAIN_NAMESPACES:
-        # A custom operator may do anything, unless it says what it does.
-        if "c10d" in namespace:
-            return False
-        tags: Sequence[Any] = getattr(func, "tags", ())
-        return torch.Tag.pointwise not in tags and not getattr(func, "is_view", False)
-    return _WORK.fullmatch(name) is not None and _NO_WORK.fullmatch(name) is None
-
-
 # --- functions ----------------------------------------------------------------------------------
 
 _Function: TypeAlias = Callable[[Sequence[Shape], Arguments, Sequence[Shape]], int | None]
@@ -372,12 +336,21 @@ def _matmul(inputs: Sequence[Shape], arguments: Arguments, outputs: Sequence[Sha
 
 def _einsum(inputs: Sequence[Shape], arguments: Arguments, outputs: Sequence[Shape]) -> int | None:
     """fvcore's rule, on arrays that take no memory: half of numpy's optimal FLOP count."""
-    equation = next((item for item in arguments.values() if isinstance(item, str)), None)
-    if equation is None and isinstance(arguments.get("0"), tuple | list):
-        equation = next((item for item in arguments["0"] if isinstance(item, str)), None)
+    equation = _text_in(arguments)
     if equation is None:
         return None
     return einsum_macs(equation, inputs)
+
+
+def _text_in(nest: Any) -> str | None:
+    """The first string among arguments, however they were bound to names."""
+    if isinstance(nest, str):
+        return nest
+    items = nest.values() if isinstance(nest, Mapping) else nest
+    if not isinstance(items, Iterable):
+        return None
+    found = (_text_in(item) for item in items)
+    return next((text for text in found if text is not None), None)
 
 
 def einsum_macs(equation: str, shapes: Sequence[Shape]) -> int:

@@ -5,8 +5,9 @@ out, as functions of the free sizes, and what the op demands of what goes in. No
 and torch is not needed; `replay_layers`, `replay_views` and `replay_arrays` hold the arithmetic.
 
 What the record cannot tell: a number among the arguments that equals a size (`view(8, 49, 512)`)
-may have been read from a shape or written in the code. `Replay(follow=True)` supposes the first,
-`follow=False` the second, and `ambiguous` says whether there was any such number. An op without
+may have been read from a shape or written in the code, and of two numbers that divide a size
+between them (`view(8, 7, 8, 7, 96)`) either may have been computed. A `Reading` supposes one or
+the other; `ambiguous` and `divided` say whether it mattered anywhere. An op without
 a rule, or a rule that does not reproduce the recorded shape, makes what comes out unknown: it
 demands nothing, and neither does what follows from it.
 """
@@ -24,6 +25,11 @@ Dims: TypeAlias = tuple[Size, ...]
 Kind: TypeAlias = Literal["equal", "at_least", "divisible", "broadcast"]
 
 
+Reading: TypeAlias = Literal["followed", "outer", "inner", "written"]
+"""How the numbers among the arguments came about: read from shapes (and where two divide a size,
+both written, or the outer or the inner one computed from it), or all written in the code."""
+
+
 class Unknown(Exception):
     """The record does not tell what shape comes out."""
 
@@ -34,6 +40,8 @@ class Demand:
 
     `left` equals `right`; is at least `right`; is divisible by `right`; or can be broadcast
     with `right`. `width`: `left` is a number of features or channels, not a place in space.
+    `by_values`: what is demanded shows in the values of a tensor only, such as an index that a
+    table must have, so that tensors without values do not fail.
     """
 
     op: int
@@ -41,6 +49,7 @@ class Demand:
     left: Size
     right: Size
     width: bool = False
+    by_values: bool = False
 
     def holds(self, tables: Tables) -> list[bool]:
         pairs = zip(tables.of(self.left), tables.of(self.right), strict=True)
@@ -61,11 +70,13 @@ class Replay:
         symbols: The free dimensions: (index of an input's value, dimension) to the name of the
             symbol; dimensions that vary together share one.
         sizes: What each symbol was in the recorded pass.
-        follow: Whether numbers that equal a size were read from it.
+        reading: What is supposed about numbers that equal a size.
 
     Attributes:
         demands: What limits the free sizes, in the order of the ops, each once.
         ambiguous: Some number could have been read or written.
+        divided: Some pair of numbers divides a size between them.
+        counts: Values that hold the numbers from 0 on, and how many there are.
         hopeless: Some op fails whatever the free sizes are.
     """
 
@@ -75,12 +86,14 @@ class Replay:
         rules: Mapping[str, Rule],
         symbols: Mapping[tuple[int, int], Size],
         sizes: Mapping[str, int],
-        follow: bool = True,
+        reading: Reading = "followed",
     ) -> None:
         self.trace = trace
-        self.follow = follow
+        self.reading = reading
         self.demands: list[Demand] = []
         self.ambiguous = False
+        self.divided = False
+        self.counts: dict[int, Size] = {}
         self.hopeless = False
         self._rules = rules
         self._traced = Tables({name: [size] for name, size in sizes.items()})
@@ -129,7 +142,7 @@ class Replay:
 
     def _run(self, op: Op) -> None:
         rule = self._rules.get(op.name)
-        if not any([self._depends(index) for index in op.inputs]) and (
+        if not any(map(self._depends, op.inputs)) and (
             rule is None or not any(n in self._seen for n in _numbers(op.arguments))
         ):
             return  # whatever the input's sizes, this op does the same
@@ -146,6 +159,8 @@ class Replay:
             shapes = self._done[key]
         for place, index in enumerate(op.outputs):
             self._enter(index, shapes[place] if place < len(shapes) else self._view_of(index))
+            if op.inputs and op.inputs[0] in self.counts and op.name in _KEEP_NUMBERS:
+                self.counts[index] = self.counts[op.inputs[0]]
 
     def _ruled(
         self, step: Step, rule: Rule, outputs: Sequence[Sequence[int]], believe: bool
@@ -168,7 +183,9 @@ class Replay:
     def _frozen(self, nest: Any) -> Any:
         """An op's arguments as a key: tensors by their shapes, everything else as it is."""
         if isinstance(nest, ValueIndex):
-            return (ValueIndex, self._shapes.get(nest.index) or self.trace.values[nest.index].shape)
+            if nest.index in self._shapes:
+                return (ValueIndex, self._shapes[nest.index])
+            return (ValueIndex, *self.trace.values[nest.index].shape)
         if isinstance(nest, Mapping):
             return tuple([(name, self._frozen(item)) for name, item in nest.items()])
         if isinstance(nest, list | tuple):
@@ -281,7 +298,7 @@ class Step:
         if value <= 1 or not candidates:
             return number(value)
         self.replay.ambiguous = True
-        return candidates[0] if self.replay.follow else number(value)
+        return number(value) if self.replay.reading == "written" else candidates[0]
 
     def is_layers(self, kind: str) -> bool:
         """Whether the op runs in a layer whose class says this: its numbers are the layer's."""
@@ -294,8 +311,9 @@ class Step:
     def equal(self, left: Size, right: Size | int, width: bool = False) -> None:
         self.demands.append(Demand(self.op.index, "equal", left, number(right), width))
 
-    def at_least(self, left: Size, right: Size | int) -> None:
-        self.demands.append(Demand(self.op.index, "at_least", left, number(right)))
+    def at_least(self, left: Size, right: Size | int, by_values: bool = False) -> None:
+        demand = Demand(self.op.index, "at_least", left, number(right), by_values=by_values)
+        self.demands.append(demand)
 
     def divisible(self, left: Size, right: Size | int) -> None:
         self.demands.append(Demand(self.op.index, "divisible", left, number(right)))
@@ -318,6 +336,11 @@ class Step:
 
 
 Rule: TypeAlias = Callable[[Step], "Iterable[Dims]"]
+
+# What an index of every place may go through before it is looked up.
+_KEEP_NUMBERS = frozenset(
+    ("unsqueeze", "expand", "expand_as", "view", "reshape", "repeat", "to", "long", "contiguous")
+)
 
 
 def _same_shape(step: Step) -> list[Dims]:

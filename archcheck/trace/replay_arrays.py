@@ -116,7 +116,10 @@ def arange(step: Step) -> list[Dims]:
         raise Unknown
     if not isinstance(end, int) or (jump or 1) != 1 or (start or 0) != int(start or 0):
         raise Unknown
-    return [(step.follow(end) - int(start or 0),)]
+    last = step.follow(end)
+    step.looked_around = True
+    step.replay.counts[step.op.outputs[0]] = last
+    return [(last - int(start or 0),)]
 
 
 def evenly_spaced(step: Step) -> list[Dims]:

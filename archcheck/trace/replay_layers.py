@@ -345,6 +345,11 @@ def recurrent(step: Step) -> list[Dims]:
 
 
 def embedding(step: Step) -> list[Dims]:
+    index = step.argument("input")
+    count = step.replay.counts.get(index.index) if isinstance(index, ValueIndex) else None
+    if count is not None:
+        step.looked_around = True
+        step.at_least(step.shape("weight")[0], count, by_values=True)
     return [(*step.shape("input"), step.shape("weight")[-1])]
 
 

@@ -1,149 +1,24 @@
-"""The shape arithmetic of views, permutations and parts of one tensor.
+"""The shape arithmetic of permutations, slices and parts of one tensor.
 
 Each rule gives the shapes that come out and notes what the operator demands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations as choices
-from itertools import islice
-from itertools import product as readings_of
-from math import gcd
+from collections.abc import Mapping
 from types import EllipsisType, MappingProxyType
-from typing import Any
 
 from archcheck.evidence import ValueIndex
 from archcheck.trace.replay import Dims, Rule, Step, Unknown
+from archcheck.trace.replay_reshape import flatten, unflatten, view
 from archcheck.trace.symbols import (
     Size,
     ceiling,
-    function,
     greatest,
     least,
     number,
     product,
 )
-
-# --- one shape for another ------------------------------------------------------------------------
-
-
-def view(step: Step) -> list[Dims]:
-    wanted = step.argument("size", "shape")
-    if not isinstance(wanted, tuple | list):
-        raise Unknown  # a view as another dtype
-    return [_reshaped(step, step.first, wanted)]
-
-
-def flatten(step: Step) -> list[Dims]:
-    shape = step.shape("input")
-    rank = len(shape)
-    if not rank:
-        return [(number(1),)]
-    start = step.dimension(rank, "start_dim", default=0)
-    end = step.dimension(rank, "end_dim", default=-1)
-    return [(*shape[:start], product(shape[start : end + 1]), *shape[end + 1 :])]
-
-
-def unflatten(step: Step) -> list[Dims]:
-    shape = step.shape("input")
-    dim = step.dimension(len(shape), "dim")
-    parts = _reshaped(step, shape[dim : dim + 1], step.argument("sizes", "unflattened_size"))
-    return [(*shape[:dim], *parts, *shape[dim + 1 :])]
-
-
-def _reshaped(step: Step, source: Dims, wanted: Sequence[Any]) -> Dims:
-    """The shape that `wanted` stands for, by the reading of its numbers that loses no element.
-
-    A number may be a size of the input's, a product of neighbouring ones, or just a number. Of
-    the readings whose product is that of the source, the one that reads most sizes is taken; if
-    there is none, the numbers are numbers, and the op demands that they fit.
-    """
-    open_place = next((place for place, size in enumerate(wanted) if size == -1), None)
-    total = product(source)
-    readings = [_readings(step, source, size) for size in wanted]
-    best: Dims | None = None
-    for shape in islice(readings_of(*readings), 256):
-        others = [size for place, size in enumerate(shape) if place != open_place]
-        if open_place is None:
-            if product(shape) == total:
-                best = shape
-                break
-            continue
-        quotient = _quotient(source, others)
-        if quotient is not None:
-            best = (*shape[:open_place], quotient, *shape[open_place + 1 :])
-            break
-    plain = tuple(reading[-1] for reading in readings)
-    if any(len(reading) > 1 for reading in readings):
-        step.replay.ambiguous = True
-        if best is not None and not step.replay.follow:
-            best = None
-    if best is not None:
-        if open_place == 0 and source[0].constant is not None:
-            # The batch that a flatten by a fixed width leaves open: elements must stay in it.
-            step.equal(best[0], step.recorded()[0])
-        return best
-    if open_place is None:
-        step.equal(total, product(plain))
-        return plain
-    known = product(size for place, size in enumerate(plain) if place != open_place)
-    step.divisible(total, known)
-    divisor = known.constant
-    rest = total // divisor if divisor else function("quotient", total, known)
-    if open_place == 0 and source[0].constant is not None and not step.op.failure:
-        step.equal(rest, step.recorded()[0])
-    return (*plain[:open_place], rest, *plain[open_place + 1 :])
-
-
-def _readings(step: Step, source: Dims, size: Any) -> list[Size]:
-    """What a number in a reshape can be, the likeliest first, the plain number last."""
-    if not isinstance(size, int):
-        raise Unknown
-    found: list[Size] = []
-    if size > 1:
-        now = step.replay.now
-        runs = [
-            product(source[start:end])
-            for start in range(len(source))
-            for end in range(start + 1, len(source) + 1)
-        ]
-        candidates = [run for run in runs if run.constant is None and now(run) == size]
-        for candidate in (*candidates, *step.replay.seen(size)):
-            if candidate not in found:
-                found.append(candidate)
-    return [*found[:4], number(size)]
-
-
-def _quotient(source: Dims, divisors: Sequence[Size]) -> Size | None:
-    """The product of the source over that of the divisors, where it can be said exactly.
-
-    What is left is the product of some of the source's dimensions, up to a whole number.
-    """
-    above, symbolic = _split_content(source)
-    below, needed = _split_content(divisors)
-    wanted = product(needed)
-    for count in range(len(symbolic) + 1):
-        for used in choices(range(len(symbolic)), count):
-            if product(symbolic[place] for place in used) != wanted:
-                continue
-            rest = [size for place, size in enumerate(symbolic) if place not in used]
-            whole = product(rest) * above
-            if below > 0 and all(times % below == 0 for _, times in whole.terms):
-                return whole // below
-    return None
-
-
-def _split_content(sizes: Sequence[Size]) -> tuple[int, list[Size]]:
-    """The whole number in a product, and its factors that depend on the input, without it."""
-    factor = 1
-    symbolic = []
-    for size in sizes:
-        content = gcd(*(times for _, times in size.terms))
-        factor *= content if size.constant is None else size.constant
-        if size.constant is None:
-            symbolic.append(size // content)
-    return factor, symbolic
 
 
 def permute(step: Step) -> list[Dims]:

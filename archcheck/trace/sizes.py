@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from archcheck.evidence import Sizes, Trace, Value, ValueIndex
-from archcheck.trace.replay import Demand, Replay, Rule
+from archcheck.trace.replay import Demand, Reading, Replay, Rule
 from archcheck.trace.replay_arrays import ARRAYS
 from archcheck.trace.replay_layers import LAYERS
 from archcheck.trace.replay_views import VIEWS
@@ -46,7 +46,11 @@ class _Symbol:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Sizes `low`, `low + step`, ... `high` of symbols that vary together."""
+    """Sizes `low`, `low + step`, ... `high` of symbols that vary together.
+
+    `accepted` are all that the replay accepts; `rejected` are those next to the range, where a
+    pass can show that they are.
+    """
 
     symbols: tuple[_Symbol, ...]
     low: int
@@ -54,17 +58,12 @@ class _Range:
     step: int
     searched: int
     limited_by: int | None
+    accepted: frozenset[int]
+    rejected: tuple[int, ...]
 
     @property
     def limits(self) -> bool:
         return (self.low, self.high, self.step) != (1, self.searched, 1)
-
-    def outside(self) -> tuple[int, ...]:
-        """The nearest sizes that are rejected."""
-        near = [self.low - self.step, self.high + self.step]
-        if self.step > 1:
-            near.append(self.low + 1)
-        return tuple(size for size in near if 1 <= size <= self.searched)
 
 
 def valid_sizes(trace: Trace, confirm: Confirm | None = None) -> tuple[Sizes, ...]:
@@ -81,17 +80,15 @@ def valid_sizes(trace: Trace, confirm: Confirm | None = None) -> tuple[Sizes, ..
     symbols = _symbols(trace)
     if not symbols or trace.rung is None:
         return ()
-    found = _Search(trace, symbols, follow=True)
+    found = _Search(trace, symbols, "followed")
     if found.replay.hopeless:
         return ()
-    ranges = found.ranges()
-    if found.replay.ambiguous:
-        chosen = _choose(trace, symbols, ranges, confirm)
-        if chosen is None:
-            return ()
-        ranges = chosen
     names = _names(trace, found.replay, symbols)
-    ranges = [item for item in ranges if any(symbol.name in names for symbol in item.symbols)]
+    ranges = [
+        item
+        for item in _chosen(trace, symbols, found, confirm)
+        if any(symbol.name in names for symbol in item.symbols)
+    ]
     limited = [item for item in ranges if item.limits]
     if confirm is not None and not _confirmed(limited, confirm):
         limited = [item for item in limited if _confirmed([item], confirm)]
@@ -119,44 +116,37 @@ def _reported(item: _Range, names: Mapping[str, str]) -> Iterator[Sizes]:
             )
 
 
-def _choose(
-    trace: Trace, symbols: Sequence[_Symbol], followed: list[_Range], confirm: Confirm | None
-) -> list[_Range] | None:
-    """Between "those numbers were read from shapes" and "they are written there"."""
-    literal = _Search(trace, symbols, follow=False)
-    written = [] if literal.replay.hopeless else literal.ranges()
-    if _accepts(followed) == _accepts(written):
-        return followed
-    if confirm is None:
-        return None
-    by_symbols = {item.symbols: item for item in written}
-    result = []
-    for item in followed:
-        other = by_symbols.get(item.symbols)
-        if other is None or _accepts([item]) == _accepts([other]):
-            result.append(item)
-            continue
-        size = _told_apart(item, other)
-        accepted = confirm(_at(item.symbols, size))
-        if accepted is not None:
-            result.append(item if accepted == _contains(item, size) else other)
-    return result
-
-
-def _accepts(ranges: Sequence[_Range]) -> set[tuple[Any, ...]]:
-    return {(item.symbols, item.low, item.high, item.step) for item in ranges}
+def _chosen(
+    trace: Trace, symbols: Sequence[_Symbol], found: _Search, confirm: Confirm | None
+) -> Iterator[_Range]:
+    """The ranges under the reading of the record that real passes agree with."""
+    readings: list[Reading] = []
+    if found.replay.divided:
+        readings += ["outer", "inner"]
+    if found.replay.ambiguous:
+        readings.append("written")
+    others = [_Search(trace, symbols, reading) for reading in readings]
+    alternatives = [other.by_symbols for other in others if not other.replay.hopeless]
+    for group, item in found.by_symbols.items():
+        candidates = [item]
+        for alternative in alternatives:
+            other = alternative.get(group)
+            if other is not None and all(other.accepted != one.accepted for one in candidates):
+                candidates.append(other)
+        while len(candidates) > 1 and confirm is not None:
+            size = _told_apart(candidates[0], candidates[1])
+            accepted = confirm(_at(group, size))
+            if accepted is None:
+                break
+            candidates = [one for one in candidates if (size in one.accepted) == accepted]
+        if len(candidates) == 1:
+            yield candidates[0]
 
 
 def _told_apart(one: _Range, other: _Range) -> int:
-    """The size nearest to the traced one that only one of the two contains."""
+    """The size nearest to the traced one that only one of the two accepts."""
     traced = one.symbols[0].traced
-    sizes = range(1, one.searched + 1)
-    apart = (size for size in sizes if _contains(one, size) != _contains(other, size))
-    return min(apart, key=lambda size: (abs(size - traced), size))
-
-
-def _contains(item: _Range, size: int) -> bool:
-    return item.low <= size <= item.high and (size - item.low) % item.step == 0
+    return min(one.accepted ^ other.accepted, key=lambda size: (abs(size - traced), size))
 
 
 def _at(symbols: Sequence[_Symbol], size: int) -> dict[Axis, int]:
@@ -168,14 +158,14 @@ def _confirmed(ranges: Sequence[_Range], confirm: Confirm) -> bool:
 
     Ranges of the same sizes are tried together, height and width in one pass.
     """
-    groups: dict[tuple[int, int, int], list[_Range]] = {}
+    groups: dict[tuple[Any, ...], list[_Range]] = {}
     for item in ranges:
-        groups.setdefault((item.low, item.high, item.step), []).append(item)
-    for (low, high, _), group in groups.items():
+        groups.setdefault((item.low, item.high, item.step, item.rejected), []).append(item)
+    for (low, high, _, rejected), group in groups.items():
         symbols = [symbol for item in group for symbol in item.symbols]
         if not all(confirm(_at(symbols, size)) for size in dict.fromkeys((low, high))):
             return False
-        if any(confirm(_at(symbols, size)) is not False for size in group[0].outside()):
+        if any(confirm(_at(symbols, size)) is not False for size in rejected):
             return False
     return True
 
@@ -183,7 +173,7 @@ def _confirmed(ranges: Sequence[_Range], confirm: Confirm) -> bool:
 class _Search:
     """The sizes that one replay lets each free dimension have."""
 
-    def __init__(self, trace: Trace, symbols: Sequence[_Symbol], follow: bool) -> None:
+    def __init__(self, trace: Trace, symbols: Sequence[_Symbol], reading: Reading) -> None:
         self._symbols = symbols
         self._traced = {symbol.name: symbol.traced for symbol in symbols}
         self.replay = Replay(
@@ -191,13 +181,14 @@ class _Search:
             RULES,
             {axis: free(symbol.name) for symbol in symbols for axis in symbol.axes},
             self._traced,
-            follow,
+            reading,
         )
         self._failed = bool(trace.failures)
+        self._reads_values = trace.rung == "real"
+        self.by_symbols = {item.symbols: item for item in self._ranges()}
 
-    def ranges(self) -> list[_Range]:
+    def _ranges(self) -> Iterator[_Range]:
         """One for each dimension, or for each group of dimensions that only vary together."""
-        result: list[_Range] = []
         done: set[str] = set()
         for symbol in self._symbols:
             if symbol.name in done:
@@ -205,31 +196,29 @@ class _Search:
             group: tuple[_Symbol, ...] = (symbol,)
             found = self._vary(group)
             # After a failure no size is known to be right, so height and width go together.
-            if self._failed or found is None or found.low == found.high:
-                for partners in self._partners(symbol):
-                    together = self._vary(partners)
-                    if together is not None and (self._failed or together.low < together.high):
-                        group, found = partners, together
-                        break
+            if self._failed or found is None or len(found.accepted) <= 2:
+                partners = self._partners(symbol)
+                together = self._vary(partners) if len(partners) > 1 else None
+                if together is not None and (
+                    self._failed or found is None or len(together.accepted) > len(found.accepted)
+                ):
+                    group, found = partners, together
             done.update(member.name for member in group)
             if found is not None:
-                result.append(found)
-        return result
+                yield found
 
-    def _partners(self, symbol: _Symbol) -> Iterator[tuple[_Symbol, ...]]:
+    def _partners(self, symbol: _Symbol) -> tuple[_Symbol, ...]:
         """Dimensions of the same size that demands name together with this one."""
         named: set[str] = set()
         for demand in self.replay.demands:
             symbols = set(_symbols_in(demand.left)) | set(_symbols_in(demand.right))
             if symbol.name in symbols:
                 named |= symbols
-        equals = tuple(
+        return tuple(
             other
             for other in self._symbols
             if other.name in named and other.traced == symbol.traced
         )
-        if len(equals) > 1:
-            yield equals
 
     def _vary(self, group: tuple[_Symbol, ...]) -> _Range | None:
         """The accepted sizes around the traced one, or nearest to it; None where there are none."""
@@ -249,30 +238,61 @@ class _Search:
             for place, holds in enumerate(demand.holds(tables)):
                 if not holds and rejected_by[place] is None:
                     rejected_by[place] = demand
-        accepted = [size for size in sizes if rejected_by[size - 1] is None]
+        accepted = frozenset(size for size in sizes if rejected_by[size - 1] is None)
         if not accepted or (traced not in accepted and not self._failed):
             return None
         middle = min(accepted, key=lambda size: (abs(size - traced), size))
-        low, high, step = _progression(set(accepted), middle, searched)
-        outside = [size for size in (high + 1, low - 1, low + 1) if 1 <= size <= searched]
-        limit = next((rejected_by[size - 1] for size in outside if rejected_by[size - 1]), None)
-        return _Range(group, low, high, step, searched, limit.op if limit else None)
+        low, high, step = _progression(accepted, middle, searched)
+        near = [high + 1, low - 1] if step == 1 else [middle + 1, high + step, low - step]
+        outside = {size: rejected_by[size - 1] for size in near if 1 <= size <= searched}
+        if None in outside.values():  # more than one range: the nearest size between two
+            size = min(set(sizes) - accepted, key=lambda size: abs(size - middle))
+            outside = {size: rejected_by[size - 1]}
+        shown = {
+            size: demand
+            for size, demand in outside.items()
+            if demand is not None and (self._reads_values or not demand.by_values)
+        }
+        limit = next((demand.op for demand in outside.values() if demand is not None), None)
+        return _Range(group, low, high, step, searched, limit, accepted, tuple(shown))
 
 
-def _progression(accepted: set[int], middle: int, searched: int) -> tuple[int, int, int]:
-    """The longest evenly spaced run of accepted sizes around one, with nothing in between."""
-    above = next((size for size in range(middle + 1, searched + 1) if size in accepted), None)
-    below = next((size for size in range(middle - 1, 0, -1) if size in accepted), None)
-    steps = [abs(size - middle) for size in (above, below) if size is not None]
-    if not steps:
-        return middle, middle, 1
-    step = min(steps)
+def _progression(accepted: frozenset[int], middle: int, searched: int) -> tuple[int, int, int]:
+    """The accepted sizes around one, as their first, their last and the step between them.
+
+    The sizes next to one another, where there are no others; else, where what is accepted comes
+    back at regular distances, every size of one such distance.
+    """
     low = high = middle
-    while high + step in accepted and not any(s in accepted for s in range(high + 1, high + step)):
-        high += step
-    while low - step in accepted and not any(s in accepted for s in range(low - step + 1, low)):
-        low -= step
-    return low, high, step
+    while high + 1 in accepted:
+        high += 1
+    while low - 1 in accepted:
+        low -= 1
+    if high - low + 1 == len(accepted):
+        return low, high, 1
+    period = _period(accepted, middle, searched)
+    if period is None:
+        return low, high, 1
+    low = high = middle
+    while high + period in accepted:
+        high += period
+    while low - period in accepted:
+        low -= period
+    return low, high, period
+
+
+def _period(accepted: frozenset[int], middle: int, searched: int) -> int | None:
+    """The distance at which what is accepted, and nothing else, comes back around a size."""
+    for period in range(2, searched // 2):
+        pattern = {size % period for size in range(middle, middle + period) if size in accepted}
+        if len(pattern) == period or not pattern:
+            continue
+        # The first period may lack sizes that are too small for other reasons.
+        if all(
+            (size % period in pattern) == (size in accepted) for size in range(period, searched)
+        ):
+            return period
+    return None
 
 
 def _symbols_in(size: Size) -> Iterator[str]:
@@ -359,7 +379,8 @@ def _letters(trace: Trace, value: Value, features: set[int]) -> dict[int, str]:
     if rank == 4:
         if 3 in features and 1 not in features:
             return {1: "H", 2: "W"}
-        return {2: "H", 3: "W"} if 1 in features or value.shape[1] == 1 else {}
+        images = any(op.name.endswith(("2d", "shuffle", "interpolate")) for op in trace.ops)
+        return {2: "H", 3: "W"} if 1 in features or images or value.shape[1] == 1 else {}
     if rank == 5 and features & {1, 2}:
         return {2: "D", 3: "H", 4: "W"} if 1 in features else {1: "T", 3: "H", 4: "W"}
     return {}
