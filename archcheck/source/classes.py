@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from archcheck.source.resolve import resolve
 from archcheck.source.scope import Function, Scope
 from archcheck.source.signature import Parameter, Signature, torch_signature
-from archcheck.source.torch_names import SIGNATURES
+from archcheck.source.torch_names import CONTAINERS, SIGNATURES
 from archcheck.source.unknown import UNKNOWN, Unknown
 
 if TYPE_CHECKING:
@@ -154,6 +154,24 @@ class ClassDefinition(Scope):
         return None
 
     @cached_property
+    def names_read(self) -> frozenset[str]:
+        """The attributes of `self` that its own methods read, augmented assignments included."""
+        found: set[str] = set()
+        for method in self.functions:
+            name = method.self_name or (method.parameters[0] if method.parameters else "")
+            for scope in method.walk():
+                for reference in scope.references:
+                    parts = reference.parts
+                    reads = len(parts) > 2 or reference.kind in ("load", "call")
+                    if reads and parts[0] == name and len(parts) > 1:
+                        found.add(parts[1])
+                for node, _ in scope.nodes(ast.AugAssign):
+                    target = node.target  # type: ignore[attr-defined]
+                    if isinstance(target, ast.Attribute):
+                        found.add(target.attr)
+        return frozenset(found)
+
+    @cached_property
     def constructor(self) -> Signature | None:
         """What calling the class takes, `self` left out; None if it is not certain."""
         seen: list[ClassDefinition] = []
@@ -207,9 +225,7 @@ class ClassDefinition(Scope):
         return Signature(tuple(found), {parameter.name: parameter for parameter in found})
 
 
-_PLAIN_BASES: Final = frozenset({
-    "torch.nn.Module", "torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict",
-})  # fmt: skip
+_PLAIN_BASES: Final = frozenset({"torch.nn.Module", *CONTAINERS})
 
 
 def is_torch_module(dotted: str) -> bool:

@@ -37,11 +37,13 @@ class SourceFile:
         project: What it belongs to.
         place: Its absolute path.
         path: The path that findings carry.
+        is_referred: Whether another file's classes or names depend on definitions in this one.
     """
 
     kind: Final = "file"
 
     def __init__(self, document: Document, project: Project, place: Path) -> None:
+        self.is_referred = False
         self._exports: dict[str, Resolved] = {}
         self._read = document
         self.project = project
@@ -123,7 +125,7 @@ class SourceFile:
         """Drop everything but the text; see `Project.release`. The scopes refer to each other in
         circles, which are cut here, so that the memory is free at once."""
         scope = self.__dict__.get("scope")
-        kept = {"_read", "project", "place", "path", "_exports"}
+        kept = {"_read", "project", "place", "path", "is_referred", "_exports"}
         for name in [name for name in self.__dict__ if name not in kept]:
             del self.__dict__[name]
         self._exports.clear()
@@ -207,7 +209,10 @@ class SourceFile:
         if name not in self._exports:
             # An import that leads back here while this one is looked up finds nothing.
             self._exports[name] = UNKNOWN
-            self._exports[name] = self._export(name, depth)
+            found = self._export(name, depth)
+            self._exports[name] = found
+            if getattr(found, "file", None) is self:
+                self.is_referred = True
         return self._exports[name]
 
     def _export(self, name: str, depth: int) -> Resolved:
@@ -317,21 +322,22 @@ class SourceFile:
         return frozenset(name for ref in self.references for name in ref.parts[1:])
 
     @cached_property
-    def names_read(self) -> frozenset[str]:
-        """Every attribute name that is read anywhere in the file, from whatever object, by a dot
-        or by `getattr` and the like with a literal name."""
+    def names_read_of_others(self) -> frozenset[str]:
+        """Every attribute name that is read in the file from anything but a method's own
+        instance, by a dot or by `getattr` and the like with a literal name."""
         found: set[str] = set()
-        for reference in self.references:
-            parts = reference.parts
-            found.update(parts[1:] if reference.kind in ("load", "call") else parts[1:-1])
+        for scope in self.scopes:
+            own = _instance_name(scope)
+            for reference in scope.references:
+                parts = reference.parts
+                # What stands behind `self.name` is read from what that holds.
+                start = 2 if parts[0] == own else 1
+                end = None if reference.kind in ("load", "call") else -1
+                found.update(parts[start:end])
         for call in self.calls_named("getattr", "hasattr", "attrgetter", "get_submodule"):
             for argument in call.node.args:
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                     found.update(argument.value.split("."))
-        for node, _ in self.nodes(ast.AugAssign):
-            assert isinstance(node, ast.AugAssign)
-            if isinstance(node.target, ast.Attribute):
-                found.add(node.target.attr)
         return frozenset(found)
 
     @cached_property
@@ -339,8 +345,7 @@ class SourceFile:
         """Every attribute name that is set on anything but a method's own instance."""
         found: set[str] = set()
         for scope in self.scopes:
-            function = scope.function
-            own = function.self_name if function is not None else None
+            own = _instance_name(scope)
             for reference in scope.references:
                 parts = reference.parts
                 if reference.kind == "store" and (parts[0] != own or len(parts) > 2):
@@ -464,6 +469,16 @@ class SourceFile:
         from archcheck.source.fragments import fragments_of
 
         return tuple(fragments_of(self))
+
+
+def _instance_name(scope: Scope) -> str | None:
+    """What a method, or a function nested in one, calls the instance."""
+    around: Scope | None = scope
+    while around is not None:
+        if isinstance(around, Function) and around.owner is not None:
+            return around.self_name
+        around = around.parent
+    return None
 
 
 def _in_body(node: ast.AST, line: int, column: int) -> bool:

@@ -17,7 +17,7 @@ from archcheck.finding import Location
 from archcheck.source.fold import fold
 from archcheck.source.layers import Layer, build
 from archcheck.source.resolve import resolve
-from archcheck.source.scan import Statement
+from archcheck.source.scan import Statement, Suite, names_in
 from archcheck.source.scope import Function, Scope, argument_of
 from archcheck.source.unknown import UNKNOWN, Unknown
 
@@ -261,6 +261,15 @@ class _Follower:
         self.self_name = flow.function.self_name if flow.function is not None else None
         self.names: _Names = {}
         self.at: Statement | None = None
+        # Which names each loop binds in its body.
+        self.rebound: dict[ast.AST, dict[str, None]] = {}
+        for name, bindings in flow.scope.bindings.items():
+            for binding in bindings:
+                suite: Suite | None = binding.statement.suite
+                while suite is not None and suite.loop is not None:
+                    if suite.kind == "loop":
+                        self.rebound.setdefault(suite.owner, {})[name] = None
+                    suite = suite.parent
 
     def run(self) -> None:
         scope = self.scope
@@ -370,7 +379,7 @@ class _Follower:
         self, node: ast.For | ast.AsyncFor | ast.While, targets: list[ast.expr], source: Step | None
     ) -> None:
         start = dict(self.names)
-        for name in _rebound(node):
+        for name in self.rebound.get(node, ()):
             if name in self.names:
                 # On the second turn it holds what the first one left.
                 self.names[name] = self.make("merge", name, (self.names[name],), node)
@@ -475,11 +484,8 @@ class _Follower:
 
     def escape(self, node: ast.AST) -> Step:
         """An expression (or a nested definition) that is not followed, with all that it reads."""
-        read = [
-            self.names[part.id]
-            for part in ast.walk(node)
-            if isinstance(part, ast.Name) and part.id in self.names
-        ]
+        names = names_in(node) if isinstance(node, ast.expr) else _names_below(node)
+        read = [self.names[name] for name in names if name in self.names]
         return self.make("unknown", type(node).__name__, tuple(dict.fromkeys(read)), node)
 
     def call(self, node: ast.Call) -> Step:
@@ -543,7 +549,5 @@ def _operands(target: ast.expr) -> Iterator[ast.expr]:
         yield target.slice
 
 
-def _rebound(node: ast.AST) -> Iterator[str]:
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
-            yield part.id
+def _names_below(node: ast.AST) -> list[str]:
+    return [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]

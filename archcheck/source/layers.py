@@ -15,15 +15,13 @@ from archcheck.source.resolve import parts_of, reaching, resolve
 from archcheck.source.scan import Binding, Statement
 from archcheck.source.scope import Call, Function, argument_of
 from archcheck.source.signature import BoundArguments, Signature, torch_signature
+from archcheck.source.torch_names import CONTAINERS
 from archcheck.source.unknown import UNKNOWN, Unknown
 
 if TYPE_CHECKING:
     from archcheck.source.file import SourceFile
     from archcheck.source.modules import ModuleClass
 
-_CONTAINERS: Final = frozenset(
-    {"torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict"}
-)
 # Methods of a module that return the module itself.
 _RETURN_SELF: Final = frozenset({
     "to", "cuda", "cpu", "eval", "train", "half", "float", "double", "bfloat16", "type", "apply",
@@ -254,7 +252,7 @@ def _is_none(value: ast.expr | None) -> bool:
 def _call(node: ast.Call, place: _Place) -> tuple[Layer, ...]:
     target = resolve(node.func, place.statement)
     if isinstance(target, str):
-        if target in _CONTAINERS:
+        if target in CONTAINERS:
             return (_container(target, node, place),)
         if is_torch_module(target):
             return (Layer(target, node, place.statement, place.given),)

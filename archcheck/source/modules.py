@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from archcheck.finding import Location
 from archcheck.source.scan import Reference, Statement
-from archcheck.source.torch_names import MODULE_ATTRIBUTES
+from archcheck.source.torch_names import CONTAINER_ATTRIBUTES, CONTAINERS, MODULE_ATTRIBUTES
 from archcheck.source.unknown import UNKNOWN, Unknown
 
 if TYPE_CHECKING:
@@ -230,12 +230,15 @@ class ModuleClass:
     @cached_property
     def subclasses(self) -> tuple[ModuleClass, ...]:
         """The classes that derive from it, in this file and in those around it that name it."""
-        return tuple(
+        subclasses = [
             found
             for file in self.file.project.files_naming(self.name, self.file)
             for found in file.modules
             if self.definition in found.definition.ancestors
-        )
+        ]
+        for found in subclasses:
+            found.file.is_referred = found.file.is_referred or found.file is not self.file
+        return tuple(subclasses)
 
     # Attributes ---------------------------------------------------------------------------
 
@@ -296,12 +299,14 @@ class ModuleClass:
         attributes by computed names, no subclass and nobody outside sets it."""
         return not (
             name in MODULE_ATTRIBUTES
+            or (name in CONTAINER_ATTRIBUTES and self.derives_from(*CONTAINERS))
             or name in self.attributes
             or (name.startswith("__") and name.endswith("__"))
             or not self.is_certain
             or self.has_dynamic_attributes
             or name in self.file.names_set_on_others
             or any(name in sub.attributes or not sub.is_certain for sub in self.subclasses)
+            or self.file.project.sets_on_others(name, self.file)
         )
 
     @cached_property
@@ -323,17 +328,22 @@ class ModuleClass:
         )
 
     def surely_never_reads(self, name: str) -> bool:
-        """Whether nothing can read this attribute: no method of the class, its ancestors and
-        subclasses names it or reads attributes by computed names, and no other code around."""
-        if name in self.file.names_read or self.has_dynamic_reads:
+        """Whether nothing reads this attribute: no method of the class, its ancestors and its
+        subclasses, and no code in files that speak of the class; neither by its name nor by
+        computed names."""
+        if name in self.definition.names_read or name in self.file.names_read_of_others:
             return False
-        if any(name in definition.file.names_read for definition in self.lineage):
+        if self.has_dynamic_reads:
             return False
-        if any(sub.has_dynamic_reads for sub in self.subclasses):
+        if any(name in definition.names_read for definition in self.lineage):
             return False
-        return not any(
-            name in file.names_read for file in self.file.project.files_naming(name, self.file)
-        )
+        if any(
+            sub.has_dynamic_reads or any(name in d.names_read for d in sub.lineage)
+            for sub in self.subclasses
+        ):
+            return False
+        files = self.file.project.files_naming(self.name, self.file)
+        return not any(name in file.names_read_of_others for file in files)
 
     # Submodules ---------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +34,6 @@ class Project:
         self._modules: dict[tuple[str, str], Path | None] = {}
         self._packages: dict[str, str] = {}
         self._listings: dict[str, frozenset[str]] = {}
-        self._referred: set[str] = set()
         self._trees: dict[str, tuple[str, ...]] = {}
         self._texts: dict[str, str] = {}
 
@@ -69,7 +69,6 @@ class Project:
     def imported(self, path: Path) -> SourceFile | None:
         """The file at a path that an import leads to; None if it cannot be read."""
         place = str(path)
-        self._referred.add(place)
         if place not in self._files:
             try:
                 self.file(path)
@@ -84,7 +83,7 @@ class Project:
         read again.
         """
         place = str(file.place)
-        if self._files.get(place) is file and place not in self._referred:
+        if self._files.get(place) is file and not file.is_referred:
             del self._files[place]
             file.forget()
 
@@ -94,6 +93,16 @@ class Project:
         places = dict.fromkeys((str(near.place), *self._files, *self._around(near)))
         found = (self.imported(Path(place)) for place in places if name in self._text(place))
         return tuple(file for file in found if file is not None)
+
+    def sets_on_others(self, name: str, near: SourceFile) -> bool:
+        """Whether some file around a file may set an attribute of this name on another object
+        than `self`: `model.name = …`. Read from the text alone."""
+        pattern = re.compile(rf"(?<!\bself)\.{re.escape(name)}\s*(?::[^=\n]*)?=[^=]")
+        for place in dict.fromkeys((*self._files, *self._around(near))):
+            text = self._text(place)
+            if name in text and pattern.search(text):
+                return True
+        return False
 
     def _around(self, near: SourceFile) -> tuple[str, ...]:
         """The Python files of the package that a file belongs to; without one, of its folder."""

@@ -182,6 +182,29 @@ _FIELDS: dict[type[ast.AST], tuple[str, ...]] = {
 }
 
 
+def names_in(expression: ast.AST) -> list[str]:
+    """Every bare name read in an expression, in source order."""
+    found: list[str] = []
+    stack: list[Any] = [expression]
+    while stack:
+        node = stack.pop()
+        kind = node.__class__
+        if kind is ast.Name:
+            found.append(node.id)
+        elif kind is ast.Call:
+            stack += [keyword.value for keyword in reversed(node.keywords)]
+            stack += reversed(node.args)
+            stack.append(node.func)
+        elif kind in _FIELDS:
+            for field in _FIELDS[kind]:
+                child = getattr(node, field, None)
+                if child.__class__ is list:
+                    stack += [item for item in reversed(child) if item is not None]
+                elif isinstance(child, ast.AST):
+                    stack.append(child)
+    return found
+
+
 class Scanner:
     """Walks one scope. The lists that it fills are the scope's."""
 

@@ -306,12 +306,22 @@ class Function(Scope):
 
     @cached_property
     def self_name(self) -> str | None:
-        """The name of a method's instance parameter; None where it has none."""
-        if self.owner is None or self.is_static or self.is_classmethod:
+        """The name of a method's instance parameter; None where it has none.
+
+        That is `self`, or what `__init__` calls it. Another first parameter is a mistake, or a
+        function that happens to stand in a class: nothing is read from it.
+        """
+        owner = self.owner
+        if owner is None or self.is_static or self.is_classmethod or not self.parameters:
             return None
+        first = self.parameters[0]
         arguments = self.node.args
-        positional = (*arguments.posonlyargs, *arguments.args)
-        return positional[0].arg if positional else None
+        if not (arguments.posonlyargs or arguments.args):
+            return None
+        initializer = owner.methods.get("__init__")
+        if first == "self" or self.name == "__init__":
+            return first
+        return first if initializer is not None and initializer.parameters[:1] == (first,) else None
 
     @cached_property
     def is_generator(self) -> bool:

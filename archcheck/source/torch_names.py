@@ -360,3 +360,10 @@ MODULE_ATTRIBUTES: Final[frozenset[str]] = frozenset({
     "share_memory", "state_dict", "to", "to_empty", "train", "training", "type", "xpu",
     "zero_grad",
 })  # fmt: skip
+
+CONTAINERS: Final = ("torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict")
+
+# What the containers have besides.
+CONTAINER_ATTRIBUTES: Final[frozenset[str]] = frozenset({
+    "append", "clear", "extend", "insert", "items", "keys", "pop", "update", "values",
+})  # fmt: skip
