@@ -114,6 +114,8 @@ class Finding:
             source and from the trace is reported once.
         explains: A failure of loading or of the forward pass raised in this span follows from
             this finding; without it, the span of `location`.
+        covers: Findings of other rules that are but another side of this defect: their code, and
+            a span that they (or their `defect`) start in. They are not reported.
     """
 
     message: str
@@ -128,6 +130,7 @@ class Finding:
     fix: Fix | None = None
     defect: Location | None = None
     explains: Location | None = None
+    covers: tuple[tuple[str, Location], ...] = ()
     severity: Severity | None = None
     code: str = ""
     name: str = ""

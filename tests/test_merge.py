@@ -61,3 +61,26 @@ def test_a_failure_that_nothing_explains_stays() -> None:
     elsewhere = replace(finding(line=30), location=Location("b.py", 30, 1, 30, 50))
     kept = merged([failed, Found(warning, "t"), Found(elsewhere, "t")])
     assert failed.finding in kept
+
+
+def test_what_a_finding_covers_is_not_reported() -> None:
+    block = Location("a.py", 5, 1, 30, 1)
+    residual = finding("AC301", line=20, covers=(("AC108", block),))
+    inside, outside = finding("AC108", line=8), finding("AC108", line=40)
+    other = finding("AC106", line=8)
+    found = [Found(one, None) for one in (residual, inside, outside, other)]
+    assert merged(found) == [residual, outside, other]
+
+
+def test_a_finding_covers_those_whose_defect_lies_in_its_span() -> None:
+    cause = finding("AC301", line=20, covers=(("AC302", Location("a.py", 5, 1, 9, 1)),))
+    effect = finding("AC302", line=22, defect=Location("a.py", 6, 9, 6, 20))
+    assert merged([Found(cause, None), Found(effect, "t")]) == [cause]
+
+
+def test_the_more_severe_of_two_readings_stands() -> None:
+    certain = finding("AC401", line=3)
+    likely = finding("AC401", line=3, severity=Severity.WARNING)
+    assert merged([Found(certain, None), Found(likely, "t")]) == [certain]
+    assert merged([Found(likely, None), Found(certain, None)]) == [certain]
+    assert merged([Found(likely, None), Found(certain, "t")]) == [certain]
