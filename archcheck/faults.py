@@ -142,7 +142,8 @@ class Fault:
             parts = (node.left, *node.comparators)
         elif isinstance(node, ast.Call):
             parts = node.args
-            if isinstance(node.func, ast.Attribute) and len(parts) + 1 == len(self.values):
+            is_method = self.op is not None and self.op.function.startswith("torch.Tensor.")
+            if isinstance(node.func, ast.Attribute) and is_method:
                 parts = (node.func.value, *parts)
         return tuple(shortened(file.text(part)) for part in parts)
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archcheck.source.comments import comments
+from archcheck.finding import Location
+from archcheck.source.comments import comments, masked
 from archcheck.source.unknown import UNKNOWN
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ def _resizes(file: SourceFile) -> Iterator[Implied]:
 
 
 def _named_dataset(file: SourceFile) -> Implied | None:
-    code = "\n".join(line for line in file.lines if not line.lstrip().startswith("#"))
-    for text, source in ((code, "code"), (_prose(file), "text")):
+    document = file.document
+    for text, what in ((masked(document.code), "code"), (document.text, "text")):
         found = [
             (match.start(), place)
             for place, (_, pattern, _) in enumerate(DATASETS)
@@ -122,8 +123,10 @@ def _named_dataset(file: SourceFile) -> Implied | None:
         if found:
             start, place = min(found)
             name, _, sizes = DATASETS[place]
-            line = text.count("\n", 0, start) + 1 if source == "text" else 1
-            return Implied(f"the {source} names {name}", sizes, line)
+            line = text.count("\n", 0, start) + 1
+            if what == "code":
+                line = document.origin(Location(file.path, line)).line
+            return Implied(f"the {what} names {name}", sizes, line)
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from archcheck.evidence import Shape
 from archcheck.shapes import broadcast
 
@@ -23,3 +25,31 @@ def transposed_fits(left: Shape, right: Shape) -> bool:
     if len(right) < 2:
         return False
     return clash(left, (*right[:-2], right[-1], right[-2])) is None
+
+
+def attention_clash(query: Shape, key: Shape, value: Shape) -> str:
+    """Why scaled dot product attention is impossible, in words."""
+    if query[-1:] != key[-1:]:
+        return f"the widths of query and key, {query[-1]} and {key[-1]}, differ"
+    if key[-2:-1] != value[-2:-1]:
+        return f"key and value have different lengths, {key[-2]} and {value[-2]}"
+    return "the batches of query, key and value do not fit together"
+
+
+def einsum_clash(equation: str, shapes: Sequence[Shape]) -> str | None:
+    """Why an equation does not fit its operands, in words; None where it may."""
+    left = equation.replace(" ", "").partition("->")[0]
+    operands = left.split(",")
+    if len(operands) != len(shapes):
+        return f"{len(operands)} operands are named, {len(shapes)} are given"
+    sizes: dict[str, int] = {}
+    for labels, shape in zip(operands, shapes, strict=True):
+        if "." in labels:
+            continue
+        if len(labels) != len(shape):
+            return f"`{labels}` names {len(labels)} dimensions of {len(shape)}"
+        for label, size in zip(labels, shape, strict=True):
+            known = sizes.setdefault(label, size)
+            if known != size and 1 not in (known, size):
+                return f"`{label}` is {known} in one operand and {size} in another"
+    return None

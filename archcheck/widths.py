@@ -81,7 +81,7 @@ def explained(trace: Trace, value: Value, expected: int) -> tuple[tuple[str, ...
     sentences = []
     if len(folded) > 1:
         sentence = flattened(got, folded)
-        wanted = spatial_for(expected, folded)
+        wanted = spatial_for(expected, folded) if expected != got else None
         if wanted is None and prod(folded[1:]) == 1:
             sentence = f"{got} channels of a single position arrive"
         if wanted is not None:
@@ -93,7 +93,7 @@ def explained(trace: Trace, value: Value, expected: int) -> tuple[tuple[str, ...
         module = trace.module_of(came.maker) if came.maker is not None else None
         if module is not None and module.path and module.attributes.get("out_features") == got:
             sentences.append(f"the {got} come from {named(module)}")
-    if len(folded) <= 1 or spatial_for(expected, folded) is None:
+    if expected != got and (len(folded) <= 1 or spatial_for(expected, folded) is None):
         sizes = working_sizes(trace)
         if sizes:
             sentences.append(sizes)
@@ -124,7 +124,7 @@ def span(trace: Trace) -> str:
         return ""
     if len(set(spans.values())) == 1 and set(spans) <= {"H", "W"}:
         return f"{next(iter(spans.values()))} pixels"
-    return ", ".join(f"{name} = {sizes}" for name, sizes in spans.items())
+    return ", ".join(f"{sizes} for {name}" for name, sizes in spans.items())
 
 
 def accepts(size: Sizes, number: int) -> bool:

@@ -261,12 +261,14 @@ def _product(one: torch.Tensor, two: torch.Tensor) -> Guess | None:
     unsure: Unsure = {}
     if one.dim() > 2 or two.dim() > 2:
         batch, unsure = _broadcast([one.shape[:-2], two.shape[:-2]])
+    if two.dim() > 1 and one.shape[-1] != two.shape[-2]:
+        # The second factor may have been meant transposed.
+        unsure = {**unsure, len(batch) + len(rows): frozenset(two.shape[-2:])}
     return Guess((*batch, *rows, *columns), dtype, unsure)
 
 
 def _einsum(arguments: Arguments) -> Guess | None:
-    equation = arguments["equation"]
-    operands = arguments.get("operands", ())
+    equation, *operands = arguments.get("args") or (None,)
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = operands[0]
     if not isinstance(equation, str) or "." in equation or "->" not in equation:

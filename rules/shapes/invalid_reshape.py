@@ -97,5 +97,14 @@ def _arithmetic(fault: Fault, sizes: tuple[int, ...]) -> list[str]:
             found.append(
                 f"{sizes[1]} is {channels} channels of {grid(wanted)}; of {grid(spatial)} arrive"
             )
+    shared = 0
+    while fault.got[shared : shared + 1] == sizes[shared : shared + 1] != ():
+        shared += 1
+    elements = prod(fault.got[shared:])
+    known = prod(size for size in sizes[shared:] if size != -1)
+    if not found and -1 in sizes and known > 0:
+        found.append(f"{elements} is no multiple of {known}")
+    elif not found:
+        found.append(f"the sizes asked for multiply to {known}, those that arrived to {elements}")
     works = working_sizes(fault.trace)
     return [*found, works] if works else found

@@ -33,7 +33,7 @@ from archcheck.evidence import Trace
 from archcheck.faults import Fault, faults
 from archcheck.finding import Finding, Severity
 from archcheck.misfits import misfed
-from archcheck.products import clash, transposed_fits
+from archcheck.products import attention_clash, clash, einsum_clash, transposed_fits
 from archcheck.rule import Rule
 from archcheck.shapes import text
 from archcheck.source import Project
@@ -48,8 +48,7 @@ ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward")
 def factors(trace: Trace, project: Project) -> Iterator[Finding]:
     for fault in faults(trace, project, *PRODUCTS):
         # addmm and its like add the product to their first argument.
-        factors = fault.shapes[1:3] if fault.kind.startswith("add") else fault.shapes[:2]
-        factors = fault.shapes[1:3] if fault.kind == "baddbmm" else factors
+        factors = fault.shapes[1:3] if "add" in fault.kind else fault.shapes[:2]
         if len(factors) < 2 or misfed(fault):
             continue
         left, right = factors
@@ -57,33 +56,38 @@ def factors(trace: Trace, project: Project) -> Iterator[Finding]:
         if why is None:
             continue
         yield fault.finding(
-            f"{_written(fault)} multiplies {text(left)} by {text(right)}: {why}",
+            f"{fault.subject} multiplies {text(left)} by {text(right)}: {why}",
             label=f"{text(left)} by {text(right)}",
             help=_advice(fault) if transposed_fits(left, right) else None,
         )
 
 
 @rule.on_trace
-def attention_and_einsum(trace: Trace, project: Project) -> Iterator[Finding]:
-    for fault in faults(trace, project, *ATTENTION, "einsum"):
-        if len(fault.shapes) < 2 or misfed(fault):
+def attention(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project, *ATTENTION):
+        if len(fault.shapes) < 3 or misfed(fault):
             continue
-        inputs = fault.shapes if fault.kind == "einsum" else fault.shapes[:3]
-        listed = ", ".join(map(text, inputs))
-        if fault.kind == "einsum":
-            equation = fault.op.arguments.get("equation") if fault.op is not None else None
-            shown = equation if isinstance(equation, str) else None
-            message = f"`einsum{f'({shown!r})' if shown else ''}` does not fit {listed}"
-        else:
-            message = f"{_written(fault)} cannot attend with query, key and value {listed}"
-        yield fault.finding(message, label=listed)
+        query, key, value = fault.shapes[:3]
+        yield fault.finding(
+            f"{fault.subject} cannot attend: {attention_clash(query, key, value)}",
+            label=f"query {text(query)}, key {text(key)}, value {text(value)}",
+        )
 
 
-def _written(fault: Fault) -> str:
-    return fault.subject
+@rule.on_trace
+def sums_of_products(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project, "einsum"):
+        arguments = fault.op.arguments.get("args") if fault.op is not None else None
+        equation = arguments[0] if isinstance(arguments, tuple) and arguments else None
+        if not isinstance(equation, str):
+            continue
+        why = einsum_clash(equation, fault.shapes)
+        if why is not None:
+            listed = ", ".join(map(text, fault.shapes))
+            yield fault.finding(f"`einsum` with {equation!r}: {why}", label=f"got {listed}")
 
 
 def _advice(fault: Fault) -> str:
     names = fault.operands()
-    right = names[-1] if len(names) > 1 else "the second factor"
+    right = names[1] if len(names) > 1 else "the second factor"
     return f"{right}.transpose(-2, -1) as the second factor"
