@@ -279,6 +279,16 @@ def test_what_is_too_much_for_the_parser_is_a_problem_of_its_own(code: str) -> N
     assert len(result.tree.body) == 1
 
 
+LONG = [" " * 30_000 + "x", "." * 30_000 + "x", "x = " * 5_000, "a," * 5_000 + "= !x", "'" * 30_001]
+LONG += ["(" * 3_000 + "\n)" * 3_000, "if " + ": " * 5_000 + "x", "（" * 5_000, ">>> f(\n" * 2_000]
+
+
+@pytest.mark.parametrize("text", LONG, ids=range(len(LONG)))
+def test_no_line_is_too_long(text: str) -> None:
+    assert parsed(f"import x\n{text}\ny = 1\n").problems
+    parsed(f"```python\nimport x\ndef f(x):\n  if x:\n  {text}\n  y = f(1)\n```\n", "a.md")
+
+
 def test_a_broken_block_says_so_in_the_documents_columns() -> None:
     text = "* item\n\n  ```python\n  class A:\n       def f(self):\n          return 1\n"
     text += "      def g(self):\n          return 1\n  ```\n"

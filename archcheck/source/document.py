@@ -10,7 +10,6 @@ of `code` into an edit of `text`.
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -231,6 +230,8 @@ class Document:
         return at
 
     def _in_json(self, new: str, origin: LineOrigin) -> str:
+        import json
+
         escaped = json.dumps(new, ensure_ascii=False)[1:-1]
         line_start = self.text.rfind("\n", 0, origin.offset) + 1
         lead = self.text[line_start : origin.offset]

@@ -21,6 +21,7 @@ from archcheck.source.syntax import syntax_tree
 
 _MOST_EDITS = 2  # in one statement
 _MOST_TRIALS = 60
+_MOST_LINES = 60_000  # parsed in all trials together
 
 
 def with_spaces(lines: Sequence[str], first: int, document: Document) -> Mended | None:
@@ -75,7 +76,7 @@ def with_even_indentation(lines: Sequence[str], first: int, document: Document) 
     error = syntax_error(lines)
     if not isinstance(error, IndentationError):
         return None
-    trials = [_MOST_TRIALS]
+    trials = [min(_MOST_TRIALS, max(4, _MOST_LINES // len(lines)))]
     for most in range(1, _MOST_EDITS + 1):
         solutions = list(_moves(list(lines), error, most, trials))
         if not solutions:

@@ -15,7 +15,7 @@ from archcheck.source.syntax import syntax_tree
 
 # \uff08 and \uff1a are the full-width bracket and colon that slip in beside Chinese text.
 _STRONG = re.compile(
-    r"""\s*(?:
+    r"""(?:
         from\s+[\w.]+\s+import\s+[\w(*]
       | import\s+[\w.]+(?:\s+as\s+\w+)?\s*(?:,.*)?(?:\#.*)?$
       | (?:async\s+)?def\s+\w+\s*[(\uff08]
@@ -28,7 +28,7 @@ _STRONG = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _MEDIUM = re.compile(
-    r"""\s*(?:
+    r"""(?:
         [A-Za-z_][\w.]*(?:\[.*\])?(?:\s*,\s*[A-Za-z_][\w.]*)*\s*[-+*/]?=\s*\S
       | (?:for|while|if|elif|with)\s.*[:\uff1a]\s*(?:\#.*)?$
       | (?:else|try|finally|except.*)\s*[:\uff1a]\s*(?:\#.*)?$
@@ -38,7 +38,7 @@ _MEDIUM = re.compile(
     re.VERBOSE,
 )
 _ALIEN = re.compile(
-    r"""\s*(?:
+    r"""(?:
         \([^()\s]+\):\s*[\w.]+\(          # a printed module
       | \$\s | \.\.\s | Traceback\ \(most | File\ "[^"]*",\ line\ \d
       | \w*(?:Error|Exception|Warning):\s  # a traceback's end
@@ -47,7 +47,7 @@ _ALIEN = re.compile(
       | [-=+|*~_]{4,}                      # a table's rule
       | \{% | </?\w+[^<>]*>\s*$ | //\s | /\*
       | [+-]\s+\S                          # a diff
-      | .*[;{]\s*$                         # another language
+      | .*[;{]$                            # another language
       | .*=>
     )""",
     re.VERBOSE,
@@ -90,7 +90,7 @@ def is_broken_python(lines: Sequence[str], at: int, *, known: bool) -> bool:
         known: The reason why it does not parse was recognised.
     """
     blamed = masked(lines[at]) if 0 <= at < len(lines) else ""
-    if _STANDS_FOR_MORE.search(blamed) or _ALIEN.match(blamed):
+    if _STANDS_FOR_MORE.search(blamed) or _ALIEN.match(blamed.strip()):
         return False
     if _CLAUSE.match(blamed) or _CLAUSE.match(lines[0]):
         return False
@@ -125,9 +125,7 @@ def _is_signature(lines: Sequence[str]) -> bool:
 def _evidence(lines: Sequence[str]) -> tuple[int, int, int, int]:
     """How many lines are plainly Python, look like it, plainly are not, and might be anything."""
     strong = medium = alien = others = 0
-    for line in lines:
-        if not is_code(line):
-            continue
+    for line in filter(is_code, map(str.strip, lines)):
         if _ALIEN.match(line):
             alien += 1
         elif _STRONG.match(line):

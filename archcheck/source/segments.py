@@ -16,6 +16,7 @@ _BEGINS = re.compile(
     r"|[A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)* [-+*/]?= .*[^,]$"
 )
 _GOES_ON = re.compile(r"(?:else|elif|except|finally)\b|[)\]}]")
+_NEAR = 20  # brackets are nested no deeper by people
 _OPENERS, _CLOSERS = "([{", ")]}"
 
 
@@ -115,7 +116,7 @@ def _is_for_an_outer_one(closer: Bracket, stack: Sequence[Bracket], lines: Seque
         same = len(text) - len(text.lstrip()) == len(before)
         return same and opener.character == wanted and opener.line < closer.line
 
-    return not stands_below(stack[-1]) and any(map(stands_below, stack[:-1]))
+    return not stands_below(stack[-1]) and any(map(stands_below, stack[-_NEAR:-1]))
 
 
 def lines_inside_strings(text: str) -> set[int]:

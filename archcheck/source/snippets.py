@@ -151,7 +151,7 @@ def without_prompts(lines: Sequence[Line]) -> list[Line]:
 # A cell magic that runs its cell as Python; any other hands it to another program.
 _PYTHON_CELL = re.compile(r"%%(?:time|timeit|capture|prun|memit|mprun|lprun|debug|python3?|pypy)\b")
 _MAGIC = re.compile(r"(?P<indent>[ \t]*)(?:%{1,2}[A-Za-z]|!|\?{1,2}[\w.]|[\w.]+\?{1,2}\s*$)")
-_MAGIC_VALUE = re.compile(r"(?P<target>[ \t]*[\w.,\[\] ]+=[ \t]*)(?:%[A-Za-z]|!)")
+_MAGIC_VALUE = re.compile(r"(?P<target>[ \t]*[\w\[(][\w.,\[\]() ]*=[ \t]*)(?:%[A-Za-z]|!)")
 
 
 def without_magics(lines: Sequence[Line]) -> list[Line]:
@@ -179,7 +179,7 @@ def without_magics(lines: Sequence[Line]) -> list[Line]:
     return code
 
 
-_LEFT_OUT = re.compile(r"(?P<indent>[ \t]*)#?\s*(?:\.{2,}|…|⋮|\.\s?\.\s?\.)[\s.…]*$")
+_LEFT_OUT = re.compile(r"(?P<indent>[ \t]*)(?:\.\s?\.|…|⋮)[\s.…]*$")
 _HEADER = re.compile(
     r"[ \t]*(?:(?:async\s+)?(?:def|for|with)|class|while|if|elif|else|try|except|finally)\b"
     r".*:\s*(?:#.*)?$"
@@ -191,7 +191,7 @@ def completed(lines: Sequence[Line]) -> list[Line]:
     code = list(lines)
     for number, line in enumerate(code):
         match = _LEFT_OUT.match(line.text)
-        if match and "#" not in line.text:
+        if match:
             code[number] = Line(match["indent"] + "...", line.cut)
     for number, line in enumerate(code):
         if _HEADER.match(line.text) and _has_no_body(number, code):
