@@ -6,6 +6,7 @@ import re
 
 from archcheck.evidence import Failure, Trace
 from archcheck.finding import Location, Related
+from archcheck.target import UsageError, parse_target
 
 # Where torch's messages turn to things that help nobody with a model.
 _TAIL = re.compile(
@@ -25,6 +26,17 @@ def raised_text(failure: Failure) -> str:
     if len(text) > _LONGEST:
         text = text[: _LONGEST - 1].rstrip() + "…"
     return f"{failure.error}: {text}" if text else failure.error
+
+
+def subject(trace: Trace) -> str:
+    """What was traced, without the path of its file: `Net(10)`."""
+    try:
+        target = parse_target(trace.target)
+    except UsageError:
+        target = None
+    if target is None:
+        return trace.target
+    return target.name if target.call is None else f"{target.name}({target.call})"
 
 
 def failed_at(failure: Failure, trace: Trace) -> Location:

@@ -299,9 +299,7 @@ def test_a_variable_is_made_with_its_later_changes_and_without_its_training() ->
 
 def test_only_values_are_made_anew() -> None:
     units = ModuleUnits(
-        ast.parse(
-            "from torch import nn\nclass Net(nn.Module): pass\nwidth = 3\nnet = Net(width)\n"
-        )
+        ast.parse("from torch import nn\nclass Net(nn.Module): pass\nwidth = 3\nnet = Net(width)\n")
     )
     found = slice_for(units, "net")
     assert found.makes_value

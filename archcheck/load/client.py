@@ -30,6 +30,14 @@ _GLANCE = 0.05
 _GRACE = 0.5
 # A worker that has grown by this much is replaced after its target.
 _GROWN = 2 << 30
+# What raises these is in the target's own code, not in what an earlier target left behind.
+_BY_ITSELF = frozenset(
+    (
+        *("EOFError", "FileNotFoundError", "MissingImport", "ModuleNotFoundError", "NameError"),
+        *("PermissionError", "RecursionError", "SyntaxError", "SystemExit", "UnicodeDecodeError"),
+        *("ZeroDivisionError",),
+    )
+)
 
 
 class WorkerDefect(Exception):
@@ -113,7 +121,9 @@ class Workers:
     def _is_suspicious(self, trace: Trace) -> bool:
         served = self._process.served if self._process is not None else 1
         return served > 1 and any(
-            failure.stage in ("import", "construct") and failure.missing is None
+            failure.stage in ("import", "construct")
+            and failure.missing is None
+            and failure.error not in _BY_ITSELF
             for failure in trace.failures
         )
 

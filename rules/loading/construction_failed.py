@@ -30,7 +30,7 @@ from collections.abc import Iterator
 
 from archcheck.evidence import Failure, Trace
 from archcheck.finding import Finding, Severity
-from archcheck.raised import callers, failed_at, raised_text
+from archcheck.raised import callers, failed_at, raised_text, subject
 from archcheck.rule import Rule
 
 rule = Rule("AC003", "construction-failed", Severity.ERROR, fallback=True)
@@ -51,4 +51,4 @@ def raised_while_building(trace: Trace) -> Iterator[Finding]:
 def _message(failure: Failure, trace: Trace) -> str:
     if failure.error == "Crash" or "whole process" in failure.message:
         return failure.message
-    return f"building `{trace.target}` raised {raised_text(failure)}"
+    return f"building `{subject(trace)}` raised {raised_text(failure)}"

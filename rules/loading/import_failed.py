@@ -35,7 +35,7 @@ from collections.abc import Iterator
 
 from archcheck.evidence import Failure, Trace
 from archcheck.finding import Finding, Severity
-from archcheck.raised import callers, failed_at, raised_text
+from archcheck.raised import callers, failed_at, raised_text, subject
 from archcheck.rule import Rule
 
 rule = Rule("AC002", "import-failed", Severity.ERROR, fallback=True)
@@ -85,8 +85,8 @@ def _message(failure: Failure, trace: Trace) -> str:
     if failure.error == "Crash" or "whole process" in failure.message:
         return failure.message
     if failure.error == "SystemExit":
-        return f"the code that `{trace.target}` needs ends the program: {raised_text(failure)}"
-    return f"loading `{trace.target}` raised {raised_text(failure)}"
+        return f"the code that `{subject(trace)}` needs ends the program: {raised_text(failure)}"
+    return f"loading `{subject(trace)}` raised {raised_text(failure)}"
 
 
 def _notes(failure: Failure) -> tuple[str, ...]:

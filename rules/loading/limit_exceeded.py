@@ -34,7 +34,7 @@ from collections.abc import Iterator
 
 from archcheck.evidence import Failure, Trace
 from archcheck.finding import Finding, Severity
-from archcheck.raised import callers, failed_at, raised_text
+from archcheck.raised import callers, failed_at, raised_text, subject
 from archcheck.rule import Rule
 
 rule = Rule("AC005", "limit-exceeded", Severity.ERROR)
@@ -59,11 +59,11 @@ def passed_a_limit(trace: Trace) -> Iterator[Finding]:
 def _message(failure: Failure, trace: Trace) -> str:
     asked = _ASKED.search(failure.message)
     if asked is not None:
-        return f"`{trace.target}` asks for {_size(int(asked[1]))} of memory at once"
+        return f"`{subject(trace)}` asks for {_size(int(asked[1]))} of memory at once"
     if failure.error == "MemoryError" and failure.message.startswith("Unable to allocate"):
-        return f"`{trace.target}` runs out of memory: {raised_text(failure)}"
+        return f"`{subject(trace)}` runs out of memory: {raised_text(failure)}"
     if failure.error == "MemoryError" and not failure.message:
-        return f"`{trace.target}` asks for more memory than it is allowed"
+        return f"`{subject(trace)}` asks for more memory than it is allowed"
     return failure.message
 
 
