@@ -45,9 +45,14 @@ CASTS = {"int64": ".long()", "float32": ".float()", "float64": ".double()", "flo
 
 @rule.on_trace
 def dtype_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
+    spoiled = 0
     for fault in (*faults(trace, project), *_unnoticed(trace, project)):
         found = wrong_dtype(fault)
         if found is None:
+            continue
+        follows = any(trace.dataflow.ancestors[value.index] & spoiled for value in fault.values)
+        spoiled |= bitset(fault.op.outputs if fault.op is not None else ())
+        if follows:
             continue
         value, wanted = found
         takes = "integer indices" if fault.kind.startswith("embedding") else wanted
@@ -70,16 +75,12 @@ def _unnoticed(trace: Trace, project: Project) -> Iterator[Fault]:
     """What eager torch rejects, and tensors without memory let pass."""
     if trace.rung == "real":
         return
-    spoiled = bitset(v for op in trace.ops if op.failure is not None for v in op.outputs)
     for op in trace.ops:
         if op.name not in STRICT or op.failure is not None or len(op.inputs) < 2:
-            continue
-        if any(trace.dataflow.ancestors[index] & spoiled for index in op.inputs):
             continue
         if len({trace.values[index].dtype for index in op.inputs[:2]}) > 1:
             fault = Fault.of(trace, project, op)
             file = source_file(project, fault.location)
             # Under autocast torch brings the operands to one dtype itself.
             if file is not None and "autocast" not in file.document.code:
-                spoiled |= bitset(op.outputs)
                 yield fault
