@@ -85,7 +85,7 @@ class Attempt:
             spans,
             self.placement,
             self.kernels,
-            ask_eager=rung == "meta",
+            ask_eager=rung != "real",
             certain=rung == "real",
         )
         self._inputs: tuple[TracedInput, ...] = ()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.utils._mode_utils import no_dispatch
 
 # Real tensors cost memory, and a call that works after all costs time.
 MOST_ELEMENTS = 1 << 26
@@ -29,15 +30,16 @@ def eager_error(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Ex
     if total > MOST_ELEMENTS:
         raise TooLarge
     made: dict[int, torch.Tensor] = {}
-    try:
-        real_args = [_real(value, made) for value in args]
-        real_kwargs = {name: _real(value, made) for name, value in kwargs.items()}
-    except (RuntimeError, NotImplementedError, TypeError) as error:
-        raise TooLarge from error
-    try:
-        func(*real_args, **real_kwargs)
-    except Exception as error:
-        return error
+    with no_dispatch():
+        try:
+            real_args = [_real(value, made) for value in args]
+            real_kwargs = {name: _real(value, made) for name, value in kwargs.items()}
+        except (RuntimeError, NotImplementedError, TypeError) as error:
+            raise TooLarge from error
+        try:
+            func(*real_args, **real_kwargs)
+        except Exception as error:
+            return error
     return None
 
 

@@ -48,7 +48,7 @@ class Failures:
         self._spans = spans
         self._placement = placement
         self._kernels = kernels
-        self._ask_eager = ask_eager
+        self.asks_eager = ask_eager
         self._certain = certain
         self._trees: dict[str, ast.Module | None] = {}
         self._answered: tuple[PendingOp, tuple[Guess, ...], int] | None = None
@@ -213,17 +213,25 @@ class Failures:
         kwargs: Mapping[str, Any],
         error: Exception,
     ) -> tuple[Exception | None, bool]:
-        if self._certain or not self._ask_eager:
+        if self._certain or not self.asks_eager:
             return None, self._certain
         try:
-            with self._kernels.paused():
-                real = eager_error(func, args, kwargs)
+            real = eager_error(func, args, kwargs)
         except TooLarge:
             return None, False
         if real is None:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise LeaveRung(f"{op.function} works on real tensors only: {first}")
         return real, True
+
+    def ask(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raises what eager raises for a call that other kinds of tensors let pass."""
+        try:
+            error = eager_error(func, args, kwargs)
+        except TooLarge:
+            return
+        if error is not None:
+            raise error
 
     def _make(self, part: Guess, grows: bool) -> torch.Tensor:
         with self._kernels.paused():
@@ -240,7 +248,7 @@ class Failures:
                 tree = self._tree(frame.f_code.co_filename)
                 if tree is not None and _handles(tree, frame.f_lineno, error):
                     return True
-            frame = frame.f_back
+            frame = self._spans.above(frame)
         return False
 
     def _tree(self, path: str) -> ast.Module | None:

@@ -52,12 +52,17 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
 
 
+def _computed_dtype(x: torch.Tensor, weight: torch.Tensor) -> torch.dtype:
+    """The data's, where it is a dtype to compute in: the layers that follow were made for it."""
+    return x.dtype if x.dtype.is_floating_point or x.dtype.is_complex else weight.dtype
+
+
 def _linear(arguments: Arguments) -> Guess | None:
     x, weight = arguments["input"], arguments["weight"]
     if weight.dim() != 2:
         return None
     leading = tuple(x.shape[:-1]) if x.dim() else ()
-    return Guess((*leading, weight.shape[0]), weight.dtype)
+    return Guess((*leading, weight.shape[0]), _computed_dtype(x, weight))
 
 
 def _bilinear(arguments: Arguments) -> Guess:
@@ -92,7 +97,9 @@ def _convolution(rank: int, transposed: bool) -> Callable[[Arguments], Guess | N
             spatial = tuple(x.shape[2 : 2 + rank])
             spatial += (1,) * (rank - len(spatial))
             return Guess(
-                (batch, channels, *spatial), weight.dtype, dict.fromkeys(range(2, rank + 2), ANY)
+                (batch, channels, *spatial),
+                _computed_dtype(x, weight),
+                dict.fromkeys(range(2, rank + 2), ANY),
             )
         stride = _per_dimension(arguments.get("stride"), rank, 1)
         padding = arguments.get("padding", 0)
@@ -116,7 +123,7 @@ def _convolution(rank: int, transposed: bool) -> Callable[[Arguments], Guess | N
                 unsure[first + place] = ANY
             sizes.append(max(out, 1))
         leading = tuple(x.shape[: first - 1])
-        return Guess((*leading, channels, *sizes), weight.dtype, unsure)
+        return Guess((*leading, channels, *sizes), _computed_dtype(x, weight), unsure)
 
     return rule
 
@@ -328,6 +335,28 @@ def _expand(arguments: Arguments) -> Guess | None:
     return Guess(tuple(sizes), x.dtype)
 
 
+def _halved(arguments: Arguments) -> Guess:
+    """`glu`: one half of a dimension gates the other."""
+    x = arguments["input"]
+    dim = arguments.get("dim", -1) % x.dim()
+    half = max(x.shape[dim] // 2, 1)
+    return Guess((*x.shape[:dim], half, *x.shape[dim + 1 :]), x.dtype, {dim: ANY})
+
+
+def _loss(arguments: Arguments) -> Guess | None:
+    x = arguments["input"]
+    return None if arguments.get("reduction", "mean") == "none" else Guess((), x.dtype)
+
+
+def _cell(states: int) -> Callable[[Arguments], tuple[Guess, ...]]:
+    def rule(arguments: Arguments) -> tuple[Guess, ...]:
+        x, weight = arguments["input"], arguments["w_hh"]
+        found = Guess((*x.shape[:-1], weight.shape[1]), weight.dtype)
+        return (found,) * states
+
+    return rule
+
+
 def _attention(arguments: Arguments) -> Guess:
     query, value = arguments["query"], arguments["value"]
     return Guess((*query.shape[:-1], value.shape[-1]), query.dtype)
@@ -384,6 +413,14 @@ _RULES: Mapping[str, Callable[[Arguments], Any]] = MappingProxyType(
         "addmm": _addmm("mat1", "mat2"),
         "baddbmm": _addmm("batch1", "batch2"),
         "einsum": _einsum,
+        "glu": _halved,
+        "lstm_cell": _cell(2),
+        **dict.fromkeys(("gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _cell(1)),
+        **dict.fromkeys(
+            ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy",
+             "binary_cross_entropy_with_logits", "smooth_l1_loss", "huber_loss", "kl_div"),
+            _loss,
+        ),
         "view": _reshape,
         "reshape": _reshape,
         "unflatten": _unflatten,

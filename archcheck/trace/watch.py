@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from archcheck.trace import guesses
 from archcheck.trace.costs import UNCOUNTED_FUNCTIONS, function_macs
+from archcheck.trace.eager_checks import is_doubtful
 from archcheck.trace.failures import Failures
 from archcheck.trace.functions import Function, Functions, named_arguments
 from archcheck.trace.inputs import filled_lengths
@@ -75,6 +76,8 @@ class FunctionMode(TorchFunctionMode):
         run, run_args, run_kwargs = self._placement.prepare(func, described, args, kwargs, found)
         recorder.running = op
         try:
+            if self._failures.asks_eager and is_doubtful(op.name, named):
+                self._failures.ask(func, args, kwargs)
             result = run(*run_args, **run_kwargs)
         except Exception as error:
             recorder.running = None
