@@ -215,9 +215,22 @@ class SourceFile:
                 self.is_referred = True
         return self._exports[name]
 
+    def may_define(self, name: str) -> bool:
+        """Whether the text alone leaves it open that a name is defined here.
+
+        A package may star-import hundreds of files: this settles most of them unparsed. What a
+        file that is no package merely imports does not count.
+        """
+        if "import *" in self.code:
+            return True
+        if name not in self.code:
+            return False
+        pattern = rf"^[ \t]*(?:(?:class|def|async def) {name}\b|{name}\s*[:=])"
+        return self.place.name == "__init__.py" or bool(re.search(pattern, self.code, re.M))
+
     def _export(self, name: str, depth: int) -> Resolved:
-        scope = self.scope
-        if name in scope.bindings or self.star_imports:
+        scope = self.scope if name in self.code or "import *" in self.code else None
+        if scope is not None and (name in scope.bindings or self.star_imports):
             end = Statement(self.tree, _last_suite(scope), scope, len(scope.statements))
             found = resolve_parts((name,), end, depth + 1)
             # Built-ins are not exported.

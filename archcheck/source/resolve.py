@@ -255,18 +255,21 @@ def _attributes(found: Resolved, names: tuple[str, ...], file: SourceFile, depth
 
 def _unbound(name: str, file: SourceFile) -> Resolved:
     """A name that no scope binds: from a star import, or a built-in."""
+    if name in _BUILTINS:
+        return name
     for star in file.star_imports:
         if star.level == 0 and star.dotted in ("torch.nn", "torch.nn.modules"):
             if name in SIGNATURES or name in ("Module", "Parameter", "functional", "init"):
                 return f"torch.nn.{name}"
         elif star.level == 0 and star.dotted.partition(".")[0] in _OUTSIDE:
-            if star.dotted.startswith("torch") and name not in _BUILTINS:
+            if star.dotted.startswith("torch"):
                 return UNKNOWN
         else:
             place = file.project.find(star.dotted, file, star.level)
             if place is None or place[1]:
                 return UNKNOWN
-            found = place[0].exported(name, 1)
-            if found is not UNKNOWN:
-                return found
-    return name if name in _BUILTINS else UNKNOWN
+            if place[0].may_define(name):
+                found = place[0].exported(name, 1)
+                if found is not UNKNOWN:
+                    return found
+    return UNKNOWN
