@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
 from archcheck.evidence import Trace  # noqa: E402
+from archcheck.trace import passes  # noqa: E402
 from archcheck.trace.engine import NamedInput, TensorSpec, trace_module  # noqa: E402
 
 MODELS = Path(__file__).parent.parent / "fixtures" / "models"
@@ -41,8 +43,7 @@ class UNet(nn.Module):
         self.back = back
         widths = [3, 4, 4, 4]
         self.down = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1)
-            for before, after in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)
         )
         self.up = nn.ModuleList(nn.ConvTranspose2d(4, 4, 2, stride=2) for _ in range(3))
         self.merge = nn.ModuleList(nn.Conv2d(8, 4, 3, padding=1) for _ in range(3))
@@ -177,7 +178,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Both]] = {
     ),
     "pooled by a written kernel": (
         lambda: Call(
-            lambda c, l, x: l(F.avg_pool2d(c(x), 30).flatten(1)),
+            lambda conv, linear, x: linear(F.avg_pool2d(conv(x), 30).flatten(1)),
             nn.Conv2d(3, 4, 3),
             nn.Linear(4, 2),
         ),
@@ -196,7 +197,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Both]] = {
     ),
     "channels last": (
         lambda: Call(
-            lambda c, l, x: l(c(x.permute(0, 3, 1, 2)).flatten(1)),
+            lambda conv, linear, x: linear(conv(x.permute(0, 3, 1, 2)).flatten(1)),
             nn.Conv2d(3, 4, 3, stride=2),
             nn.Linear(4 * 15 * 15, 2),
         ),
@@ -265,7 +266,7 @@ def runs(model: nn.Module, shape: list[int], dtype: str | None) -> bool:
 
 @pytest.mark.parametrize("side", [224, 64, 32])
 def test_the_residual_network_of_the_documents(side: int) -> None:
-    build = runpy.run_path(str(MODELS / "resnet32.py"))["SmallImageClassifier"]
+    build = runpy.run_path(str(MODELS / "resnet32.py"))["ResNet32"]
     sizes = traced(build, (8, 3, side, side)).valid_input_sizes
     assert [(s.dimension, s.low, s.high, s.multiple_of) for s in sizes] == [
         ("H", 163, 226, 1),
@@ -297,7 +298,7 @@ def test_inputs_of_one_length_are_tied() -> None:
 
 
 def test_searching_leaves_the_totals_alone() -> None:
-    build = runpy.run_path(str(MODELS / "resnet32.py"))["SmallImageClassifier"]
+    build = runpy.run_path(str(MODELS / "resnet32.py"))["ResNet32"]
     given = [NamedInput(TensorSpec((2, 3, 224, 224)))]
     without = trace_module(build, given)
     searched = traced(build, (2, 3, 224, 224))
@@ -306,29 +307,33 @@ def test_searching_leaves_the_totals_alone() -> None:
     assert searched.peak_activation_bytes == without.peak_activation_bytes
 
 
-def test_a_model_that_takes_too_long_at_other_sizes_keeps_its_trace() -> None:
-    from archcheck.trace.passes import Sizing
+class Waiting(nn.Module):
+    """Never ends on an image of another height."""
 
-    class Slow(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 4, 3)
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
 
-        def forward(self, x: Any) -> Any:
-            while x.shape[2] != 32:
-                x = x + 0
-            return self.conv(x)
+    def forward(self, x: Any) -> Any:
+        while x.shape[2] != 32:
+            x = x + 0
+        return self.conv(x)
 
-    from archcheck.trace import engine
 
-    ladder = engine.trace_module(
-        Slow, [NamedInput(TensorSpec((2, 3, 32, 32)))], user_files=[__file__]
-    )
-    assert ladder.complete
-    sizing = Sizing(seconds=0.2)
-    assert sizing is not None
-    trace = trace_module(
-        Slow, [NamedInput(TensorSpec((2, 3, 32, 32)))], find_sizes=True, sizing_seconds=0.2
-    )
+def test_passes_without_end_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "SECONDS", 0.2)
+    trace = traced(Waiting, image(32))
     assert trace.complete
     assert trace.valid_input_sizes == ()
+
+
+def test_passes_print_nothing_and_leave_the_random_state(capsys: Any) -> None:
+    def forward(conv: Any, x: Any) -> Any:
+        print("here")
+        return conv(x) + torch.rand(1)
+
+    before = torch.random.get_rng_state()
+    trace = traced(lambda: Call(forward, nn.Conv2d(3, 4, 3)), image(32))
+    assert len(trace.valid_input_sizes) == 2
+    assert capsys.readouterr().out == "here\n"
+    assert torch.equal(torch.random.get_rng_state(), before)

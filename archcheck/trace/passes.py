@@ -31,6 +31,8 @@ from archcheck.trace.shortcuts import answer
 from archcheck.trace.sizes import valid_sizes, values_in
 from archcheck.trace.snapshot import preserved_settings
 
+# All passes together take no longer; what comes later is not answered.
+SECONDS = 5.0
 # Real tensors of more elements than these times the traced input's are not tried.
 _LARGER = 4
 
@@ -41,15 +43,11 @@ class Sizing:
     Args:
         free: For each input the letters of its free dimensions.
         search: Find the sizes that the model accepts.
-        seconds: The confirming passes together take no longer.
     """
 
-    def __init__(
-        self, free: Sequence[Mapping[str, int]] = (), search: bool = True, seconds: float = 5.0
-    ) -> None:
+    def __init__(self, free: Sequence[Mapping[str, int]] = (), search: bool = True) -> None:
         self._free = free
         self._search = search
-        self._seconds = seconds
 
     def found(self, attempt: Attempt, trace: Trace) -> Trace:
         """The trace with its inputs' letters, and the sizes that its model accepts."""
@@ -62,7 +60,7 @@ class Sizing:
             return trace
         shapes = [trace.values[index].shape for index in values_in(trace.outputs)]
         with preserved_settings():
-            passes = ResizedPasses(attempt, shapes, self._seconds)
+            passes = ResizedPasses(attempt, shapes)
             return replace(trace, valid_input_sizes=valid_sizes(trace, passes))
 
 
@@ -71,16 +69,15 @@ class ResizedPasses:
 
     Args:
         outputs: The shapes of what the recorded pass returned, nothing if it did not end.
-        seconds: All passes together take no longer; what comes later is not answered.
     """
 
-    def __init__(self, attempt: Attempt, outputs: Sequence[Shape], seconds: float = 5.0) -> None:
+    def __init__(self, attempt: Attempt, outputs: Sequence[Shape]) -> None:
         self._model = attempt.model
         self._rung = attempt.rung
         self._args, self._kwargs = attempt.given
         self._fake_mode = attempt.fake_mode
         self._outputs = outputs
-        self._end = time.monotonic() + seconds
+        self._end = time.monotonic() + SECONDS
         self._functions = Functions()
 
     def __call__(self, sizes: Mapping[tuple[int, int], int]) -> bool | None:

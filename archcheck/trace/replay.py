@@ -148,7 +148,7 @@ class Replay:
             return  # whatever the input's sizes, this op does the same
         outputs = [self.trace.values[index].shape for index in op.outputs]
         guessed = op.failure is not None or any(self.trace.values[i].guessed for i in op.inputs)
-        key = None if guessed else (op.name, op.in_place, *outputs, self._frozen(op.arguments))
+        key = None if guessed else self._key(op, outputs)
         if key is None or key not in self._done:
             step = Step(self, op)
             shapes = self._ruled(step, rule or _same_shape, outputs, believe=guessed)
@@ -180,12 +180,16 @@ class Replay:
                 self._demand(demand)
         return shapes
 
+    def _key(self, op: Op, outputs: Sequence[Sequence[int]]) -> Any:
+        inputs = [self._frozen(ValueIndex(index)) for index in op.inputs]
+        return op.name, op.in_place, *outputs, *inputs, self._frozen(op.arguments)
+
     def _frozen(self, nest: Any) -> Any:
         """An op's arguments as a key: tensors by their shapes, everything else as it is."""
         if isinstance(nest, ValueIndex):
             if nest.index in self._shapes:
-                return (ValueIndex, self._shapes[nest.index])
-            return (ValueIndex, *self.trace.values[nest.index].shape)
+                return ValueIndex, self._shapes[nest.index]
+            return ValueIndex, *self.trace.values[nest.index].shape
         if isinstance(nest, Mapping):
             return tuple([(name, self._frozen(item)) for name, item in nest.items()])
         if isinstance(nest, list | tuple):
