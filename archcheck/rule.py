@@ -47,6 +47,7 @@ class Rule:
         fix: The safety of the fix it can offer, if any.
         default: Whether it runs without being selected; by default, unless it is a note.
         fallback: It speaks of failures only where no other rule explains them.
+        by_engine: The engine finds it itself, in what the other rules found; it has no readers.
     """
 
     code: str
@@ -55,6 +56,7 @@ class Rule:
     fix: Safety | None = None
     default: bool | None = None
     fallback: bool = False
+    by_engine: bool = False
     doc: str = ""
     path: Path | None = None
     source_readers: list[SourceReader] = field(default_factory=list)
@@ -80,7 +82,7 @@ class Rule:
             for kind, readers in (("source", self.source_readers), ("trace", self.trace_readers))
             if readers
         ]
-        return "both" if len(kinds) == 2 else kinds[0]
+        return "both" if len(kinds) == 2 else kinds[0] if kinds else "source"
 
     @property
     def runs_by_default(self) -> bool:
@@ -172,7 +174,7 @@ def _check(rule: Rule, path: Path) -> None:
         raise PackError(f"{path}: {rule.code!r} is no code such as AC101")
     if path.stem != rule.name.replace("-", "_"):
         raise PackError(f"{path}: the rule is named {rule.name!r}, its file is not")
-    if not rule.source_readers and not rule.trace_readers:
+    if not (rule.source_readers or rule.trace_readers or rule.by_engine):
         raise PackError(f"{path}: {rule.code} reads no evidence")
     missing = [heading for heading in HEADINGS if not rule.sections.get(heading)]
     if missing:

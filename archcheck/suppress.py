@@ -63,8 +63,8 @@ def apply(
         known: All rules, selected or not; those of the installed packs.
 
     Returns:
-        The findings that are left, with a note for each code that silences nothing, and how many
-        findings were silenced.
+        The findings that are left, with a note (AC006, where that is selected) for each code that
+        silences nothing, and how many findings were silenced.
     """
     by_path: dict[str, list[Pragma]] = {}
     for one in suppressions:
@@ -86,7 +86,7 @@ def apply(
         else:
             kept.append(finding)
     idle = [pragma for those in by_path.values() for pragma in those if pragma not in used]
-    if idle:
+    if idle and any(rule.code == UNUSED_CODE for rule in selection.rules):
         rules = load_rules() if known is None else known
         selected = {rule.code for rule in selection.rules}
         for pragma in idle:

@@ -20,7 +20,8 @@ SOURCE = [
 TRACED = Rule("AC201", "both", Severity.ERROR, source_readers=[lambda _file: ()])
 TRACED.trace_readers.append(lambda _trace, _project: ())
 OFF = Rule("AC306", "off", Severity.NOTE, source_readers=[lambda _file: ()])
-KNOWN = [*SOURCE, TRACED, OFF]
+UNUSED = Rule("AC006", "unused-suppression", Severity.NOTE, by_engine=True)
+KNOWN = [UNUSED, *SOURCE, TRACED, OFF]
 
 
 @dataclass
@@ -181,6 +182,10 @@ def test_only_a_rule_that_saw_everything_makes_a_comment_useless() -> None:
 def test_the_notes_can_be_silenced_too() -> None:
     assert run("x = 1  # archcheck: ignore[AC101, AC006]\n") == ([], [])
     assert run("# archcheck: ignore-file[AC006]\nx = 1  # archcheck: ignore[AC101]\n") == ([], [])
+
+
+def test_without_the_rule_nothing_is_noted() -> None:
+    assert run("x = 1  # archcheck: ignore[AC101]\n", rules=SOURCE) == ([], [])
 
 
 def test_a_finding_is_silenced_where_its_defect_lies_too() -> None:
