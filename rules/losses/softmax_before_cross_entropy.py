@@ -1,0 +1,126 @@
+"""Probabilities go into a loss that applies log-softmax itself.
+
+What it does
+------------
+Follows what `nn.CrossEntropyLoss` (or `F.cross_entropy`) is given back to the operation that it
+comes out of: through the model's forward, its Sequentials, helper functions, other files, a
+Lightning `training_step`, a loss that a function is given. Where no loss is in sight, a model
+whose last layer's scores it returns through a softmax is a warning; `--loss` says which loss it
+is. Attention, gates, policies and models that return probabilities only in one of their modes are
+left alone.
+
+Why it is bad
+-------------
+The loss takes the softmax of the probabilities. They lie between 0 and 1, so the result is nearly
+uniform whatever the model says: the loss cannot fall much below its start, gradients are a
+fraction of what they should be, and nothing crashes.
+
+Example
+-------
+    class Net(nn.Module):
+        def forward(self, x):
+            return F.softmax(self.classifier(x), dim=1)
+
+    loss = nn.CrossEntropyLoss()(Net()(images), labels)
+
+Use instead
+-----------
+    class Net(nn.Module):
+        def forward(self, x):
+            return self.classifier(x)
+
+    loss = nn.CrossEntropyLoss()(Net()(images), labels)
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from archcheck.endings import AFFINE, Ending, endings, endings_of, surely, without
+from archcheck.evidence import Trace
+from archcheck.faults import node_at, source_file
+from archcheck.finding import Edit, Finding, Fix, Location, Related, Severity
+from archcheck.in_sight import gives_weights, is_part_of_another, losses_around, root_class
+from archcheck.outcomes import before, is_logits, only_outcome, written_at
+from archcheck.rule import Rule
+from archcheck.source import ModuleClass, Project, SourceFile
+
+rule = Rule("AC401", "softmax-before-cross-entropy", Severity.ERROR, fix="safe")
+
+HELP = "return the logits; take the softmax where probabilities are wanted"
+
+
+@rule.on_source
+def into_cross_entropy(file: SourceFile) -> Iterator[Finding]:
+    for loss in file.losses:
+        if loss.loss == "cross_entropy" and loss.prediction is not None:
+            found = endings(loss.prediction)
+            if surely(found, "softmax"):
+                for ending in found:
+                    yield _certain(
+                        ending.location, without(ending.file, ending.node), loss.location
+                    )
+
+
+@rule.on_source
+def no_loss_in_sight(file: SourceFile) -> Iterator[Finding]:
+    for module in file.modules:
+        found = endings_of(module) if module.forward is not None else ()
+        if not surely(found, "softmax") or not all(_is_own(module, ending) for ending in found):
+            continue
+        scores = [score for ending in found for score in ending.before()]
+        if surely(scores, *AFFINE) and _is_a_classifier(module):
+            for ending in found:
+                yield _likely(module, ending.location, ending.node)
+
+
+@rule.on_trace
+def probabilities_returned(trace: Trace, project: Project) -> Iterator[Finding]:
+    op = only_outcome(trace)
+    at = written_at(trace, op) if op is not None and op.name == "softmax" else None
+    if op is None or at is None:
+        return
+    if trace.wanted.loss == "cross_entropy":
+        file = source_file(project, at)
+        node = node_at(file, at) if file is not None else None
+        edits = without(file, node) if file is not None and node is not None else ()
+        yield _certain(at, edits)
+    elif trace.wanted.loss is None and trace.mode == "train" and is_logits(before(trace, op)):
+        module = root_class(trace, project)
+        if module is not None and _is_a_classifier(module):
+            yield _likely(module, at, node_at(module.file, at))
+
+
+def _is_a_classifier(module: ModuleClass) -> bool:
+    if gives_weights(module) or is_part_of_another(module):
+        return False
+    return losses_around(module.file, module.name) <= {"cross_entropy"}
+
+
+def _is_own(module: ModuleClass, ending: Ending) -> bool:
+    return ending.file is module.file and module.file.location(module.node).covers(ending.location)
+
+
+def _certain(at: Location, edits: tuple[Edit, ...], loss: Location | None = None) -> Finding:
+    return Finding(
+        "probabilities go into cross entropy, which takes logits and applies log-softmax itself",
+        at,
+        label="a softmax before the loss's own",
+        related=(Related(loss, "the loss"),) if loss is not None and loss != at else (),
+        help=HELP,
+        fix=Fix("safe", edits) if edits else None,
+    )
+
+
+def _likely(module: ModuleClass, at: Location, node: ast.AST | None) -> Finding:
+    edits = without(module.file, node) if node is not None and at.path == module.file.path else ()
+    return Finding(
+        f"`{module.name}` returns probabilities: CrossEntropyLoss would take the softmax again",
+        at,
+        label="a softmax at the end",
+        notes=("no loss is in sight; with NLLLoss on their logarithm, probabilities are right",),
+        help=f"{HELP}, or say which loss it is: --loss nll",
+        fix=Fix("unsafe", edits) if edits else None,
+        severity=Severity.WARNING,
+    )
