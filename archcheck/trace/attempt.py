@@ -162,7 +162,8 @@ class Attempt:
             self.leave = "the code reads the values of tensors, which only real ones have"
             self.reads_values = True
             return
-        if self.rung != "real" and isinstance(error, NotImplementedError):
+        unsure = self.rung != "real" and not self.failures.is_certain(error)
+        if unsure and isinstance(error, NotImplementedError):
             self.leave = f"an operator cannot run on {self.rung} tensors: {_first_line(error)}"
             return
         index = self.failures.escaped(error)

@@ -24,6 +24,9 @@ def is_doubtful(name: str, arguments: Mapping[str, Any]) -> bool:
     """Whether only eager can say if it takes these arguments."""
     if name.startswith("conv_transpose") and _transposed_is_doubtful(arguments):
         return True
+    x, dim = arguments.get("input"), arguments.get("dim")
+    if isinstance(x, torch.Tensor) and type(dim) is int and not -x.dim() <= dim < x.dim():
+        return True
     if name not in _PRODUCTS:
         return False
     kinds: set[torch.dtype] = set()
@@ -31,8 +34,7 @@ def is_doubtful(name: str, arguments: Mapping[str, Any]) -> bool:
         for tensor in value if isinstance(value, list | tuple) else (value,):
             if isinstance(tensor, torch.Tensor) and tensor.dtype is not torch.bool:
                 kinds.add(tensor.dtype)
-    inputs = arguments.get("input")
-    is_truth = isinstance(inputs, torch.Tensor) and inputs.dtype is torch.bool
+    is_truth = isinstance(x, torch.Tensor) and x.dtype is torch.bool
     return len(kinds) > 1 or is_truth
 
 
@@ -47,10 +49,14 @@ def _transposed_is_doubtful(arguments: Mapping[str, Any]) -> bool:
     extra = _each(arguments.get("output_padding", 0), rank)
     stride = _each(arguments.get("stride", 1), rank)
     dilation = _each(arguments.get("dilation", 1), rank)
-    return any(
-        more >= max(step, spread)
-        for more, step, spread in zip(extra, stride, dilation, strict=False)
-    )
+    padding = _each(arguments.get("padding", 0), rank)
+    for dim in range(rank):
+        reach = dilation[dim] * (weight.shape[2 + dim] - 1)
+        size = x.shape[place + 1 + dim]
+        out = (size - 1) * stride[dim] - 2 * padding[dim] + reach + extra[dim] + 1
+        if out < 1 or extra[dim] >= max(stride[dim], dilation[dim]):
+            return True
+    return False
 
 
 def _each(value: Any, rank: int) -> list[int]:

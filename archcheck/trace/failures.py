@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -162,6 +163,12 @@ class Failures:
             self.mark(op)
         return made[0] if len(made) == 1 else (made[0], _states(made[1:]))
 
+    def is_certain(self, error: BaseException) -> bool:
+        """Whether the model itself is to blame, not the kind of tensors."""
+        if self._raised is not None and self._raised[0] is error:
+            return self._raised[3]
+        return self._certain or _is_everywhere(error, self._spans)
+
     def escaped(self, error: BaseException) -> int:
         """The pass ended with this exception."""
         frames = self._spans.frames(error.__traceback__)
@@ -170,9 +177,9 @@ class Failures:
             location=frames[-1].location if frames else None,
             frames=frames,
         )
-        certain = self._certain or _is_everywhere(error, self._spans)
+        certain = self.is_certain(error)
         if self._raised is not None and self._raised[0] is error:
-            _, op, real, certain = self._raised
+            _, op, real, _ = self._raised
             if real is not None:
                 failure = replace(failure, error=type(real).__name__, message=str(real))
             failure = replace(
@@ -260,6 +267,7 @@ class Failures:
         return self._trees[path]
 
 
+_LAYERS = str(Path(nn.__file__).parent / "modules")
 _CALL_ERRORS = re.compile(
     r"missing \d+ required|takes .* positional arguments? but|unexpected keyword argument|"
     r"multiple values for|not callable|values to unpack"
@@ -270,8 +278,8 @@ def _is_everywhere(error: BaseException, spans: Spans) -> bool:
     """Whether plain Python raised it, whatever kind the tensors are of."""
     if isinstance(error, SystemExit | RecursionError):
         return True
-    if isinstance(error, TypeError | ValueError):
-        return _CALL_ERRORS.search(str(error)) is not None
+    if isinstance(error, TypeError | ValueError) and _CALL_ERRORS.search(str(error)):
+        return True
     if isinstance(error, AttributeError) and isinstance(error.obj, torch.Tensor):
         return False
     traceback = error.__traceback__
@@ -279,8 +287,13 @@ def _is_everywhere(error: BaseException, spans: Spans) -> bool:
         traceback = traceback.tb_next
     if isinstance(error, AttributeError) and isinstance(error.obj, nn.Module):
         return True  # raised by nn.Module.__getattr__
+    if traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_LAYERS):
+        # A layer's own check of shapes, before any operator ran.
+        return isinstance(
+            error, ValueError | RuntimeError | NotImplementedError | AssertionError | TypeError
+        )
     return (
-        isinstance(error, AttributeError | NameError | ImportError | KeyError)
+        isinstance(error, AttributeError | NameError | ImportError | KeyError | NotImplementedError)
         and traceback is not None
         and spans.is_user(traceback.tb_frame.f_code)
     )
