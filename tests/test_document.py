@@ -469,6 +469,14 @@ def test_edits_reach_the_notebooks_own_text(as_one_string: bool) -> None:
         assert source[1:3] == ["# new\n", "d = 4\n"]
 
 
+def test_lines_of_a_notebook_end_as_pythons_do() -> None:
+    document = read("a.ipynb", notebook(["a = 1\r\nb = 2\rc ", "= 3\n", "\n", "d = 4"]))
+    assert document.code == "a = 1\nb = 2\nc = 3\n\nd = 4"
+    edits = [Edit(span(line, 5, line, 6), "9") for line in (1, 2, 3, 5)]
+    source = json.loads(applied(document, *edits))["cells"][0]["source"]
+    assert "".join(source) == "a = 9\r\nb = 9\rc = 9\n\nd = 9"
+
+
 def test_deleting_a_line_of_a_notebook_joins_its_strings() -> None:
     document = read("a.ipynb", notebook("a = 1\nb = 2\nc = 3"))
     source = json.loads(applied(document, Edit(span(2, 1, 3, 1), "")))["cells"][0]["source"]

@@ -38,6 +38,7 @@ _DECLARATION = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)
 _BLANK_OR_COMMENT = re.compile(rb"^[ \t\f]*(?:#|\r?$)")
 # Python's lines, and no others: str.splitlines also breaks at form feeds and the like.
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_BETWEEN_STRINGS = re.compile(r'"\s*,\s*"')
 
 
 class DocumentError(Exception):
@@ -224,7 +225,10 @@ class Document:
         """Where a column of a cell's line stands in the JSON text."""
         at = origin.offset
         for _ in range(column - 1):
-            if self.text[at] == '"' or self.text.startswith("\\n", at):
+            # A line may be split over several strings.
+            while between := _BETWEEN_STRINGS.match(self.text, at):
+                at = between.end()
+            if self.text[at] == '"' or self.text.startswith(("\\n", "\\r"), at):
                 break
             at += _json_character(self.text, at)
         return at

@@ -44,7 +44,7 @@ def _with_colons(lines: Sequence[str], first: int, document: Document) -> Mended
     lines = list(lines)
     problems: list[SyntaxProblem] = []
     while (error := syntax_error(lines)) is not None:
-        number = (error.lineno or 0) - 1
+        number = min((error.lineno or 0), len(lines)) - 1
         header = next((n for n in range(number, -1, -1) if _HEADER_WORD.match(lines[n])), None)
         if not str(error.msg).startswith("expected ':'") or header is None or len(problems) > 20:
             return None

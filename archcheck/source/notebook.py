@@ -92,24 +92,25 @@ def _code_cells(text: str) -> Iterator[_Cell]:
 
 
 def _lines(source: Any, text: str) -> Iterator[tuple[str, int]]:
-    """The lines of a cell, which may be one string or one for each line."""
-    line, begin = "", None
+    """The lines of a cell, which may be one string or one for each line; as Python ends them."""
+    line = ""
+    begin: int | None = None
+    ended_by_return = False
     for string in source if isinstance(source, list) else [source]:
         at = string.offset
         for character, width in string.characters(text):
-            if begin is None:
-                begin = at
-            if character == "\n":
-                yield line.removesuffix("\r"), begin
-                line, begin = "", None
+            if character == "\n" and ended_by_return:
+                begin = at + width
+            elif character in "\r\n":
+                yield line, begin if line and begin is not None else at
+                line, begin = "", at + width
             else:
+                begin = begin if line else at
                 line += character
+            ended_by_return = character == "\r"
             at += width
-        last = at
     if begin is not None:
         yield line, begin
-    elif line == "" and source:
-        yield "", last
 
 
 @dataclass(frozen=True, slots=True)
