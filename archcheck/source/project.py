@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archcheck.source.document import Document, DocumentError, read_document
+from archcheck.source.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from archcheck.source.file import SourceFile
@@ -34,8 +34,7 @@ class Project:
         self._modules: dict[tuple[str, str], Path | None] = {}
         self._packages: dict[str, str] = {}
         self._listings: dict[str, frozenset[str]] = {}
-        self._trees: dict[str, tuple[str, ...]] = {}
-        self._texts: dict[str, str] = {}
+        self._surroundings: dict[str, Surroundings] = {}
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -88,49 +87,26 @@ class Project:
             file.forget()
 
     def files_naming(self, name: str, near: SourceFile) -> tuple[SourceFile, ...]:
-        """The Python files whose text has a name in it, among those read so far and those of the
-        package (or else the folder) of a file; that file first."""
-        places = dict.fromkeys((str(near.place), *self._files, *self._around(near)))
-        found = (self.imported(Path(place)) for place in places if name in self._text(place))
-        return tuple(file for file in found if file is not None)
+        """The files that have a name in their text, among a file, which comes first, and the
+        Python files of its package (or else of its folder)."""
+        places = [place for place in self._around(near).naming(name) if place != str(near.place)]
+        found = (self.imported(Path(place)) for place in places)
+        return (near, *(file for file in found if file is not None))
 
     def sets_on_others(self, name: str, near: SourceFile) -> bool:
         """Whether some file around a file may set an attribute of this name on another object
         than `self`: `model.name = …`. Read from the text alone."""
-        pattern = re.compile(rf"(?<!\bself)\.{re.escape(name)}\s*(?::[^=\n]*)?=[^=]")
-        for place in dict.fromkeys((*self._files, *self._around(near))):
-            text = self._text(place)
-            if name in text and pattern.search(text):
-                return True
-        return False
+        return self._around(near).sets_on_others(name)
 
-    def _around(self, near: SourceFile) -> tuple[str, ...]:
-        """The Python files of the package that a file belongs to; without one, of its folder."""
+    def _around(self, near: SourceFile) -> Surroundings:
         folder = str(near.place.parent)
         root = self._package_root(folder)
-        if root == folder:
-            names = sorted(self._listing(folder))
-            return tuple(os.path.join(folder, n) for n in names if n.endswith(".py"))
-        top = os.path.join(root, os.path.relpath(folder, root).split(os.sep)[0])
-        if top not in self._trees:
-            self._trees[top] = tuple(
-                os.path.join(place, name)
-                for place, _, names in os.walk(top)
-                for name in sorted(names)
-                if name.endswith(".py")
-            )
-        return self._trees[top]
-
-    def _text(self, place: str) -> str:
-        known = self._files.get(place)
-        if known is not None:
-            return known.code
-        if place not in self._texts:
-            try:
-                self._texts[place] = Path(place).read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                self._texts[place] = ""
-        return self._texts[place]
+        if root != folder:
+            folder = os.path.join(root, os.path.relpath(folder, root).split(os.sep)[0])
+        if folder not in self._surroundings:
+            make = Surroundings.of_folder if root == folder else Surroundings.of_package
+            self._surroundings[folder] = make(folder)
+        return self._surroundings[folder]
 
     def find(
         self, dotted: str, importer: SourceFile, level: int
