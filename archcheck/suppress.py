@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from archcheck.finding import Finding, Location, Severity
 from archcheck.rule import Rule, load_rules
 from archcheck.source.document import Document
-from archcheck.source.pragmas import Pragma, pragmas
+
+if TYPE_CHECKING:
+    from archcheck.source.pragmas import Pragma
 
 UNUSED_CODE, UNUSED_NAME = "AC006", "unused-suppression"
 
@@ -38,7 +40,13 @@ class Suppressions:
     @classmethod
     def of(cls, file: _Parsed) -> Suppressions:
         """Read them from a source file's comments."""
-        return cls(file.document.path, pragmas(file.document, file.tree))
+        document = file.document
+        if "archcheck:" not in document.code and "noqa" not in document.code.lower():
+            return cls(document.path)
+        # Few files have any, and a start-up counts in milliseconds.
+        from archcheck.source.pragmas import pragmas
+
+        return cls(document.path, pragmas(document, file.tree))
 
     def __bool__(self) -> bool:
         return bool(self.pragmas)

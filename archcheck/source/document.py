@@ -33,12 +33,8 @@ _KINDS: Mapping[str, Kind] = {
     ".ipynb": "notebook",
 }
 _WIDE_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-# PEP 263: in a comment that stands alone on one of the first two lines.
-_DECLARATION = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)
-_BLANK_OR_COMMENT = re.compile(rb"^[ \t\f]*(?:#|\r?$)")
 # Python's lines, and no others: str.splitlines also breaks at form feeds and the like.
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_BETWEEN_STRINGS = re.compile(r'"\s*,\s*"')
 
 
 class DocumentError(Exception):
@@ -226,9 +222,12 @@ class Document:
         at = origin.offset
         for _ in range(column - 1):
             # A line may be split over several strings.
-            while between := _BETWEEN_STRINGS.match(self.text, at):
-                at = between.end()
-            if self.text[at] == '"' or self.text.startswith(("\\n", "\\r"), at):
+            while self.text[at] == '"':
+                between = re.match(r'"\s*,\s*"', self.text[at : at + 1000])
+                if between is None:
+                    return at
+                at += between.end()
+            if self.text.startswith(("\\n", "\\r"), at):
                 break
             at += _json_character(self.text, at)
         return at
@@ -359,12 +358,16 @@ def _decode(data: bytes, name: str, kind: Kind) -> tuple[str, str, tuple[SyntaxP
 
 
 def _declared(data: bytes) -> tuple[int, str] | None:
-    """The line and the name of a declared encoding (PEP 263)."""
+    """The line and the name of a declared encoding.
+
+    PEP 263: in a comment that stands alone on one of the first two lines.
+    """
     for number, line in enumerate(data[:4096].split(b"\n", 2)[:2], start=1):
-        match = _DECLARATION.match(line.removeprefix(codecs.BOM_UTF8))
+        line = line.removeprefix(codecs.BOM_UTF8)
+        match = re.match(rb"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", line)
         if match:
             return number, match.group(1).decode("ascii")
-        if not _BLANK_OR_COMMENT.match(line):
+        if not re.match(rb"[ \t\f]*(?:#|\r?$)", line):
             return None
     return None
 
