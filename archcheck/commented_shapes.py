@@ -80,13 +80,17 @@ def contradictions(trace: Trace, project: Project) -> Iterator[Contradiction]:
         if file is None:
             continue
         held = list(_held(trace, file, [ln for ln in trace.lines if ln.location.path == path]))
-        literal = _is_authors_size(trace, file, held)
-        yield from _wrong(trace, file, held, literal)
+        if any(one.wrong != () for one in held):
+            literal = _is_authors_size(trace, file, held)
+            yield from _wrong(trace, file, held, literal)
 
 
 def _held(trace: Trace, file: SourceFile, lines: Sequence[LineValue]) -> Iterator[_Held]:
     """Every claim beside a line, held against what the line bound, in the order of the pass."""
     beside = _comments_beside(file)
+    if not beside:
+        return
+    functions = _functions(file)
     names: dict[tuple[int | None, int], dict[str, int]] = {}
     groups: dict[tuple[int | None, int], list[LineValue]] = {}
     for line in lines:
@@ -94,7 +98,7 @@ def _held(trace: Trace, file: SourceFile, lines: Sequence[LineValue]) -> Iterato
             groups.setdefault((line.call, line.location.line), []).append(line)
     for (call, number), group in groups.items():
         comment, stated = beside[number]
-        function = _function_line(file, number)
+        function = max((s for s, end in functions if s <= number <= end), default=0)
         known = names.setdefault((call, function), {})
         for claim, line, value in _matched(trace, stated, group):
             if value.guessed:
@@ -104,29 +108,32 @@ def _held(trace: Trace, file: SourceFile, lines: Sequence[LineValue]) -> Iterato
 
 def _comments_beside(file: SourceFile) -> Mapping[int, tuple[Comment, tuple[Claim, ...]]]:
     """The shape comments at the end of a statement, by the line that the statement begins on."""
+    stating = [
+        (comment, stated)
+        for comment in comments(file.document)
+        if not comment.own_line and (stated := claims(comment.text))
+    ]
+    if not stating:
+        return {}
     starts: dict[int, int] = {}
     for node in ast.walk(file.tree):
         if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Return):
             starts.setdefault(node.end_lineno or node.lineno, node.lineno)
-    found: dict[int, tuple[Comment, tuple[Claim, ...]]] = {}
-    for comment in comments(file.document):
-        if comment.own_line or comment.line not in starts:
-            continue
-        stated = claims(comment.text)
-        if stated:
-            found[starts[comment.line]] = (comment, stated)
-    return found
+    return {
+        starts[comment.line]: (comment, stated)
+        for comment, stated in stating
+        if comment.line in starts
+    }
 
 
-def _function_line(file: SourceFile, line: int) -> int:
-    """The line of the innermost function around a line."""
-    return max(
-        (
-            function.line
-            for function in file.functions
-            if function.line <= line <= (function.node.end_lineno or 0)
-        ),
-        default=0,
+def _functions(file: SourceFile) -> tuple[tuple[int, int], ...]:
+    """The first and last lines of the functions, innermost ones last."""
+    return tuple(
+        sorted(
+            (node.lineno, node.end_lineno or node.lineno)
+            for node in ast.walk(file.tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        )
     )
 
 
@@ -135,7 +142,8 @@ def _matched(
 ) -> Iterator[tuple[Claim, LineValue, Value]]:
     """Which claim speaks of which value; nothing where that is not clear."""
     single = [line for line in group if len(list(indices(line.value))) == 1]
-    bound = dict.fromkeys(line.name for line in group)
+    # In the order of the text: Python may store the names of a tuple in another one.
+    bound = dict.fromkeys(line.name for line in sorted(group, key=lambda one: one.location.column))
     for claim in stated:
         if claim.variable is not None:
             named = [line for line in single if line.name == claim.variable]

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from archcheck.evidence import Shape
     from archcheck.source import SourceFile
 
-_FACTORIES = tuple(
-    f"torch.{name}" for name in ("randn", "rand", "zeros", "ones", "empty", "randint", "full")
-)
+_FACTORIES = ("randn", "rand", "zeros", "ones", "empty", "randint", "full")
 _RESIZES = ("RandomCrop", "CenterCrop", "RandomResizedCrop", "Resize", "Scale")
 # What images of a data set measure, and what they are usually brought to.
 DATASETS: tuple[tuple[str, re.Pattern[str], tuple[int, ...]], ...] = (
@@ -34,10 +32,16 @@ DATASETS: tuple[tuple[str, re.Pattern[str], tuple[int, ...]], ...] = (
     (
         "ImageNet",
         re.compile(r"(?<![a-z])(?<!tiny[-_ ])image[-_ ]?net(?![a-z])", re.IGNORECASE),
-        (224, 227, 256, 288, 299, 320, 384, 448, 512),
+        (224, *range(96, 641)),  # people crop its images to many sizes
     ),
 )
 _WRITTEN = re.compile(r"(?<![\d.x×*])(\d{2,4})\s*[x×*]\s*(\d{2,4})(?![\d.]|\s*[x×*]\s*\d)")
+
+_NAMED = re.compile(
+    r"\b(?:im|img|image|input|crop)_?(?:size|res|resolution|dim)s?"
+    r"(?:\s*:\s*[\w\[\], ]+?)?\s*=\s*[(\[]?\s*(\d{2,4})\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,8 @@ class Implied:
 def example_shapes(file: SourceFile) -> tuple[Shape, ...]:
     """The literal shapes of tensors that the file makes with torch.randn and the like."""
     found = []
-    for call in file.calls_to(*_FACTORIES):
+    # By name alone: what `torch` stands for in a file need not be looked up for a guess.
+    for call in file.calls_named(*_FACTORIES):
         arguments = list(call.node.args)
         size = call.argument("size", 0)
         whole = file.value(size, call.statement) if size is not None else UNKNOWN
@@ -95,10 +100,9 @@ def implied(file: SourceFile) -> Iterator[Implied]:
 
 
 def written_sizes(file: SourceFile) -> frozenset[int]:
-    """The sizes that the file's comments and prose write out, such as 32 in `32 x 32`."""
-    return frozenset(
-        int(match[1]) for match in _WRITTEN.finditer(_prose(file)) if match[1] == match[2]
-    )
+    """The sizes that the file writes out: 32 in a text's `32 x 32`, 224 in `image_size=224`."""
+    spelled = {int(match[1]) for match in _WRITTEN.finditer(_prose(file)) if match[1] == match[2]}
+    return frozenset(spelled | {int(match[1]) for match in _NAMED.finditer(file.document.code)})
 
 
 def _resizes(file: SourceFile) -> Iterator[Implied]:
