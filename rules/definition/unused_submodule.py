@@ -39,6 +39,7 @@ Use instead
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from archcheck.finding import Finding, Severity
@@ -46,6 +47,9 @@ from archcheck.rule import Rule
 from archcheck.source import ModuleClass, SourceFile, Submodule
 
 rule = Rule("AC108", "unused-submodule", Severity.WARNING)
+
+# The author knows.
+_SAYS_SO = re.compile(r"#.*\b(unused|(not|never) (actually )?used)\b", re.IGNORECASE)
 
 
 @rule.on_source
@@ -59,9 +63,13 @@ def never_read(file: SourceFile) -> Iterator[Finding]:
             name = submodule.attribute
             if name in seen or _is_a_placeholder(submodule) or _has_another_name(submodule):
                 continue
-            if module.surely_never_reads(name):
+            if module.surely_never_reads(name) and not _SAYS_SO.search(_line(file, submodule)):
                 seen.add(name)
                 yield _finding(module, submodule)
+
+
+def _line(file: SourceFile, submodule: Submodule) -> str:
+    return file.lines[submodule.write.location.line - 1]
 
 
 def _finding(module: ModuleClass, submodule: Submodule) -> Finding:

@@ -1,0 +1,130 @@
+"""A layer with weights is constructed inside `forward`.
+
+What it does
+------------
+Looks for layers with parameters that `forward`, or a method that it calls, builds and applies at
+once, or assigns to `self` on every call. Layers without parameters, layers that are built once
+under a condition, and layers whose weights the code sets itself are left alone.
+
+Why it is bad
+-------------
+Each call starts with new random weights: the output changes from call to call, and nothing of
+the layer is ever trained or saved.
+
+Example
+-------
+    def forward(self, x):
+        x = self.body(x).flatten(1)
+        return nn.Linear(x.shape[1], 10)(x)
+
+Use instead
+-----------
+    def __init__(self, width):
+        super().__init__()
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x):
+        x = self.body(x).flatten(1)
+        return self.head(x)
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from archcheck.finding import Finding, Severity
+from archcheck.rule import Rule
+from archcheck.source import Call, Function, ModuleClass, SourceFile
+from archcheck.source.classes import is_torch_module
+from archcheck.weights import has_weights
+
+rule = Rule("AC113", "layer-built-in-forward", Severity.ERROR)
+
+# What may stand between a constructor and the call of what it built.
+_MOVES = frozenset({"to", "cuda", "cpu", "half", "float", "double", "eval", "train", "type"})
+
+
+@rule.on_source
+def new_weights_each_time(file: SourceFile) -> Iterator[Finding]:
+    for module in file.modules:
+        built_once = set(module.initializing)
+        for method in module.computing:
+            if method.owner is module.definition and method not in built_once:
+                yield from _built_in(file, module, method)
+
+
+def _built_in(file: SourceFile, module: ModuleClass, method: Function) -> Iterator[Finding]:
+    calls = [call for call in method.calls if _constructs(call)]
+    if not calls:
+        return
+    inner = {part for call in calls for part in ast.walk(call.node) if part is not call.node}
+    for call in calls:
+        if call.node in inner or not _is_used_at_once(module, method, call):
+            continue
+        layers = file.layers(call.node, call.statement)
+        if layers and all(has_weights(layer) for layer in layers):
+            name = f"nn.{call.name}" if call.module_class is None else call.name
+            yield Finding(
+                f"`{name}` is built anew in every forward pass of `{module.name}`: its weights "
+                "are random each time and never trained",
+                file.location(call.node),
+                label="new weights at every call",
+                help="build it once, in __init__",
+            )
+
+
+def _constructs(call: Call) -> bool:
+    if call.module_class is not None:
+        return True
+    dotted = call.dotted
+    return dotted is not None and is_torch_module(dotted)
+
+
+def _is_used_at_once(module: ModuleClass, method: Function, call: Call) -> bool:
+    """Whether what is built is applied right here, each time that the code runs."""
+    node: ast.expr = call.node
+    around = {
+        other.node.func.value: other.node
+        for other in method.calls
+        if isinstance(other.node.func, ast.Attribute) and other.node.func.attr in _MOVES
+    }
+    while node in around:
+        node = around[node]
+    if any(other.node.func is node for other in method.calls):
+        return True
+    statement = call.statement.node
+    if not (isinstance(statement, ast.Assign) and statement.value is node):
+        return False
+    if len(statement.targets) != 1:
+        return False
+    target = statement.targets[0]
+    if isinstance(target, ast.Name):
+        return _only_called(method, target.id)
+    return (
+        isinstance(target, ast.Attribute)
+        and isinstance(target.value, ast.Name)
+        and target.value.id == method.self_name
+        and method is module.forward
+        and _runs_each_time(method, call)
+    )
+
+
+def _only_called(method: Function, name: str) -> bool:
+    """Whether a local name is called, and nothing else is done with what it holds."""
+    if method.functions or len(method.bindings.get(name, ())) != 1:
+        return False
+    applied = sum(call.parts == (name,) for call in method.calls)
+    moved = sum(
+        reference.parts[0] == name and reference.parts[1:] in {(move,) for move in _MOVES}
+        for reference in method.references
+    )
+    reads = len(method.name_reads.get(name, ()))
+    return applied > 0 and reads == applied + moved
+
+
+def _runs_each_time(method: Function, call: Call) -> bool:
+    if call.conditional:
+        return False
+    first_return = min((node.lineno for node in method.returns), default=1 << 60)
+    return call.node.lineno < first_return
