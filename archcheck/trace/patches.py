@@ -66,6 +66,8 @@ def without_slow_imports() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_stand_in("torch._dynamo", {"disable": disable}))
         stack.enter_context(_stand_in("torch.fx.experimental.symbolic_shapes", _plain_sizes()))
+        # Type promotion asks whether a number is one of sympy's; here none is.
+        stack.enter_context(_stand_in("sympy", {"Basic": type("Basic", (), {})}))
         stack.enter_context(replaced((torch, "_check_with", check_with)))
         try:
             yield
@@ -86,13 +88,16 @@ def _stand_in(name: str, functions: Mapping[str, Any]) -> Iterator[None]:
     last = name.rpartition(".")[2]
 
     def withdraw() -> None:
+        # Whoever kept the stand-in finds the real module's functions in it from now on.
+        for attribute in functions:
+            vars(module).pop(attribute, None)
         if sys.modules.get(name) is module:
             del sys.modules[name]
         if parent is not None and vars(parent).get(last) is module:
             delattr(parent, last)
 
     def real(attribute: str) -> Any:
-        if attribute.startswith("__"):
+        if attribute.startswith("__") and (name, attribute) != ("sympy", "__path__"):
             raise AttributeError(attribute)
         withdraw()
         return getattr(importlib.import_module(name), attribute)
