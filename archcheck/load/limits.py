@@ -115,6 +115,31 @@ def descendants(process: int) -> list[int]:
     return found
 
 
+def holders(pipe: int) -> list[int]:
+    """The other processes of this user that hold an end of a pipe open.
+
+    What detached itself from its parents and from its process group still writes where it did.
+
+    Args:
+        pipe: A file descriptor of this process.
+    """
+    if not _PROC.is_dir():
+        return []
+    name = f"pipe:[{os.fstat(pipe).st_ino}]"
+    found: list[int] = []
+    for entry in os.listdir(_PROC):
+        if not entry.isdecimal() or int(entry) == os.getpid():
+            continue
+        try:
+            folder = _PROC / entry / "fd"
+            if any(os.readlink(folder / number) == name for number in os.listdir(folder)):
+                found.append(int(entry))
+        except OSError:
+            # It ended meanwhile, or belongs to somebody else.
+            continue
+    return found
+
+
 def end_tree(process: int, *, alive: bool) -> None:
     """Kill a process group, its leader first (if it is alive), and whatever descends from that."""
     if sys.platform == "win32":

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import archcheck
-from archcheck.load.limits import end_tree, resident_memory
+from archcheck.load.limits import end_tree, holders, resident_memory
 from archcheck.load.wire import Message, mark, receive_evidence, send
 from archcheck.target import TraceRequest
 
@@ -175,6 +176,10 @@ class WorkerProcess:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     end_tree(process.pid, alive=process.poll() is None)
+    if process.stderr is not None:
+        for escaped in holders(process.stderr.fileno()):
+            with contextlib.suppress(OSError):
+                os.kill(escaped, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
     if process.stdin is not None:
         # It may have died before it took all that it was sent.
         with contextlib.suppress(OSError):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from torch import nn
 
@@ -24,7 +25,7 @@ from archcheck.load.places import relocated, shown
 from archcheck.load.surroundings import Surroundings
 from archcheck.load.weights import Weights
 from archcheck.load.wire import Stage
-from archcheck.target import Target, TraceRequest, UsageError
+from archcheck.target import TraceRequest, UsageError
 from archcheck.trace.build import parameters_on_meta
 from archcheck.trace.engine import trace_module
 from archcheck.trace.failures import describe_error
@@ -93,7 +94,7 @@ class Session:
         with environment(found.place, argument), self._opened.recorded():
             try:
                 found = found.resolved()
-            except (UsageError, KeyboardInterrupt):
+            except UsageError:
                 raise
             except BaseException as error:
                 # A package around the module cannot be imported.
@@ -115,15 +116,21 @@ class Session:
     def _trace(self, job: _Job) -> Trace:
         request, found = job.request, job.found
         path = str(found.source.path) if found.source is not None else ""
+        stage: Literal["import", "forward"] = "import"
         try:
             loaded = self._load(job)
             path = loaded.path
-            trace = self._traced(job, loaded)
-        except (UsageError, KeyboardInterrupt):
+            given = self._input_from(job, loaded)
+            stage = "forward"
+            trace = self._traced(job, loaded, given)
+        except UsageError:
             raise
         except BaseException as error:
+            if stage == "forward" and isinstance(error, Exception):
+                # The engine answers for what the model raises: this is its own.
+                raise
             # SystemExit and the like too: the code that is loaded may do anything.
-            failure = describe_error("import", error, Spans(found.user_files))
+            failure = describe_error(stage, error, Spans(found.user_files))
             trace = Trace(request.target.text, path, request.mode, failures=(failure,))
         return self._finished(trace, found, job.reach)
 
@@ -153,7 +160,7 @@ class Session:
             also=job.also,
         )
 
-    def _traced(self, job: _Job, loaded: Loaded) -> Trace:
+    def _traced(self, job: _Job, loaded: Loaded, given: Candidate | None) -> Trace:
         """The pass over the first input that goes through; the one that comes furthest, if none."""
         request = job.request
 
@@ -178,7 +185,8 @@ class Session:
 
         best: Trace | None = None
         begun = time.monotonic()
-        for candidate in self._candidates(job, loaded, build):
+        candidates = self._candidates(job, loaded, build) if given is None else iter([given])
+        for candidate in candidates:
             if best is not None and time.monotonic() - begun > min(_TRYING, request.timeout / 4):
                 break
             trace = traced(candidate)
@@ -192,9 +200,6 @@ class Session:
         self, job: _Job, loaded: Loaded, build: Callable[[], nn.Module]
     ) -> Iterator[Candidate]:
         request = job.request
-        if request.input_from is not None:
-            yield self._input_from(job, request.input_from, loaded)
-            return
         if request.inputs:
             yield from given_inputs(request.inputs)
             return
@@ -221,7 +226,11 @@ class Session:
             shown(loaded.path, self._home),
         )
 
-    def _input_from(self, job: _Job, target: Target, loaded: Loaded) -> Candidate:
+    def _input_from(self, job: _Job, loaded: Loaded) -> Candidate | None:
+        """What the user's own function makes for forward, if they named one."""
+        target = job.request.input_from
+        if target is None:
+            return None
         found = find_target(target, self._home).resolved()
         if found.source is None:
             module = importlib.import_module(target.place)
