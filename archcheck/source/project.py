@@ -118,7 +118,7 @@ class Project:
         names = tuple(dotted.split(".")) if dotted else ()
         for base in self._bases(importer, level):
             # Most imports lead nowhere: one look at the first name settles that.
-            if names and not self._has(base, names[0]):
+            if names and not level and not self._has(base, names[0]):
                 continue
             for length in range(len(names), -1 if level else 0, -1):
                 path = self._module(base, names[:length])
