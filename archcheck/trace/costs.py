@@ -34,12 +34,10 @@ from typing import Any, TypeAlias
 
 import numpy
 import torch
-from fvcore.nn.flop_count import (  # type: ignore[import-untyped]
-    _DEFAULT_SUPPORTED_OPS as FVCORE_HANDLES,
-)
 from torch.utils import flop_counter
 
 from archcheck.evidence import Shape
+from archcheck.trace.fvcore_formulas import by_fvcore
 from archcheck.trace.uncounted import works
 
 Arguments: TypeAlias = Mapping[str, Any]
@@ -112,33 +110,6 @@ def function_macs(
         return None
 
 
-class _Traced:
-    """Stands for a JIT value where fvcore asks only for a shape, a plain value or list members."""
-
-    def __init__(self, item: Any) -> None:
-        self._item = item
-
-    def isCompleteTensor(self) -> bool:
-        return isinstance(self._item, torch.Tensor | tuple)
-
-    def type(self) -> _Traced:
-        return self
-
-    def sizes(self) -> list[int]:
-        return list(self._item if isinstance(self._item, tuple) else self._item.shape)
-
-    def toIValue(self) -> Any:
-        return self._item
-
-
-def _by_fvcore(operator: str, inputs: Sequence[Any], output: Any) -> int:
-    """What fvcore counts for an operator of the JIT. A shape is a tuple or a tensor."""
-    count = FVCORE_HANDLES[f"aten::{operator}"](
-        [_Traced(item) for item in inputs], [_Traced(output)]
-    )
-    return int(count)
-
-
 # --- kernels ------------------------------------------------------------------------------------
 
 _Kernel: TypeAlias = Callable[[Sequence[Any], Mapping[str, Any], Any], KernelCost]
@@ -170,7 +141,7 @@ def _batch_norm(training: bool | None, place: int = 5) -> _Kernel:
         weight = _argument(args, kwargs, 1, "weight")
         mode = _argument(args, kwargs, place, "training") if training is None else training
         return KernelCost(
-            _by_fvcore("batch_norm", [args[0], weight, None, None, None, bool(mode)], None), 0
+            by_fvcore("batch_norm", [args[0], weight, None, None, None, bool(mode)], None), 0
         )
 
     return cost
@@ -180,14 +151,14 @@ def _norm(operator: str, weight_place: int, fvcore_place: int) -> _Kernel:
     def cost(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> KernelCost:
         inputs = [args[0], *[None] * fvcore_place]
         inputs[fvcore_place] = _argument(args, kwargs, weight_place, "weight")
-        return KernelCost(_by_fvcore(operator, inputs, None), 0)
+        return KernelCost(by_fvcore(operator, inputs, None), 0)
 
     return cost
 
 
 def _elementwise(operator: str) -> _Kernel:
     def cost(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> KernelCost:
-        return KernelCost(_by_fvcore(operator, [args[0]], _first(out)), 0)
+        return KernelCost(by_fvcore(operator, [args[0]], _first(out)), 0)
 
     return cost
 
@@ -235,12 +206,12 @@ def _encoder_layer(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> 
     source, feed_forward = tuple(args[0].shape), args[14]
     products = _multi_head_attention_macs(source, source)
     products += 2 * prod(source[:-1]) * feed_forward.numel()
-    norms = 2 * _by_fvcore("layer_norm", [source, None, args[10]], None)
+    norms = 2 * by_fvcore("layer_norm", [source, None, args[10]], None)
     return KernelCost(products + norms, 2 * products)
 
 
 def _linear(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> KernelCost:
-    return _product(_by_fvcore("linear", args[:2], None))
+    return _product(by_fvcore("linear", args[:2], None))
 
 
 def _composite(name: str) -> _Kernel:
@@ -331,7 +302,7 @@ def _matmul(inputs: Sequence[Shape], arguments: Arguments, outputs: Sequence[Sha
     left, right = inputs[:2]
     if len(left) < 2 or len(right) < 2:
         return None  # fvcore cannot read these; the kernels can
-    return _by_fvcore("matmul", [left, right], None)
+    return by_fvcore("matmul", [left, right], None)
 
 
 def _einsum(inputs: Sequence[Shape], arguments: Arguments, outputs: Sequence[Shape]) -> int | None:
@@ -378,11 +349,11 @@ def _instance_norm(
     if "weight" not in arguments:
         return None
     weight = () if arguments["weight"] is not None else None
-    return _by_fvcore("instance_norm", [inputs[0], weight], None)
+    return by_fvcore("instance_norm", [inputs[0], weight], None)
 
 
 def _pool_2d(inputs: Sequence[Shape], arguments: Arguments, outputs: Sequence[Shape]) -> int:
-    return _by_fvcore("adaptive_avg_pool2d", [inputs[0]], None)
+    return by_fvcore("adaptive_avg_pool2d", [inputs[0]], None)
 
 
 def _pool_1d(inputs: Sequence[Shape], arguments: Arguments, outputs: Sequence[Shape]) -> int:

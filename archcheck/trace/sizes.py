@@ -31,7 +31,7 @@ Confirm: TypeAlias = Callable[[Mapping[Axis, int]], bool | None]
 RULES: Mapping[str, Rule] = {**LAYERS, **VIEWS, **ARRAYS}
 SEARCHED = 1024
 # A waveform of ten seconds has more sizes than anyone wants to know.
-LARGEST = 8192
+LARGEST = 2048
 
 
 @dataclass(frozen=True, slots=True)

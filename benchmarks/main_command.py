@@ -1,0 +1,141 @@
+"""What the main commands cost in seconds and memory, beside what their user pays anyway.
+
+    python benchmarks/main_command.py [ROUNDS]
+
+Every command is a process of its own, with an empty cache folder. They run in turns, so that a
+busy moment of the machine meets all of them; of ROUNDS runs (5) the fastest counts, and the
+largest memory of any process in it (of archcheck, that is the worker's). The last column is the
+limit that the project has set itself.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MODELS = Path(__file__).parent.parent / "fixtures" / "models"
+
+# The usual way to the same figures.
+SUMMARY_AND_FVCORE = f"""
+import logging, runpy, torch, torchinfo
+from fvcore.nn import FlopCountAnalysis
+logging.getLogger("fvcore").setLevel(logging.ERROR)
+model = runpy.run_path({str(MODELS / "resnet152.py")!r})["resnet152"]()
+torchinfo.summary(model, input_size=(8, 3, 224, 224), verbose=0)
+FlopCountAnalysis(model, torch.rand(8, 3, 224, 224)).total()
+"""
+
+
+def python(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code)
+
+
+def archcheck(file: str, *arguments: str) -> tuple[str, ...]:
+    call = "from archcheck.frontends.cli import main; main()"
+    return (sys.executable, "-c", call, str(MODELS / file), *arguments)
+
+
+def traced(file: str, name: str, shape: str) -> tuple[str, ...]:
+    return archcheck(f"{file}:{name}", "--input", shape)
+
+
+COMMANDS = {
+    "import typer": python("import typer"),
+    "import torch": python("import torch"),
+    "archcheck resnet32.py": archcheck("resnet32.py"),
+    "archcheck resnet32.py:ResNet32": traced("resnet32.py", "ResNet32", "8,3,224,224"),
+    "archcheck resnet152.py:resnet152": traced("resnet152.py", "resnet152", "8,3,224,224"),
+    "archcheck llama405b.py:llama405b": traced("llama405b.py", "llama405b", "1,8192:int64"),
+    "torchinfo and fvcore, resnet152": python(SUMMARY_AND_FVCORE),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    seconds: float
+    megabytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`measured` of one command is to be at most (or at least) `factor` times that of another."""
+
+    command: str
+    other: str
+    factor: float
+    measured: str = "seconds"
+    at_least: bool = False
+
+
+LIMITS = (
+    Limit("archcheck resnet32.py", "import typer", 2.5),
+    Limit("archcheck resnet32.py:ResNet32", "import torch", 2.2),
+    Limit("archcheck resnet152.py:resnet152", "import torch", 1.9),
+    Limit("archcheck llama405b.py:llama405b", "import torch", 1.3, "megabytes"),
+    Limit(
+        "torchinfo and fvcore, resnet152",
+        "archcheck resnet152.py:resnet152",
+        2.5,
+        at_least=True,
+    ),
+)
+
+
+def run(command: Sequence[str]) -> Run:
+    """One run in a process of its own; its findings make no difference."""
+    with tempfile.TemporaryDirectory() as cache:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "XDG_CACHE_HOME": cache},
+        )
+        assert process.stderr is not None
+        complaint = process.stderr.read().decode()
+        # The usage of a process includes that of the children that it waited for.
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1) or "Traceback" in complaint:
+        raise SystemExit(f"{' '.join(command)[:200]}\n{complaint}")
+    kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return Run(seconds, kilobytes / 1024)
+
+
+def fastest(rounds: int) -> dict[str, Run]:
+    runs: dict[str, list[Run]] = {name: [] for name in COMMANDS}
+    for _ in range(rounds):
+        for name, command in COMMANDS.items():
+            runs[name].append(run(command))
+    return {
+        name: Run(min(one.seconds for one in own), max(one.megabytes for one in own))
+        for name, own in runs.items()
+    }
+
+
+def main() -> None:
+    measured = fastest(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    print(f"{'command':<36}{'seconds':>9}{'MB':>8}")
+    for name, best in measured.items():
+        print(f"{name:<36}{best.seconds:>9.2f}{best.megabytes:>8.0f}")
+    print()
+    print(f"{'against':<74}{'ratio':>7}{'limit':>8}")
+    for limit in LIMITS:
+        ratio = getattr(measured[limit.command], limit.measured) / getattr(
+            measured[limit.other], limit.measured
+        )
+        word = "≥" if limit.at_least else "≤"
+        pair = f"{limit.command} : {limit.other} ({limit.measured})"
+        missed = ratio < limit.factor if limit.at_least else ratio > limit.factor
+        print(f"{pair:<74}{ratio:>7.2f}{word:>4}{limit.factor:>4}{' missed' if missed else ''}")
+
+
+if __name__ == "__main__":
+    main()
