@@ -1,8 +1,8 @@
 """The dataflow of a trace: which value reaches which, where paths meet, what is affine.
 
 A graph whose nodes are the values and ops of one forward pass. Rules on wiring and losses ask it
-questions by name. Sets of values are held as integers, one bit for each value: a pass of ten
-thousand ops is answered in milliseconds.
+questions by name. Ops stand in the order in which they ran, so one walk along them answers what
+comes after a set of values, and one walk back what comes before.
 """
 
 from __future__ import annotations
@@ -69,14 +69,6 @@ def indices(nest: Any) -> Iterator[int]:
             yield from indices(item)
 
 
-def members(bits: int) -> Iterator[int]:
-    """The numbers of the bits that are set, ascending."""
-    while bits:
-        lowest = bits & -bits
-        yield lowest.bit_length() - 1
-        bits ^= lowest
-
-
 def bitset(values: Iterable[int]) -> int:
     bits = 0
     for value in values:
@@ -89,6 +81,8 @@ class Dataflow:
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
+
+    # Paths --------------------------------------------------------------------------------
 
     @cached_property
     def outputs(self) -> tuple[int, ...]:
@@ -108,20 +102,58 @@ class Dataflow:
         return found
 
     @cached_property
-    def live(self) -> int:
+    def live(self) -> frozenset[int]:
         """The values that some output of the model depends on."""
-        bits = 0
-        for value in self.outputs:
-            bits |= self.ancestors[value]
-        return bits
+        return self.before(self.outputs)
+
+    @cached_property
+    def used(self) -> frozenset[int]:
+        """The values that an output depends on, or that are kept: written into a buffer, a
+        parameter, an input or a tensor that the pass did not make."""
+        kept = [
+            index
+            for op in self.trace.ops
+            for index in op.outputs
+            if self.trace.values[index].storage in self._lasting
+        ]
+        return self.before((*self.outputs, *kept))
+
+    @cached_property
+    def _lasting(self) -> frozenset[int]:
+        values = self.trace.values
+        return frozenset(value.storage for value in values if value.kind != "computed")
+
+    @cached_property
+    def fed(self) -> frozenset[int]:
+        """The values that depend on what the model was given, that itself included."""
+        return self.after(value.index for value in self.trace.values if value.kind == "input")
+
+    def before(self, values: Iterable[int]) -> frozenset[int]:
+        """What these values were computed from, they themselves included."""
+        found = set(values)
+        for op in reversed(self.trace.ops):
+            if not found.isdisjoint(op.outputs):
+                found.update(op.inputs)
+        return frozenset(found)
+
+    def after(self, values: Iterable[int], ops: Iterable[Op] | None = None) -> frozenset[int]:
+        """What was computed from these values, by these ops alone if given; they themselves
+        included."""
+        found = set(values)
+        for op in self.trace.ops if ops is None else ops:
+            if not found.isdisjoint(op.inputs):
+                found.update(op.outputs)
+        return frozenset(found)
 
     def reaches(self, value: int, others: Iterable[int]) -> bool:
         """Whether any of the others was computed from the value (or is it)."""
-        return any(self.ancestors[other] >> value & 1 for other in others)
+        return not self.after((value,)).isdisjoint(others)
 
     def is_live(self, value: int) -> bool:
         """Whether an output of the model depends on the value."""
-        return bool(self.live >> value & 1)
+        return value in self.live
+
+    # Ops and where paths meet -------------------------------------------------------------
 
     def ops_of(self, call: ModuleCall) -> tuple[Op, ...]:
         """The ops that ran inside a module call, calls below included."""
@@ -133,17 +165,28 @@ class Dataflow:
         return None if index is None else self.trace.ops[index]
 
     def joins(self, call: ModuleCall) -> Iterator[Op]:
-        """The ops in a module call where two different paths from the call's input meet.
+        """The ops in a module call where two different values from the call's input meet.
 
         Sums, concatenations, products and attention of values that both come from what the call
         was given; a product with a mere parameter is none.
         """
-        start = bitset(indices(call.inputs))
-        for op in self.ops_of(call):
+        ops = self.ops_of(call)
+        given = self.after(indices(call.inputs), ops)
+        for op in ops:
+            if op.name in JOINS and len(given.intersection(op.inputs)) > 1:
+                yield op
+
+    def is_bypassed(self, call: ModuleCall) -> bool:
+        """Whether what a module call gives is joined, later, with a value that does not come
+        through it: a skip around it, another branch."""
+        later = self.trace.ops[call.end_op :]
+        through = self.after(indices(call.outputs), later)
+        for op in later:
             if op.name in JOINS:
-                fed = {value for value in op.inputs if self.ancestors[value] & start}
-                if len(fed) > 1:
-                    yield op
+                fed = self.fed.intersection(op.inputs)
+                if not fed.isdisjoint(through) and not fed <= through:
+                    return True
+        return False
 
     def origin(self, value: int, through: frozenset[str] = MOVES) -> int:
         """The value that this one is a rearrangement of: back through ops that only move."""
@@ -155,17 +198,18 @@ class Dataflow:
         """The op that computed a value, seen through those that only move it."""
         return self.producer(self.origin(value, through))
 
+    # Linearity ----------------------------------------------------------------------------
+
     def affine_chain(self, op: Op) -> tuple[Op, ...]:
         """The ops between an affine op and the affine op before it, both included.
 
-        Empty where something nonlinear, a join, a second user of a value or no affine op lies
-        before it.
+        Empty where something nonlinear, a join or no affine op lies before it.
         """
         chain = [op]
         value = op.inputs[0] if op.inputs else None
         while value is not None:
             before = self.producer(value)
-            if before is None or len(self.trace.values[value].users) > 1:
+            if before is None:
                 return ()
             chain.append(before)
             if before.name in AFFINE:
@@ -178,30 +222,47 @@ class Dataflow:
 
     def is_linear_between(self, first: int, second: int) -> bool:
         """Whether a value is computed from an earlier one by linear ops alone."""
-        start = 1 << first
-        seen, waiting = 0, [second]
-        while waiting:
-            value = waiting.pop()
-            if value == first or seen >> value & 1 or not self.ancestors[value] & start:
-                continue
-            seen |= 1 << value
-            op = self.producer(value)
-            if op is None or op.name not in LINEAR | AFFINE:
-                return False
-            waiting += op.inputs
-        return self.reaches(first, [second])
+        between = self.after((first,)).intersection(self.before((second,)))
+        return second in between and all(
+            op is not None and op.name in LINEAR | AFFINE
+            for op in (self.producer(value) for value in between - {first})
+        )
+
+    # Gradients ----------------------------------------------------------------------------
 
     @cached_property
-    def reached_by_gradient(self) -> int:
+    def reached_by_gradient(self) -> frozenset[int]:
         """The values whose gradient a loss on the model's outputs would compute."""
-        bits = bitset(value for value in self.outputs if self._carries_gradient(value))
+        found = {value for value in self.outputs if self.is_differentiable(value)}
         for op in reversed(self.trace.ops):
-            if op.name in BLOCKS_GRADIENT or not op.grad_enabled:
-                continue
-            if any(bits >> value & 1 for value in op.outputs):
-                bits |= bitset(value for value in op.inputs if self._carries_gradient(value))
-        return bits
+            if self.passes_gradient(op) and not found.isdisjoint(op.outputs):
+                found.update(value for value in op.inputs if self.is_differentiable(value))
+        return frozenset(found)
 
-    def _carries_gradient(self, value: int) -> bool:
-        dtype = self.trace.values[value].dtype
-        return dtype.startswith(("float", "bfloat", "complex", "double", "half"))
+    def passes_gradient(self, op: Op) -> bool:
+        """Whether the gradient of an op's outputs reaches what it was given."""
+        return op.grad_enabled and op.name not in BLOCKS_GRADIENT
+
+    def is_differentiable(self, value: int) -> bool:
+        """Whether a value is of a dtype that has gradients."""
+        return self.trace.values[value].dtype.startswith(("float", "bfloat", "complex"))
+
+    # Memory -------------------------------------------------------------------------------
+
+    def overwritten(self, value: int) -> Op | None:
+        """The first in-place op that changes a value's memory after the value was made."""
+        known = self.trace.values[value]
+        return next(
+            (op for op, writes in self._writers.get(known.storage, ()) if writes > known.version),
+            None,
+        )
+
+    @cached_property
+    def _writers(self) -> dict[int, list[tuple[Op, int]]]:
+        """For each storage the in-place ops that wrote it, with the version that they made."""
+        found: dict[int, list[tuple[Op, int]]] = {}
+        for op in self.trace.ops:
+            for index in op.outputs[:1] if op.in_place else ():
+                value = self.trace.values[index]
+                found.setdefault(value.storage, []).append((op, value.version))
+        return found

@@ -9,7 +9,7 @@ from archcheck.faults import source_file
 from archcheck.source.script import LOSSES
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence import Module
     from archcheck.source import ModuleClass, Project, SourceFile
 
 # Classes whose probabilities are their business: weights for a sum, a choice among experts or
@@ -52,9 +52,9 @@ def gives_weights(module: ModuleClass) -> bool:
     return bool(_WEIGHTS.search(module.name) or _SAMPLING.search(module.file.code))
 
 
-def root_class(trace: Trace, project: Project) -> ModuleClass | None:
-    """The class of a traced model, where its source can be read."""
-    defined = trace.modules[0].defined if trace.modules else None
+def class_of(module: Module, project: Project) -> ModuleClass | None:
+    """The class of a traced module, where its source can be read."""
+    defined = module.defined
     file = source_file(project, defined) if defined is not None else None
     if file is None or defined is None:
         return None

@@ -41,7 +41,7 @@ from archcheck.endings import AFFINE, Ending, endings, endings_of, surely, witho
 from archcheck.evidence import Trace
 from archcheck.faults import node_at, source_file
 from archcheck.finding import Edit, Finding, Fix, Location, Related, Severity
-from archcheck.in_sight import gives_weights, is_part_of_another, losses_around, root_class
+from archcheck.in_sight import class_of, gives_weights, is_part_of_another, losses_around
 from archcheck.outcomes import before, is_logits, only_outcome, written_at
 from archcheck.rule import Rule
 from archcheck.source import ModuleClass, Project, SourceFile
@@ -87,7 +87,7 @@ def probabilities_returned(trace: Trace, project: Project) -> Iterator[Finding]:
         edits = without(file, node) if file is not None and node is not None else ()
         yield _certain(at, edits)
     elif trace.wanted.loss is None and trace.mode == "train" and is_logits(before(trace, op)):
-        module = root_class(trace, project)
+        module = class_of(trace.modules[0], project)
         if module is not None and _is_a_classifier(module):
             yield _likely(module, at, node_at(module.file, at))
 

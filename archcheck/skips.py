@@ -1,0 +1,261 @@
+"""Skip connections, read from the source: who says that there is one, and where paths can meet."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from archcheck.dataflow import AFFINE
+from archcheck.edits import before
+from archcheck.finding import Fix, Location
+from archcheck.source.comments import comments
+from archcheck.source.unknown import UNKNOWN
+
+if TYPE_CHECKING:
+    from archcheck.source import Flow, Function, Layer, ModuleClass, Step, Submodule
+
+# Names of variables that keep a value for a later sum.
+SKIP_NAME: Final = re.compile(
+    r"(?:^|_)(?:identity|short_?cut|residual|skip)(?:_?(?:x|in|out|\d+))?$"
+)
+# Attributes that bring a skip to the shape of what it is added to.
+PROJECTION_NAME: Final = re.compile(
+    r"downsample|short_?cut|identity|residual|skip|proj|match|adjust|extra|res_?conv", re.IGNORECASE
+)
+_CLASS_NAME: Final = re.compile(
+    r"Residual|(?<![a-z])Res_?(?:Net|NeXt|Block|Unit|Layer|Module|Bottleneck|Basic)|"
+    r"(?<![a-z])Skip_?(?:Connection|Block|Layer)"
+)
+_NETWORK_NAME: Final = re.compile(
+    r"(?:[A-Z][a-z]+|_)?(?:Res(?:idual)?_?[Nn]et|RESNET)(?:work)?[_V]?\d*\w{0,12}$"
+)
+_FILE_NAME: Final = re.compile(r"(?:^|[_\W])res(?:idual)?_?net", re.IGNORECASE)
+_WORDS: Final = (
+    r"(?:residuals?\b|skip[- ]?connections?|short[- ]?cut|res[- ]?net|identity mapping"
+    r"|残差|跳跃连接|跳连|短接|捷径|恒等映射)"
+)
+_TEXT: Final = re.compile(_WORDS, re.IGNORECASE)
+_DENIED: Final = re.compile(
+    r"(?:\b(?:no|non|not|without|w/o|remov\w*|disabl\w*|drop\w*|instead of|replac\w*|lacks?|never|"
+    r"unlike|don't|doesn't|before|after|outside|caller|parent)\b[^.;\n]{0,30}?|"
+    r"[无没不去未非][^\uff0c\u3002\n]{0,6}?)" + _WORDS,
+    re.IGNORECASE,
+)
+_ACTIVATIONS: Final = frozenset({"relu", "relu6", "gelu", "silu", "leaky_relu", "elu", "mish"})
+# Layers of torch in which paths meet.
+_JOINING_LAYERS: Final = (
+    "MultiheadAttention", "Transformer", "TransformerEncoder", "TransformerDecoder",
+    "TransformerEncoderLayer", "TransformerDecoderLayer", "LSTM", "GRU", "RNN", "LSTMCell",
+    "GRUCell", "RNNCell", "Bilinear",
+)  # fmt: skip
+
+
+def says_residual(module: ModuleClass) -> Location | None:
+    """Where a class says that it has a skip connection: in its name, its docstrings, or the
+    comments in it and right above it. None where it does not, or where it speaks of having none."""
+    found = module.location if _CLASS_NAME.search(module.name) else None
+    for text, location in _words_of(module):
+        if _DENIED.search(text):
+            return None
+        if found is None and _TEXT.search(text):
+            found = location
+    return found
+
+
+def network_says_residual(module: ModuleClass) -> Location | None:
+    """Where a whole network says that its blocks have skip connections: in its name, its
+    docstring, or its file's name."""
+    if _NETWORK_NAME.fullmatch(module.name) or _FILE_NAME.search(module.file.place.stem):
+        return module.location
+    text = module.definition.docstring or ""
+    return module.location if _TEXT.search(text) and not _DENIED.search(text) else None
+
+
+def _words_of(module: ModuleClass) -> Iterator[tuple[str, Location]]:
+    file, node = module.file, module.node
+    first = min((d.lineno for d in node.decorator_list), default=node.lineno)
+    found = comments(file.document)
+    above = {comment.line for comment in found if comment.own_line}
+    while first - 1 in above:
+        first -= 1
+    for comment in found:
+        if first <= comment.line <= (node.end_lineno or node.lineno):
+            end = comment.column + len(comment.text)
+            yield comment.text, Location(file.path, comment.line, comment.column, comment.line, end)
+    for scope in module.definition.walk():
+        if scope.docstring:
+            yield scope.docstring, file.location(scope.node.body[0])
+
+
+def derived(flow: Flow) -> set[Step]:
+    """The steps of a function that hold something of what it was given."""
+    found = set(flow.inputs)
+    for step in flow.steps:
+        if not step.describes and any(source in found for source in step.inputs):
+            found.add(step)
+    return found
+
+
+def meetings(flow: Flow) -> list[Step]:
+    """The steps in which two values that come from a function's inputs can meet: sums, products,
+    concatenations, calls that are given both."""
+    own = derived(flow)
+    return [
+        step
+        for step in flow.steps
+        if step in own
+        and step.kind not in ("merge", "constant", "input")
+        and len({source for source in step.inputs if source in own}) > 1
+    ]
+
+
+def may_join(module: ModuleClass) -> bool:
+    """Whether the source shows a place in a module's own methods where two paths can meet."""
+    return any(meetings(flow) for _, flow in _flows(module))
+
+
+def surely_joins_nothing(module: ModuleClass, depth: int = 4) -> bool:
+    """Whether all that a module does can be seen, and no two paths meet in it."""
+    flows = list(_flows(module))
+    if not flows or depth < 0:
+        return False
+    for _, flow in flows:
+        own = derived(flow)
+        if meetings(flow) or any(step in own and _hides(step, depth) for step in flow.steps):
+            return False
+    return True
+
+
+def _flows(module: ModuleClass) -> Iterator[tuple[Function, Flow]]:
+    for method in module.computing:
+        owner = method.owner.module if method.owner is not None else None
+        flow = owner.flow(method) if owner is not None else None
+        if flow is not None:
+            yield method, flow
+
+
+def _hides(step: Step, depth: int) -> bool:
+    """Whether a join may be hidden in what a step calls."""
+    if step.kind == "layer" and step.layer is not None:
+        return _layer_hides(step.layer, depth)
+    if step.kind == "function":
+        return not step.name.startswith("torch.")
+    return step.kind == "unknown"
+
+
+def _layer_hides(layer: Layer, depth: int) -> bool:
+    if layer.children is UNKNOWN:
+        return True
+    if any(_layer_hides(child, depth) for child in layer.children):
+        return True
+    module = layer.module_class
+    if module is not None:
+        return not surely_joins_nothing(module, depth - 1)
+    return layer.is_a(*_JOINING_LAYERS)
+
+
+def blocks_of(module: ModuleClass) -> tuple[ModuleClass, ...]:
+    """The project's classes that a module is built of and that apply several layers with weights,
+    the innermost; the module itself where there are none."""
+    inner = _inner_blocks(module)
+    innermost = tuple(block for block in inner if not _inner_blocks(block))
+    return innermost or ((module,) if not inner and _is_a_block(module) else ())
+
+
+def _inner_blocks(module: ModuleClass) -> tuple[ModuleClass, ...]:
+    found = (layer.module_class for layer in module.all_layers())
+    blocks = (known for known in found if known is not None and known is not module)
+    return tuple(dict.fromkeys(block for block in blocks if _is_a_block(block)))
+
+
+def _is_a_block(module: ModuleClass) -> bool:
+    return sum(affine_layers(flow) for _, flow in _flows(module)) > 1
+
+
+def affine_layers(flow: Flow) -> int:
+    """How many layers with weights a function applies, as far as it shows."""
+    return sum(
+        1
+        for step in flow.steps
+        for layer in (step.layer.walk(3) if step.layer is not None else (None,))
+        if (layer.class_name.lower() if layer is not None else step.operation) in AFFINE
+    )
+
+
+def may_be_joined_outside(module: ModuleClass) -> bool:
+    """Whether another class around may lead a skip past modules of this class: two paths meet in
+    it, and it builds one, or calls something that cannot be seen."""
+    for file in module.file.project.files_naming(module.name, module.file):
+        for other in file.modules:
+            if other.definition is not module.definition and may_join(other):
+                calls = [call for scope in other.definition.walk() for call in scope.calls]
+                if any(call.target is module.definition for call in calls):
+                    return True
+                if any(step.kind == "unknown" for _, flow in _flows(other) for step in flow.steps):
+                    return True
+    return False
+
+
+def is_kept_in_vain(flow: Flow, name: str) -> bool:
+    """Whether a value that a function was given, or computed from it, is kept under the name of a
+    skip and never read but to bind that name anew: `skip = self.fit(skip)`.
+
+    Where the kept value is the input itself, and that meets another value in the function under
+    its own name, the answer is no.
+    """
+    if not SKIP_NAME.search(name) or flow.function is None:
+        return False
+    bound = flow.function.bindings.get(name, ())
+    if any(b.kind != "assign" or b.path or b.within is not None for b in bound):
+        return False
+    values = [part for b in bound if b.value is not None for part in ast.walk(b.value)]
+    if not all(read in values for read in flow.function.name_reads.get(name, ())):
+        return False
+    own = derived(flow)
+    steps = [step for found, step, _ in flow.bindings if found == name]
+    if not steps or any(step not in own or step.kind in ("tuple", "item") for step in steps):
+        return False
+    return any(step.kind != "input" for step in steps) or not meetings(flow)
+
+
+def added(flow: Flow, name: str) -> Fix | None:
+    """The fix that adds a kept value right before the last activation, or before it is returned.
+
+    None where the returned value has no name, or where there are several returns.
+    """
+    file, body = flow.scope.file, getattr(flow.scope.node, "body", [])
+    if len(flow.returns) != 1 or not body or body[-1] is not flow.returns[0][1]:
+        return None
+    place: ast.stmt = body[-1]
+    out = flow.returns[0][1].value
+    if isinstance(out, ast.Call) and len(out.args) == 1 and not out.keywords:
+        out = out.args[0]
+    elif len(body) > 1 and isinstance(out, ast.Name) and _activates(flow, body[-2], out.id):
+        place = body[-2]
+    if not isinstance(out, ast.Name) or out.id == name:
+        return None
+    indent = " " * place.col_offset
+    return Fix("unsafe", (before(file, place, f"{out.id} = {out.id} + {name}\n{indent}"),))
+
+
+def _activates(flow: Flow, statement: ast.stmt, name: str) -> bool:
+    """Whether a statement is `out = relu(out)`."""
+    match statement:
+        case ast.Assign(
+            targets=[ast.Name(id=target)], value=ast.Call(args=[ast.Name(id=given)]) as call
+        ) if target == given == name:
+            step = flow.step_of(call)
+            return step is not None and step.operation in _ACTIVATIONS
+    return False
+
+
+def projections(module: ModuleClass) -> tuple[Submodule, ...]:
+    """The submodules that would bring a skip into shape, and that nothing reads."""
+    return tuple(
+        submodule
+        for submodule in module.submodules
+        if PROJECTION_NAME.search(submodule.attribute)
+        and module.surely_never_reads(submodule.attribute)
+    )

@@ -1,0 +1,105 @@
+"""A skip connection that is kept, or promised, and never added.
+
+What it does
+------------
+Reports two forms. A value that forward keeps under a name such as `identity`, `shortcut` or
+`residual` and that nothing reads afterwards. And a network that says it is residual (by its name,
+its file's name, its docstrings or comments) whose blocks join no two paths: no sum, no
+concatenation, no product. Sums in a parent, in a helper, in a wrapper or only in one mode count.
+
+Why it is bad
+-------------
+The network runs and trains, as a plain one: deeper versions of it train worse than shallow ones,
+which is what the skip was for. Nothing tells.
+
+Example
+-------
+    class ResidualBlock(nn.Module):
+        def forward(self, x):
+            identity = x
+            out = self.relu(self.bn1(self.conv1(x)))
+            out = self.bn2(self.conv2(out))
+            return self.relu(out)
+
+Use instead
+-----------
+    class ResidualBlock(nn.Module):
+        def forward(self, x):
+            identity = x
+            out = self.relu(self.bn1(self.conv1(x)))
+            out = self.bn2(self.conv2(out))
+            return self.relu(out + identity)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck import skips
+from archcheck.evidence import Trace
+from archcheck.finding import Finding, Location, Related, Severity
+from archcheck.plain_blocks import plain_blocks
+from archcheck.rule import Rule
+from archcheck.source import Flow, ModuleClass, Project, SourceFile
+
+rule = Rule("AC301", "residual-never-added", Severity.ERROR, fix="unsafe")
+
+
+@rule.on_source
+def kept_and_never_read(file: SourceFile) -> Iterator[Finding]:
+    for module in file.modules:
+        for method in module.computing:
+            flow = module.flow(method) if method.owner is module.definition else None
+            for name in method.bindings if flow is not None else ():
+                if flow is not None and skips.is_kept_in_vain(flow, name):
+                    yield _kept(module, flow, name)
+
+
+@rule.on_source
+def promised_and_absent(file: SourceFile) -> Iterator[Finding]:
+    for module in file.modules:
+        flow = module.flow()
+        claim = skips.says_residual(module) if flow is not None and flow.is_straight else None
+        if claim is not None and skips.surely_joins_nothing(module):
+            for block in skips.blocks_of(module):
+                if not skips.may_be_joined_outside(block):
+                    yield _absent(block, claim)
+
+
+@rule.on_trace
+def joined_nowhere(trace: Trace, project: Project) -> Iterator[Finding]:
+    for block, module, claim in plain_blocks(trace, project):
+        yield _absent(module, claim, block.path)
+
+
+def _kept(module: ModuleClass, flow: Flow, name: str) -> Finding:
+    bound = [step for found, step, _ in flow.bindings if found == name]
+    node = next(node for found, _, node in flow.bindings if found == name)
+    return Finding(
+        f"`{name}` is kept and never joins the output of `{module.name}`",
+        module.file.location(node),
+        label="never read again",
+        related=tuple(
+            Related(module.file.location(returned), "returned without it")
+            for _, returned in flow.returns
+        ),
+        help=f"add it before the last activation: `out + {name}`",
+        fix=skips.added(flow, name),
+        covers=tuple(("AC302", step.location) for step in bound if step.kind != "input"),
+    )
+
+
+def _absent(module: ModuleClass, claim: Location, path: str | None = None) -> Finding:
+    unused = skips.projections(module)
+    related = [Related(claim, "says that it is residual")] if claim != module.location else []
+    related += [Related(found.write.location, "never called") for found in unused]
+    return Finding(
+        f"`{module.name}` is a residual block that adds nothing: its input joins nothing behind it",
+        module.location,
+        label="no sum, no concatenation",
+        module=path,
+        related=tuple(related),
+        help="return x + out; where the channels or the stride change, bring x there by a 1 x 1 "
+        "convolution",
+        covers=tuple(("AC108", found.write.location) for found in unused),
+    )
