@@ -137,6 +137,10 @@ def stays_real(tensor: torch.Tensor) -> bool:
     return tensor.dtype in _READ and tensor.numel() <= SMALL_BUFFER
 
 
+def may_stay(tensor: torch.Tensor) -> bool:
+    return not isinstance(tensor, nn.Parameter) and stays_real(tensor)
+
+
 def turned_meta(tensor: torch.Tensor) -> torch.Tensor:
     """The same object on the meta device; a new one where torch cannot swap its memory."""
     if tensor.is_meta or not isinstance(tensor, torch.Tensor):

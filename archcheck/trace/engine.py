@@ -18,7 +18,6 @@ paths does too.
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
 import sysconfig
@@ -38,12 +37,12 @@ from archcheck.trace.attempt import Attempt, versions
 from archcheck.trace.build import (
     Origins,
     convert,
-    meta_copy,
+    may_stay,
     noted_origins,
     parameters_on_meta,
-    stays_real,
     turned_meta,
 )
+from archcheck.trace.copies import copied
 from archcheck.trace.failures import describe_error
 from archcheck.trace.inputs import (
     NamedInput,
@@ -136,8 +135,8 @@ def trace_live(
         spans,
         as_inputs(inputs),
         mode or ("train" if model.training else "eval"),
-        meta=lambda origins: _copied(model, on_meta=True),
-        real=lambda origins: _copied(model, on_meta=False),
+        meta=lambda origins: copied(model, on_meta=True),
+        real=lambda origins: copied(model, on_meta=False),
         sizes=Sizing(free, find_sizes),
     )
     return ladder.climb(target if target is not None else type(model).__name__, path)
@@ -285,12 +284,8 @@ def _build_on_meta(build: Callable[[], nn.Module], origins: Origins) -> nn.Modul
         # The constructor needs the values of its parameters, or fails by itself: a real one says.
         origins.forget()
         model = _build_for_real(build, origins)
-    convert(model, lambda tensor: tensor if _may_stay(tensor) else turned_meta(tensor))
+    convert(model, lambda tensor: tensor if may_stay(tensor) else turned_meta(tensor))
     return model
-
-
-def _may_stay(tensor: torch.Tensor) -> bool:
-    return not isinstance(tensor, nn.Parameter) and stays_real(tensor)
 
 
 def _build_for_real(build: Callable[[], nn.Module], origins: Origins) -> nn.Module:
@@ -307,22 +302,6 @@ def _checked(model: Any) -> nn.Module:
     # torch.compile wraps the module that the user wrote.
     inner = vars(model).get("_modules", {}).get("_orig_mod")
     return inner if isinstance(inner, nn.Module) else model
-
-
-def _copied(model: nn.Module, on_meta: bool) -> nn.Module:
-    """A copy of the model; tensors of a copy on meta are made, never copied."""
-    memo: dict[int, Any] = {}
-    if on_meta:
-        for module in model.modules():
-            for tensor in (*module._parameters.values(), *module._buffers.values()):
-                if tensor is not None and id(tensor) not in memo and not _may_stay(tensor):
-                    memo[id(tensor)] = meta_copy(tensor)
-    for module in model.modules():
-        for value in vars(module).values():
-            # Results of earlier work that a module holds cannot be copied with their history.
-            if isinstance(value, torch.Tensor) and not value.is_leaf and id(value) not in memo:
-                memo[id(value)] = value.detach().clone()
-    return copy.deepcopy(model, memo)
 
 
 def _as_fake(tensor: torch.Tensor, fake_mode: Any) -> torch.Tensor:

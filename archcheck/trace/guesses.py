@@ -97,6 +97,9 @@ def _reshaped(before: PendingValue, shape: Sequence[int]) -> Unsure:
         and before.shape[-1 - back] == shape[-1 - back]
     ):
         back += 1
+    if len(shape) == front + back < len(before.shape):
+        # Dimensions of size 1 joined one that looks untouched.
+        front, back = (front - 1, back) if front else (front, back - 1)
     found = dict(_only(before.guessed, range(front)))
     for place in range(1, back + 1):
         if len(before.shape) - place in before.guessed:

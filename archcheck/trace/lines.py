@@ -27,11 +27,12 @@ _MOST_LEAVES = 64
 class _Stores:
     """The instructions of a code object that bind local names."""
 
-    __slots__ = ("offsets", "returns")
+    __slots__ = ("jumps", "offsets", "returns")
 
     def __init__(self, code: CodeType) -> None:
         self.offsets: dict[str, list[int]] = {}
         self.returns: set[int] = set()
+        self.jumps: list[tuple[int, int]] = []  # a loop's end and its beginning
         for instruction in dis.get_instructions(code):
             if instruction.opname.startswith(("STORE_FAST", "STORE_DEREF")):
                 names = instruction.argval
@@ -39,18 +40,41 @@ class _Stores:
                     self.offsets.setdefault(name, []).append(instruction.offset)
             elif instruction.opname.startswith("RETURN_"):
                 self.returns.add(instruction.offset)
+            elif instruction.opname.startswith("JUMP_BACKWARD"):
+                self.jumps.append((instruction.offset, instruction.argval))
+
+    def between(self, name: str, last: int, at: int, fresh: bool) -> int | None:
+        """The store that bound a name on the way from one instruction to another.
+
+        Several may lie there, on branches not taken. What the instruction at `last` made
+        (`fresh`) was bound by the first of them; anything older, by the last.
+        """
+        offsets = self.offsets[name]
+        if at > last:
+            found = [offset for offset in offsets if last < offset < at]
+        else:
+            end, start = next(
+                ((end, start) for end, start in self.jumps if end > last and start <= at),
+                (1 << 30, 0),
+            )
+            found = [offset for offset in offsets if last < offset < end]
+            found += [offset for offset in offsets if start <= offset < at]
+        if not found:
+            return None
+        return found[0] if fresh else found[-1]
 
 
 class _Tracked:
     """A running frame of the user's code."""
 
-    __slots__ = ("call", "depth", "frame", "last", "seen", "stores")
+    __slots__ = ("call", "depth", "frame", "last", "made", "seen", "stores")
 
     def __init__(self, frame: FrameType, stores: _Stores, call: int | None) -> None:
         self.frame = frame
         self.stores = stores
         self.call = call
         self.last = -1
+        self.made = 0  # how many values there were at the last event
         self.depth = 0
         self.seen: dict[str, Any] = {}
 
@@ -133,10 +157,11 @@ class Lines:
 
     def _compare(self, tracked: _Tracked, at: int) -> None:
         last, tracked.last = tracked.last, at
+        made, tracked.made = tracked.made, len(self._recorder.values)
         frame = tracked.frame
         names = frame.f_locals
         found: list[tuple[int, str, Any]] = []
-        for name, offsets in tracked.stores.offsets.items():
+        for name in tracked.stores.offsets:
             value = names.get(name)
             if value is None:
                 continue
@@ -144,7 +169,7 @@ class Lines:
             if print_ is None or tracked.seen.get(name) == print_:
                 continue
             tracked.seen[name] = print_
-            offset = _store_between(offsets, last, at)
+            offset = tracked.stores.between(name, last, at, _newest(print_) >= made)
             if offset is not None:
                 found.append((offset, name, self._recorder.nest(value)))
         value = None
@@ -173,13 +198,8 @@ class Lines:
         return None
 
 
-def _store_between(offsets: list[int], last: int, at: int) -> int | None:
-    """The store that ran last on the way from one instruction to another."""
-    if at > last:
-        between = [offset for offset in offsets if last < offset < at]
-        return between[-1] if between else None
-    before = [offset for offset in offsets if offset < at]
-    if before:
-        return before[-1]
-    after = [offset for offset in offsets if offset > last]
-    return after[-1] if after else None
+def _newest(print_: Any) -> int:
+    """The latest value in a fingerprint."""
+    if isinstance(print_, tuple):
+        return max((_newest(item) for item in print_ if item is not None), default=-1)
+    return int(print_)

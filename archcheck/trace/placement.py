@@ -171,7 +171,8 @@ def requested_elements(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
             start = kwargs.get("start", bounds[0] if len(bounds) > 1 else 0)
             end = kwargs.get("end", bounds[min(len(bounds), 2) - 1] if bounds else 0)
             step = kwargs.get("step", bounds[2] if len(bounds) > 2 else 1)
-            return ceil((end - start) / step)
+            count: int = ceil((end - start) / step)
+            return count
         if name == "eye":
             rows = kwargs.get("n", args[0] if args else 0)
             return int(rows * kwargs.get("m", args[1] if len(args) > 1 else rows))

@@ -130,12 +130,14 @@ def attention_as_on_cpu(
         )
     )
     if not fused:
-        return plain(
+        result: torch.Tensor = plain(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
+        return result
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         attn_mask = torch.empty(attn_mask.shape, dtype=query.dtype, device="meta")
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    output: torch.Tensor
     output, _ = flash(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)
     return output
 
