@@ -10,22 +10,24 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Literal, TypeAlias
 
-_NAME = r"[A-Za-z_](?:[\w.']|(?<=[A-Za-z_])\*)*"
 _WILD = frozenset({"*", "...", "…", "?", "-1", "none", ":", "_"})
 BATCHES = frozenset({"b", "bs", "bsz", "n", "batch", "batch_size", "batchsize", "nb", "bz"})
+# Full-width brackets, commas and colons come with Chinese and Japanese keyboards.
+_HALF_WIDTH = str.maketrans("\uff08\uff09\u3010\u3011\uff0c\uff1a", "()[],:")
 _BRACKETED = re.compile(
-    r"(?P<size>(?:torch\.)?Size\(\s*)?(?P<open>[\[(])(?P<body>[^\[\]()]*)[\])]", re.IGNORECASE
+    r"(?P<size>(?:torch\.)?Size\(\s*)?[\[(](?P<body>[^\[\]()]*)[\])]", re.IGNORECASE
 )
-_CROSS = r"\s*[x×✕*]\s*"
-_ATOM = r"(?:\d+|[A-Za-z_][\w']*?)"
 _CROSSED = re.compile(
-    r"(?<![\w.@/*-])(?:\d+|[A-Za-z_]\w*)(?:\s+[x×✕]\s+[\w'/+*-]+|×[\w'/+-]+|(?<=\d)x\d+|(?<=[BN])x\d+)+"
-    r"(?![\w.])"
+    r"(?<![\w.@/*-])(?:\d+|[A-Za-z_]\w*)"
+    r"(?:\s+[x×✕]\s+[\w'/+*-]+|×[\w'/+-]+|(?<=\d)x\d+|(?<=[BN])x\d+)+"
+    r"(?![\w.])",
+    re.ASCII,
 )
 _ARROW = re.compile(r"->|=>|→|⇒|──>|-->")
-_PREFIX = re.compile(r"(?P<name>[A-Za-z_]\w*)(?:\.shape)?\s*(?:[:=]|==|is|has shape)\s*$")
+_PREFIX = re.compile(r"(?P<name>[A-Za-z_]\w*)(?:\.shape)?\s*(?:[:=]|==|\sis|\shas shape)\s*$")
 _RESULT = frozenset(
     "shape size output out result returns return shapes dim dims dimension dimensions now".split()
 )
@@ -89,6 +91,7 @@ def claims(comment: str) -> tuple[Claim, ...]:
 
     Of `[B, T, C] -> [B, C, T]`, the last; of several without an arrow, all of them, in order.
     """
+    comment = comment.translate(_HALF_WIDTH)
     found = sorted(
         (*_bracketed(comment), *_crossed(comment)), key=lambda claim: (claim.start, -claim.end)
     )
@@ -99,9 +102,11 @@ def claims(comment: str) -> tuple[Claim, ...]:
     if len(apart) > 1:
         between = [comment[a.end : b.start] for a, b in pairwise(apart)]
         if all(_ARROW.search(gap) or gap.strip() in ("to", "into") for gap in between):
-            return (apart[-1],)
-        if any(_ARROW.search(gap) for gap in between):
+            apart = apart[-1:]
+        elif any(_ARROW.search(gap) for gap in between):
             return ()
+    if apart and _ARROW.match(comment[apart[-1].end :].lstrip(" \t])")):
+        return ()  # what it was before, and after the arrow something that is not understood
     return tuple(apart)
 
 
@@ -109,9 +114,9 @@ def _bracketed(comment: str) -> Iterator[Claim]:
     for match in _BRACKETED.finditer(comment):
         before = comment[: match.start()]
         # A call, a subscript or a footnote's mark is no shape.
-        if not match["size"] and re.search(r"[\w\])]$", before):
+        if not match["size"] and re.search(r"[\w\])]$", before, re.ASCII):
             continue
-        dimensions = _dimensions(match["body"], match.start("body"), r",")
+        dimensions = _dimensions(match["body"], match.start("body"), ",")
         if dimensions is None or (len(dimensions) < 2 and not match["size"]):
             continue
         if len(dimensions) == 2 and 1950 <= (dimensions[1].number or 0) <= 2099:
@@ -171,6 +176,9 @@ def _dimensions(body: str, offset: int, separator: str) -> tuple[Dimension, ...]
 def _dimension(written: str, start: int) -> Dimension | None:
     if re.fullmatch(r"\d{1,7}", written):
         number = int(written)
+        return Dimension(written, start, number=number) if number > 0 else None
+    if re.fullmatch(r"\d{1,5}(?:\s*\*\s*\d{1,5})+", written):
+        number = prod(map(int, written.split("*")))
         return Dimension(written, start, number=number) if number > 0 else None
     if written.lower() in _WILD:
         return Dimension(written, start, spread=written in ("...", "…", "*"))

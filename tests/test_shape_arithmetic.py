@@ -121,6 +121,11 @@ def stated(comment: str) -> list[list[int | str | None]]:
         ("# 64x7x7", [64, 7, 7]),
         ("# [B, 2*C, H//2, w/stride]", ["B", None, None, None]),
         ("# (B, ..., 64)", ["B", None, 64]),
+        ("# 输出\uff08batch_size\uff0c16\uff0c14\uff0c14\uff09", ["batch_size", 16, 14, 14]),
+        ("# 输出(batch_size,32*7*7)", ["batch_size", 1568]),
+        ("# shape = [*, grid ** 2 + 1, width]", [None, None, "width"]),
+        ("# [80, 64, hw, 5, 5] --> [80, 64, hw, 1, 1]", [80, 64, "hw", 1, 1]),
+        ("# (b * t, c)", [None, "c"]),
     ],
 )
 def test_shapes_that_comments_state(comment: str, shape: list[int | str | None]) -> None:
@@ -141,6 +146,9 @@ def test_shapes_that_comments_state(comment: str, shape: list[int | str | None])
         "# resized to 224 x 224",
         "# [",
         "# 8x512",
+        "# [bs x seq_len x classes] -> [bs*seq_len x classes]",
+        "# (B, N, C) -> scalar",
+        "# output: 6 channels, 15 x 15",
     ],
 )
 def test_comments_that_state_no_shape(comment: str) -> None:

@@ -31,7 +31,7 @@ from collections.abc import Iterator
 
 from archcheck.dataflow import bitset
 from archcheck.evidence import Trace
-from archcheck.faults import Fault, faults, source_file
+from archcheck.faults import faults
 from archcheck.finding import Finding, Severity
 from archcheck.misfits import source_of, wrong_dtype
 from archcheck.rule import Rule
@@ -39,14 +39,13 @@ from archcheck.source import Project
 
 rule = Rule("AC215", "wrong-dtype", Severity.ERROR)
 
-STRICT = frozenset("linear conv1d conv2d conv3d matmul mm bmm addmm baddbmm".split())
 CASTS = {"int64": ".long()", "float32": ".float()", "float64": ".double()", "float16": ".half()"}
 
 
 @rule.on_trace
 def dtype_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
     spoiled = 0
-    for fault in (*faults(trace, project), *_unnoticed(trace, project)):
+    for fault in faults(trace, project):
         found = wrong_dtype(fault)
         if found is None:
             continue
@@ -69,18 +68,3 @@ def dtype_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
             declared=fault.declared("dtype"),
             help=f"{name}{cast}{given}",
         )
-
-
-def _unnoticed(trace: Trace, project: Project) -> Iterator[Fault]:
-    """What eager torch rejects, and tensors without memory let pass."""
-    if trace.rung == "real":
-        return
-    for op in trace.ops:
-        if op.name not in STRICT or op.failure is not None or len(op.inputs) < 2:
-            continue
-        if len({trace.values[index].dtype for index in op.inputs[:2]}) > 1:
-            fault = Fault.of(trace, project, op)
-            file = source_file(project, fault.location)
-            # Under autocast torch brings the operands to one dtype itself.
-            if file is not None and "autocast" not in file.document.code:
-                yield fault
