@@ -13,8 +13,6 @@ from types import TracebackType
 from typing import TypeAlias
 
 from archcheck.evidence import Trace
-from archcheck.load.autopsy import autopsy
-from archcheck.load.check import check_request
 from archcheck.load.limits import free_memory
 from archcheck.load.process import WorkerProcess
 from archcheck.load.wire import Message
@@ -102,6 +100,9 @@ class Workers:
 
     def _send(self, number: int) -> None:
         """Hand a request over, unless it is plain from the text that it asks for nothing."""
+        # Reads source, whose imports are not to come before the worker's start.
+        from archcheck.load.check import check_request
+
         request = self._requests[number]
         self._sent = number
         try:
@@ -172,6 +173,8 @@ class Workers:
         self, process: WorkerProcess, request: TraceRequest, number: int, reason: str | None
     ) -> Outcome:
         """End a worker, and say what became of the target that it was at."""
+        from archcheck.load.autopsy import autopsy
+
         self._process = None
         process.end()
         if reason == "start" or (process.begun(number) is None and not process.ready):

@@ -242,9 +242,8 @@ class _Scope:
             value = self.assigned(node.id, line)
             if value is not None and _maker_of(value) in self._makers:
                 return True
-            return node.id == self._name and not (
-                isinstance(value, ast.Call) and _maker_of(value) == node.id
-            )
+            # A variable is its own model; a class or function of that name only makes it.
+            return node.id == self._name and value is not None
         return False
 
     def _is_first_layer(self, function: ast.expr, call: ast.Call) -> bool:
