@@ -1,0 +1,244 @@
+"""Training scripts: which loop a statement stands in, what trains there, under which mode."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from archcheck.source import (
+        Call,
+        ClassDefinition,
+        Function,
+        Layer,
+        Scope,
+        SourceFile,
+        Statement,
+    )
+
+LoopStatement: TypeAlias = ast.For | ast.AsyncFor | ast.While
+
+_NO_GRAD: Final = frozenset({
+    "torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.set_grad_enabled",
+    "torch.autograd.inference_mode", "torch.autograd.grad_mode.no_grad",
+})  # fmt: skip
+# Layers that compute something else in train mode.
+_BY_MODE: Final = frozenset({
+    "AlphaDropout", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Dropout", "Dropout1d",
+    "Dropout2d", "Dropout3d", "FeatureAlphaDropout", "RReLU", "SyncBatchNorm", "Transformer",
+    "TransformerDecoderLayer", "TransformerEncoderLayer",
+})  # fmt: skip
+# torchvision's classifiers with batch norm or dropout, by the beginning of their names.
+_TORCHVISION: Final = (
+    "alexnet", "densenet", "efficientnet", "googlenet", "inception", "mnasnet", "mobilenet",
+    "regnet", "resnet", "resnext", "shufflenet", "vgg", "wide_resnet",
+)  # fmt: skip
+
+
+def enclosing_loops(statement: Statement) -> tuple[LoopStatement, ...]:
+    """The `for` and `while` statements around a statement in its function, innermost first."""
+    found: list[LoopStatement] = []
+    suite = statement.suite
+    while suite is not None:
+        if suite.kind == "loop" and isinstance(suite.owner, ast.For | ast.AsyncFor | ast.While):
+            found.append(suite.owner)
+        suite = suite.parent  # type: ignore[assignment]
+    return tuple(found)
+
+
+def is_in(statement: Statement, loop: ast.AST) -> bool:
+    """Whether a statement stands in the body of a loop of its function."""
+    suite = statement.suite
+    while suite is not None:
+        if suite.owner is loop and suite.kind == "loop":
+            return True
+        suite = suite.parent  # type: ignore[assignment]
+    return False
+
+
+def calls_in(scope: Scope, loop: ast.AST) -> tuple[Call, ...]:
+    """The calls in a loop's body, nested loops included, nested functions not."""
+    return tuple(call for call in scope.calls if is_in(call.statement, loop))
+
+
+def is_under(statement: Statement, *words: str) -> bool:
+    """Whether an `if` around a statement asks for something with one of these names in it."""
+    suite = statement.suite
+    while suite is not None:
+        if isinstance(suite.owner, ast.If | ast.IfExp | ast.While) and any(
+            word in name for name in names_of(suite.owner.test) for word in words
+        ):
+            return True
+        if isinstance(suite.owner, ast.BoolOp) and any(
+            word in name for name in names_of(suite.owner) for word in words
+        ):
+            return True
+        suite = suite.parent  # type: ignore[assignment]
+    return False
+
+
+def is_in_try(statement: Statement) -> bool:
+    """Whether the code is ready for an error there."""
+    suite = statement.suite
+    while suite is not None:
+        if suite.kind in ("try", "handler") and isinstance(
+            suite.owner, ast.Try | ast.ExceptHandler
+        ):
+            return True
+        suite = suite.parent  # type: ignore[assignment]
+    return False
+
+
+def is_without_gradients(statement: Statement) -> bool:
+    """Whether a statement runs under `torch.no_grad()` or the like."""
+    file = statement.scope.file
+    suite = statement.suite
+    while suite is not None:
+        if isinstance(suite.owner, ast.With | ast.AsyncWith):
+            for item in suite.owner.items:
+                call = item.context_expr
+                function = call.func if isinstance(call, ast.Call) else call
+                if file.dotted(function, statement) in _NO_GRAD:
+                    return True
+        suite = suite.parent  # type: ignore[assignment]
+    around = statement.scope.function
+    return around is not None and any(name in _NO_GRAD for name in around.decorators)
+
+
+def names_of(node: ast.AST) -> Iterator[str]:
+    """Every bare name and every name behind a dot in a node."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            yield part.id
+        elif isinstance(part, ast.Attribute):
+            yield part.attr
+
+
+def text_of(node: ast.expr | None) -> str | None:
+    """`optimizer` or `self.optimizer` of a name or dotted expression; None of anything else."""
+    names: list[str] = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return None
+    return ".".join((node.id, *reversed(names)))
+
+
+def given_to(call: Call) -> list[ast.expr]:
+    """Every argument of a call, named ones too."""
+    return [*call.node.args, *(keyword.value for keyword in call.node.keywords)]
+
+
+def is_given(call: Call, *names: str) -> bool:
+    """Whether a call is handed one of these local names as it is."""
+    return any(isinstance(item, ast.Name) and item.id in names for item in given_to(call))
+
+
+def is_optimizer_class(dotted: object) -> bool:
+    """Whether a dotted name is one of torch's optimizers: `torch.optim.Adam`."""
+    if not isinstance(dotted, str) or not dotted.startswith("torch.optim."):
+        return False
+    name = dotted.removeprefix("torch.optim.")
+    return "." not in name and name[:1].isupper() and name != "Optimizer"
+
+
+def made_in(definition: ClassDefinition, name: str) -> Iterator[tuple[ast.expr, Statement]]:
+    """What the methods of a class and of its bases assign to an attribute of `self`."""
+    from archcheck.source.writes import attribute_writes
+
+    for ancestor in definition.lineage:
+        for write in attribute_writes(ancestor):
+            if write.name == name and write.value is not None and write.kind == "assign":
+                yield write.value, write.statement
+
+
+def values_of(node: ast.expr, at: Statement) -> list[tuple[ast.expr, Statement]]:
+    """The expressions that a name, or an attribute of `self`, is assigned anywhere near."""
+    if isinstance(node, ast.Name):
+        return [
+            (binding.value, binding.statement)
+            for binding in at.scope.reaching(node.id, at)
+            if binding.kind == "assign" and binding.value is not None and not binding.path
+        ]
+    function = at.scope.function
+    owner = function.owner if function is not None else None
+    if (
+        owner is not None
+        and function is not None
+        and isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == function.self_name
+    ):
+        return list(made_in(owner, node.attr))
+    return []
+
+
+def is_optimizer(file: SourceFile, node: ast.expr | None, at: Statement) -> bool:
+    """Whether an expression certainly is one of torch's optimizers."""
+    if node is None:
+        return False
+    if is_optimizer_class(file.instance_of(node, at)):
+        return True
+    values = values_of(node, at)
+    return bool(values) and all(
+        isinstance(value, ast.Call)
+        and is_optimizer_class(place.scope.file.dotted(value.func, place))
+        for value, place in values
+        if not (isinstance(value, ast.Constant) and value.value is None)
+    )
+
+
+def functions_called(calls: Iterable[Call], depth: int = 3) -> Iterator[Function]:
+    """The functions and methods of the project that some calls reach, through others too."""
+    from archcheck.source import Function
+
+    seen: set[Function] = set()
+    waiting = [(call, depth) for call in calls]
+    while waiting:
+        call, left = waiting.pop()
+        target = _target(call)
+        if isinstance(target, Function) and target not in seen:
+            seen.add(target)
+            yield target
+            if left > 0:
+                waiting += [(inner, left - 1) for inner in target.calls]
+
+
+def _target(call: Call) -> object:
+    function = call.scope.function
+    owner = function.owner if function is not None else None
+    if (
+        owner is not None
+        and function is not None
+        and len(call.parts) == 2
+        and call.parts[0] == function.self_name
+    ):
+        return owner.find_method(call.name)
+    return call.target
+
+
+def depends_on_mode(file: SourceFile, node: ast.expr, at: Statement) -> bool:
+    """Whether an expression certainly is a model with dropout or batch norm in it."""
+    from archcheck.source import ClassDefinition
+
+    made = file.instance_of(node, at)
+    if isinstance(made, ClassDefinition):
+        if made.module is None or "eval" in made.methods or "train" in made.methods:
+            return False
+        return any(_differs(layer) for layer in made.module.all_layers())
+    if isinstance(made, str) and made.startswith("torchvision.models."):
+        return made.rpartition(".")[2].startswith(_TORCHVISION)
+    layers = file.layers(node, at)
+    return bool(layers) and all(any(map(_differs, layer.walk())) for layer in layers)
+
+
+def _differs(layer: Layer) -> bool:
+    if not layer.is_torch or layer.class_name not in _BY_MODE:
+        return False
+    if "Dropout" in layer.class_name:
+        return layer.argument("p") != 0
+    if "Transformer" in layer.class_name:
+        return layer.argument("dropout") != 0
+    return True
