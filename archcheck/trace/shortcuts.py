@@ -152,16 +152,26 @@ def _affine(args: Args) -> Any:
     return _product((one, two))
 
 
-def _sum_of_equals(args: Args) -> Any:
-    """`add`, `mul` and their like of two tensors of one shape, or one and a number."""
+def _elementwise(args: Args) -> Any:
+    """`add`, `mul` and their like: two tensors of one dtype, or a tensor and a number."""
     one, two = args[0], args[1]
-    if len(args) != 2 or not _plain(one):
+    if len(args) != 2 or not _plain(one) or not one.dim():
         return None
     if type(two) in (int, float):
         return _like(one, one.shape)
-    if not _plain(two) or one.dtype != two.dtype or one.shape != two.shape or not one.dim():
+    if not _plain(two) or one.dtype != two.dtype or not two.dim():
         return None
-    return _like(one, one.shape)
+    if one.shape == two.shape:
+        return _like(one, one.shape)
+    longer, shorter = (one.shape, two.shape) if one.dim() >= two.dim() else (two.shape, one.shape)
+    sizes = list(longer)
+    off = len(longer) - len(shorter)
+    for place, size in enumerate(shorter, off):
+        if sizes[place] == 1:
+            sizes[place] = size
+        elif size not in (1, sizes[place]):
+            return None
+    return _like(one, sizes)
 
 
 _aten = torch.ops.aten
@@ -171,15 +181,22 @@ _KNOWN: Mapping[Any, Callable[[Args], Any]] = MappingProxyType(
         _aten.native_batch_norm.default: _batch_norm,
         _aten.native_layer_norm.default: _layer_norm,
         _aten.mean.dim: _mean,
-        _aten.gelu.default: _same,
-        _aten.silu.default: _same,
-        _aten.relu.default: _same,
+        **dict.fromkeys(
+            (_aten.gelu.default, _aten.silu.default, _aten.relu.default, _aten.sigmoid.default,
+             _aten.tanh.default, _aten.exp.default, _aten.neg.default, _aten.sqrt.default,
+             _aten.rsqrt.default, _aten.cos.default, _aten.sin.default, _aten.abs.default),
+            _same,
+        ),
         _aten._softmax.default: _along,
         _aten._log_softmax.default: _along,
         _aten.mm.default: _product,
         _aten.bmm.default: _product,
         _aten.addmm.default: _affine,
-        _aten.add.Tensor: _sum_of_equals,
-        _aten.mul.Tensor: _sum_of_equals,
+        **dict.fromkeys(
+            (_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor, _aten.div.Tensor,
+             _aten.add.Scalar, _aten.sub.Scalar, _aten.mul.Scalar, _aten.div.Scalar,
+             _aten.pow.Tensor_Scalar),
+            _elementwise,
+        ),
     }
-)
+)  # fmt: skip
