@@ -67,7 +67,7 @@ from archcheck.source.chains import Chain, Link
 from archcheck.source.classes import ClassDefinition
 from archcheck.source.file import SourceFile
 from archcheck.source.flow import Flow, Step
-from archcheck.source.layers import Layer
+from archcheck.source.layer import Layer
 from archcheck.source.modules import AttributeWrite, ModuleClass, SelfUse, Submodule, SuperCall
 from archcheck.source.project import Project
 from archcheck.source.scan import Binding, Reference, Statement, Suite

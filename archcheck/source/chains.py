@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 from archcheck.finding import Location
 from archcheck.source.flow import Flow, Step, operation_of
-from archcheck.source.layers import Layer, build, build_bound
+from archcheck.source.layer import Layer
+from archcheck.source.layers import build, build_bound
 from archcheck.source.unknown import UNKNOWN, Unknown
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Chain:
 
 def chains_of(file: SourceFile) -> Iterator[Chain]:
     """See `SourceFile.chains`."""
-    claimed: set[ast.Call] = set()
+    claimed: set[ast.expr] = set()
     for module in file.modules:
         for method in module.computing:
             if method.owner is module.definition:
@@ -131,7 +132,7 @@ def _containers(file: SourceFile) -> Iterator[tuple[Layer, ModuleClass | None]]:
     for module in file.modules:
         for submodule in module.submodules:
             for layer in submodule.alternatives:
-                if _is_sequential(layer):
+                if layer.is_sequential:
                     yield layer, module
     calls = file.calls_to("torch.nn.Sequential")
     for call in calls:
@@ -146,10 +147,6 @@ def _containers(file: SourceFile) -> Iterator[tuple[Layer, ModuleClass | None]]:
     for call in calls:
         for layer in build(call.node, call.statement):
             yield layer, None
-
-
-def _is_sequential(layer: Layer) -> bool:
-    return layer.is_torch and layer.class_name == "Sequential"
 
 
 def _container_chains(layer: Layer, module: ModuleClass | None) -> Iterator[Chain]:
@@ -171,22 +168,25 @@ def _flattened(layer: Layer) -> Iterator[Layer | None]:
     if layer.children is UNKNOWN:
         yield None
         return
-    for child in layer.children:
-        if child.class_name == "Sequential" and child.is_torch:
+    for child, following in zip_longest(layer.children, layer.children[1:]):
+        if child.is_sequential:
             yield from _flattened(child)
         else:
-            yield child
-            if child.repeated:
-                # Another of its kind comes next, or what the loop skips: no neighbour is sure.
-                yield None
+            yield child if child.is_known else None
+        # After the last layer of a loop's turn comes the first of the next turn, or what follows
+        # the loop: no neighbour is certain.
+        in_turn = child.turn is not None and following is not None and following.turn is child.turn
+        if child.repeated and not in_turn:
+            yield None
 
 
-def _flow_chains(module: ModuleClass, flow: Flow, claimed: set[ast.Call]) -> Iterator[Chain]:
+def _flow_chains(module: ModuleClass, flow: Flow, claimed: set[ast.expr]) -> Iterator[Chain]:
     returned = {step for step, _ in flow.returns}
     for step in flow.steps:
         source = step.source
         linked = source is not None and source.kind in _LINKED
-        if step.kind not in _LINKED or (linked and source and len(source.readers) == 1):
+        begins = source is None or not linked or len(source.readers) > 1
+        if step.kind not in _LINKED or step.describes or not begins:
             continue
         path = [source, step] if linked and source is not None else [step]
         while len(path[-1].readers) == 1 and path[-1] not in returned:
@@ -198,9 +198,9 @@ def _flow_chains(module: ModuleClass, flow: Flow, claimed: set[ast.Call]) -> Ite
         yield Chain(tuple(links), "forward", module, path[-1] in returned)
 
 
-def _links(step: Step, claimed: set[ast.Call]) -> Iterator[Link]:
+def _links(step: Step, claimed: set[ast.expr]) -> Iterator[Link]:
     layer = step.layer
-    if layer is not None and _is_sequential(layer):
+    if layer is not None and layer.is_sequential:
         claimed.add(layer.node)
         for child in _flattened(layer):
             if child is not None:

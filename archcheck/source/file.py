@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from archcheck.source.chains import Chain
     from archcheck.source.classes import ClassDefinition
     from archcheck.source.flow import Flow
-    from archcheck.source.layers import Layer
+    from archcheck.source.layer import Layer
     from archcheck.source.modules import ModuleClass
     from archcheck.source.project import Project
     from archcheck.source.script import Loop, LossCall

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from archcheck.finding import Location
 from archcheck.source.fold import fold
-from archcheck.source.layers import Layer, build
+from archcheck.source.layer import Layer
+from archcheck.source.layers import build
 from archcheck.source.resolve import resolve
 from archcheck.source.scan import Statement, Suite, names_in
 from archcheck.source.scope import Function, Scope, argument_of

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from archcheck.source.classes import ClassDefinition
     from archcheck.source.file import SourceFile
     from archcheck.source.flow import Flow
-    from archcheck.source.layers import Layer
+    from archcheck.source.layer import Layer
     from archcheck.source.scope import Call, Function
     from archcheck.source.signature import Signature
 
@@ -361,17 +361,19 @@ class ModuleClass:
         return tuple(found)
 
     def _built(self, write: AttributeWrite) -> tuple[Layer, ...]:
-        from archcheck.source.layers import build, with_added
+        from archcheck.source.containers import with_added
+        from archcheck.source.layers import Place
 
         value = write.value
         if not isinstance(value, ast.Call | ast.Name | ast.IfExp | ast.NamedExpr):
             return ()
         known = self._built_layers.get(write)
         if known is None:
-            known = build(value, write.statement)
+            place = Place(write.statement)
+            known = place.build(value)
             own = write.function.self_name if write.function is not None else None
-            if own and len(known) == 1 and known[0].is_a("Sequential", "ModuleList", "ModuleDict"):
-                known = (with_added(known[0], (own, write.name), write.statement),)
+            if own and len(known) == 1 and known[0].type in CONTAINERS:
+                known = (with_added(known[0], (own, write.name), place),)
             self._built_layers[write] = known
         return known
 

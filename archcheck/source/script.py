@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from archcheck.finding import Location
 from archcheck.source.classes import ClassDefinition
 from archcheck.source.flow import Flow, Step, flow_of
-from archcheck.source.layers import _RETURN_SELF, build
+from archcheck.source.layers import RETURN_SELF, build
 from archcheck.source.resolve import reaching, resolve
 from archcheck.source.scan import LoopNode, Statement
 from archcheck.source.scope import Call, Function, Scope
@@ -179,7 +179,7 @@ def instance_of(
             if isinstance(target, str | ClassDefinition):
                 return target
             method = expression.func
-            if isinstance(method, ast.Attribute) and method.attr in _RETURN_SELF:
+            if isinstance(method, ast.Attribute) and method.attr in RETURN_SELF:
                 return instance_of(method.value, at, depth + 1)
             if isinstance(target, Function):
                 layers = build(expression, at)
