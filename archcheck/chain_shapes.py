@@ -81,7 +81,7 @@ class Clash:
 
 def clashes_in(file: SourceFile, kind: Kind) -> Iterator[Clash]:
     """The layers of a file that certainly cannot take what reaches them, one for each place."""
-    seen: set[ast.Call] = set()
+    seen: set[ast.expr] = set()
     seats = _SEATS[kind]
     for chain in file.chains:
         if not any(link.layer and link.layer.class_name in seats for link in chain.links[1:]):
@@ -353,7 +353,7 @@ def rank_finding(clash: Clash) -> Finding:
     right = sibling(kind, clash.got)
     name = clash.link.name
     subject = f"`{name}` is a {kind}, which" if name != kind else f"`{kind}`"
-    function = layer.node.func
+    function = layer.node.func if isinstance(layer.node, ast.Call) else layer.node
     fix = None
     if right and isinstance(function, ast.Attribute) and function.attr == kind:
         whole = layer.file.location(function)

@@ -128,7 +128,13 @@ class Fault:
         return text_at(file, location) if file is not None else ""
 
     def operands(self) -> tuple[str, ...]:
-        """The source of the two operands of an operator, of a call's arguments otherwise."""
+        """The source of the two operands of an operator, of a call's arguments otherwise.
+
+        Empty where user code did not write them: in a layer of torch, or of a container.
+        """
+        parent = self.call.parent if self.call is not None else None
+        if parent is not None and self.trace.calls[parent].location == self.location:
+            return ()
         file = source_file(self.project, self.location)
         node = node_at(file, self.location) if file is not None else None
         if file is None or node is None:

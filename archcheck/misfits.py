@@ -13,7 +13,7 @@ from archcheck.evidence import Op, Shape, Trace, Value
 from archcheck.faults import Fault
 
 _LETTERS = {1: "L", 2: "H, W", 3: "D, H, W"}
-_RECURRENT = frozenset({"lstm", "gru", "rnn", "rnn_tanh", "rnn_relu"})
+RECURRENT = frozenset({"lstm", "gru", "rnn", "rnn_tanh", "rnn_relu"})
 _INDEXED = frozenset({"embedding", "embedding_bag"})
 _ONE_DTYPE = frozenset(
     "linear bilinear matmul mm bmm mv addmm baddbmm batch_norm layer_norm group_norm "
@@ -104,6 +104,14 @@ def wrong_rank(fault: Fault) -> WrongRank | None:
     return _channels_last(fault, expects)
 
 
+def in_features(fault: Fault) -> int | None:
+    """The width that a linear or recurrent layer takes."""
+    if fault.kind != "linear" and fault.kind not in RECURRENT:
+        return None
+    weight = next((shape for shape in fault.shapes[1:] if len(shape) == 2), None)
+    return weight[-1] if weight is not None else None
+
+
 def in_channels(fault: Fault) -> int | None:
     """The channels that a convolution takes."""
     if not fault.kind.startswith("conv") or len(fault.shapes) < 2 or len(fault.shapes[1]) < 2:
@@ -113,6 +121,18 @@ def in_channels(fault: Fault) -> int | None:
         return weight[0]
     groups = fault.op.arguments.get("groups", 1) if fault.op is not None else 1
     return weight[1] * groups if isinstance(groups, int) else None
+
+
+def taken_by_attention(fault: Fault) -> tuple[str, int, int] | None:
+    """The parameter of nn.MultiheadAttention that an input contradicts, its value, and the width
+    that arrived."""
+    if fault.kind != "multi_head_attention_forward" or len(fault.shapes) < 3:
+        return None
+    for shape, name in zip(fault.shapes, ("embed_dim", "kdim", "vdim"), strict=False):
+        expected = fault.attribute(name)
+        if isinstance(expected, int) and shape and shape[-1] != expected:
+            return name, expected, shape[-1]
+    return None
 
 
 def _channels_last(fault: Fault, expects: str) -> WrongRank | None:
@@ -128,7 +148,7 @@ def _channels_last(fault: Fault, expects: str) -> WrongRank | None:
 
 
 def _recurrent(fault: Fault) -> WrongRank | None:
-    if fault.kind not in _RECURRENT or len(fault.got) in (2, 3):
+    if fault.kind not in RECURRENT or len(fault.got) in (2, 3):
         return None
     return WrongRank(
         "[T, N, features]", fault.got, f"has {len(fault.got)} dimensions", "give it 3 dimensions"

@@ -365,7 +365,11 @@ def _attention(arguments: Arguments) -> Guess:
 def _multi_head_attention(arguments: Arguments) -> tuple[Guess, ...]:
     query, key = arguments["query"], arguments["key"]
     width = arguments["embed_dim_to_check"]
-    output = Guess((*query.shape[:-1], width), query.dtype)
+    # Made for another width than it got, it may have been meant for that one.
+    unsure = {query.dim() - 1: frozenset({width, query.shape[-1]})}
+    output = Guess(
+        (*query.shape[:-1], width), query.dtype, unsure if query.shape[-1] != width else {}
+    )
     if not arguments.get("need_weights", True):
         return output, Guess((), query.dtype)
     batched = query.dim() == 3

@@ -1,10 +1,10 @@
-"""An `nn.Linear` is built for another width than the one that reaches it.
+"""A linear (or recurrent) layer is built for another width than the one that reaches it.
 
 What it does
 ------------
-Compares `in_features` with the last dimension of what the layer is given: of what the forward
-pass really brought there, and from the source alone along a chain of layers inside
-`nn.Sequential`.
+Compares `in_features` (of an LSTM, GRU or RNN, `input_size`) with the last dimension of what the
+layer is given: of what the forward pass really brought there, and from the source alone along a
+chain of layers inside `nn.Sequential` or in a straight-line `forward`.
 
 Why it is bad
 -------------
@@ -39,7 +39,7 @@ from archcheck.chain_shapes import clashes_in, finding
 from archcheck.evidence import Shape, Trace
 from archcheck.faults import Fault, faults
 from archcheck.finding import Finding, Severity
-from archcheck.misfits import misfed
+from archcheck.misfits import RECURRENT, in_features, misfed
 from archcheck.rule import Rule
 from archcheck.shapes import text
 from archcheck.source import Project, SourceFile
@@ -56,13 +56,12 @@ def width_along_a_chain(file: SourceFile) -> Iterator[Finding]:
 
 @rule.on_trace
 def width_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
-    for fault in faults(trace, project, "linear"):
-        if len(fault.shapes) < 2 or not fault.got or misfed(fault):
+    for fault in faults(trace, project, "linear", *RECURRENT):
+        expected = in_features(fault)
+        if expected is None or not fault.got or misfed(fault) or fault.got[-1] == expected:
             continue
-        got, expected = fault.got[-1], fault.shapes[1][-1]
-        if got == expected:
-            continue
-        declared = fault.declared("in_features", 0)
+        got = fault.got[-1]
+        declared = fault.declared("in_features" if fault.kind == "linear" else "input_size", 0)
         notes, folded = explained(trace, fault.values[0], expected)
         moved = _moved(fault, expected)
         yield fault.finding(
@@ -71,7 +70,7 @@ def width_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
             declared=declared,
             at_constructor=True,
             notes=notes,
-            help=moved or _resized(got, folded),
+            help=moved or _resized(fault, folded),
             fix=None if moved else fault.replacing(declared, str(got)),
         )
 
@@ -88,8 +87,9 @@ def _moved(fault: Fault, expected: int) -> str | None:
     return None
 
 
-def _resized(got: int, folded: Shape) -> str:
+def _resized(fault: Fault, folded: Shape) -> str:
+    layer, got = fault.layer.type if fault.layer is not None else "Linear", fault.got[-1]
     if len(folded) in (2, 3) and prod(folded[1:]) > 1:
         pool = f"nn.AdaptiveAvgPool{len(folded) - 1}d(1)"
-        return f"nn.Linear({got}, …), or {pool} and nn.Linear({folded[0]}, …) for any input size"
-    return f"nn.Linear({got}, …)"
+        return f"nn.{layer}({got}, …), or {pool} and nn.Linear({folded[0]}, …) for any input size"
+    return f"nn.{layer}({got}, …)"

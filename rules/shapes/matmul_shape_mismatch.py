@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from archcheck.evidence import Trace
 from archcheck.faults import Fault, faults
 from archcheck.finding import Finding, Severity
-from archcheck.misfits import misfed
+from archcheck.misfits import misfed, taken_by_attention
 from archcheck.products import attention_clash, clash, einsum_clash, transposed_fits
 from archcheck.rule import Rule
 from archcheck.shapes import text
@@ -68,6 +68,16 @@ def attention(trace: Trace, project: Project) -> Iterator[Finding]:
         if len(fault.shapes) < 3 or misfed(fault):
             continue
         query, key, value = fault.shapes[:3]
+        takes = taken_by_attention(fault)
+        if takes is not None:
+            name, expected, got = takes
+            yield fault.finding(
+                f"{fault.subject} expects {expected} features, got {got}",
+                label=f"query {text(query)}, key {text(key)}, value {text(value)}",
+                declared=fault.declared(name, 0 if name == "embed_dim" else None),
+                help=f"nn.MultiheadAttention(…, {name}={got})",
+            )
+            continue
         yield fault.finding(
             f"{fault.subject} cannot attend: {attention_clash(query, key, value)}",
             label=f"query {text(query)}, key {text(key)}, value {text(value)}",
