@@ -66,15 +66,17 @@ Scripts. `file.loops` (`Loop`: node, scope, outer, calls, calls_named, statement
 from archcheck.source.chains import Chain, Link
 from archcheck.source.classes import ClassDefinition
 from archcheck.source.file import SourceFile
-from archcheck.source.flow import Flow, Step
+from archcheck.source.flow import Flow
 from archcheck.source.layer import Layer
-from archcheck.source.modules import AttributeWrite, ModuleClass, SelfUse, Submodule, SuperCall
+from archcheck.source.modules import ModuleClass
 from archcheck.source.project import Project
-from archcheck.source.scan import Binding, Reference, Statement, Suite
 from archcheck.source.scope import Call, Function, Scope
 from archcheck.source.script import Loop, LossCall
 from archcheck.source.signature import BoundArguments, Parameter, Signature
+from archcheck.source.sites import Binding, Reference, Statement, Suite
+from archcheck.source.steps import Step
 from archcheck.source.unknown import UNKNOWN, Unknown, differ, known
+from archcheck.source.uses import AttributeWrite, SelfUse, Submodule, SuperCall
 
 __all__ = [
     "UNKNOWN", "AttributeWrite", "Binding", "BoundArguments", "Call", "Chain", "ClassDefinition",

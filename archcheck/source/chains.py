@@ -8,9 +8,10 @@ from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 from archcheck.finding import Location
-from archcheck.source.flow import Flow, Step, operation_of
+from archcheck.source.flow import Flow
 from archcheck.source.layer import Layer
 from archcheck.source.layers import build, build_bound
+from archcheck.source.steps import Step, operation_of
 from archcheck.source.unknown import UNKNOWN, Unknown
 
 if TYPE_CHECKING:

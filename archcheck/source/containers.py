@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from archcheck.source.layer import Layer
 from archcheck.source.resolve import parts_of, reaching, resolve
-from archcheck.source.scan import Statement, Suite
 from archcheck.source.scope import Call, argument_of
+from archcheck.source.sites import Statement, Suite
 from archcheck.source.unknown import UNKNOWN, Unknown
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from archcheck.finding import Location
 from archcheck.source.document import Document, SyntaxProblem
 from archcheck.source.resolve import Resolved, dotted_of, resolve, resolve_parts
-from archcheck.source.scan import Binding, Reference, Site, Statement, Suite
 from archcheck.source.scope import Call, Function, Scope
+from archcheck.source.sites import Binding, Reference, Site, Statement, Suite
 from archcheck.source.syntax import Parsed, parse
 from archcheck.source.unknown import UNKNOWN, Unknown
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from archcheck.source.resolve import reaching
-from archcheck.source.scan import Binding, Statement
+from archcheck.source.sites import Binding, Statement
 from archcheck.source.unknown import UNKNOWN, Unknown
 
 _OPERATORS: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from archcheck.source.classes import ClassDefinition
 from archcheck.source.modules import ModuleClass
-from archcheck.source.scan import Statement
+from archcheck.source.sites import Statement
 
 if TYPE_CHECKING:
     from archcheck.source.file import SourceFile

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from archcheck.finding import Location
 from archcheck.source.fold import Arguments, fold
-from archcheck.source.scan import Statement, Suite
 from archcheck.source.signature import BoundArguments, Signature, torch_signature
+from archcheck.source.sites import Statement, Suite
 from archcheck.source.unknown import UNKNOWN, Unknown
 
 if TYPE_CHECKING:

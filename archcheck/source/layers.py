@@ -12,8 +12,8 @@ from archcheck.source.containers import container, with_added
 from archcheck.source.fold import Arguments, Given, fold
 from archcheck.source.layer import Layer
 from archcheck.source.resolve import reaching, resolve
-from archcheck.source.scan import Binding, Statement
 from archcheck.source.scope import Function
+from archcheck.source.sites import Binding, Statement
 from archcheck.source.torch_names import CONTAINERS
 from archcheck.source.unknown import UNKNOWN
 

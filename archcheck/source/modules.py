@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from archcheck.finding import Location
-from archcheck.source.scan import Reference, Statement
+from archcheck.source.dynamic import reads_dynamically, sets_dynamically
 from archcheck.source.torch_names import CONTAINER_ATTRIBUTES, CONTAINERS, MODULE_ATTRIBUTES
 from archcheck.source.unknown import UNKNOWN, Unknown
+from archcheck.source.uses import AttributeWrite, SelfUse, Submodule, SuperCall
 
 if TYPE_CHECKING:
     from archcheck.source.classes import ClassDefinition
@@ -21,153 +20,7 @@ if TYPE_CHECKING:
     from archcheck.source.scope import Call, Function
     from archcheck.source.signature import Signature
 
-WriteKind: TypeAlias = Literal[
-    "assign", "augmented", "unpack", "loop", "with", "delete", "annotation", "setattr",
-    "add_module", "register_buffer", "register_parameter", "class", "method", "slots",
-]  # fmt: skip
-_SETTERS: Final[Mapping[str, WriteKind]] = {
-    "add_module": "add_module",
-    "register_module": "add_module",
-    "register_buffer": "register_buffer",
-    "register_parameter": "register_parameter",
-}
 _NO_MODULE: Final = frozenset({"register_buffer", "register_parameter", "augmented", "delete"})
-# Calls on `self` that reach attributes without naming them.
-_READERS: Final = frozenset({
-    "children", "modules", "named_children", "named_modules", "get_submodule", "_modules",
-    "__dict__", "apply", "__getattr__", "__getattribute__",
-})  # fmt: skip
-# Functions that take `self` and neither read nor set its attributes.
-_HARMLESS_TAKERS: Final = frozenset({
-    "super", "isinstance", "type", "id", "print", "repr", "str", "hasattr", "len", "issubclass",
-    "callable", "hash", "bool",
-})  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AttributeWrite:
-    """One place where an attribute of `self` (or of the class) is set.
-
-    Attributes:
-        name: The attribute.
-        kind: How it is set; `class` and `method` in the class body, `setattr` by `setattr` with
-            a literal name.
-        node: The target attribute, the setting call, or the statement in the class body.
-        value: What is assigned; None where that is no single expression.
-        statement: The statement it stands in.
-        function: The method it stands in; None in the class body.
-        owner: The class whose body it stands in.
-    """
-
-    name: str
-    kind: WriteKind
-    node: ast.AST
-    value: ast.expr | None
-    statement: Statement
-    function: Function | None
-    owner: ClassDefinition
-
-    @property
-    def conditional(self) -> bool:
-        """Whether it may not run although its method does (branches and loops)."""
-        return self.statement.suite.conditional
-
-    @property
-    def in_loop(self) -> bool:
-        return self.statement.suite.loop is not None
-
-    @property
-    def location(self) -> Location:
-        return self.owner.file.location(self.node)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SelfUse:
-    """One use of `self` in a method: `self.conv1`, `self.conv1.weight`, `self.conv1(x)`.
-
-    Attributes:
-        name: The attribute of `self`.
-        rest: What follows it: `("weight",)`.
-        kind: `call` where `self.name` itself is called, `store`, `delete`, else `load`.
-        reference: The expression; a `Call` where something in it is called.
-        function: The method.
-    """
-
-    name: str
-    rest: tuple[str, ...]
-    kind: Literal["load", "store", "delete", "call"]
-    reference: Reference
-    function: Function
-
-    @property
-    def node(self) -> ast.expr:
-        return self.reference.node
-
-    @property
-    def attribute(self) -> ast.Attribute:
-        """The node of `self.name` alone."""
-        node = self.reference.node
-        if isinstance(node, ast.Call):
-            node = node.func
-        for _ in self.rest:
-            assert isinstance(node, ast.Attribute)
-            node = node.value
-        assert isinstance(node, ast.Attribute)
-        return node
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SuperCall:
-    """A use of the base class: `super().m(…)`, `super(Net, self).m(…)`, `nn.Module.m(self, …)`.
-
-    Attributes:
-        name: The method asked of the base, such as `__init__`; "" for a bare `super()`.
-        called: Whether it is called; `super().__init__` alone is not.
-        node: The whole expression.
-        super_node: The `super(…)` call, None for an explicit base.
-        statement: Where it stands.
-    """
-
-    name: str
-    called: bool
-    node: ast.expr
-    super_node: ast.Call | None
-    statement: Statement
-
-    @property
-    def arguments(self) -> tuple[ast.expr, ...]:
-        """What is given to `super` itself."""
-        return tuple(self.super_node.args) if self.super_node else ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Submodule:
-    """A module kept as an attribute.
-
-    Attributes:
-        attribute: Its name.
-        layer: What is built; where a condition decides, see `alternatives`.
-        write: Where it is set.
-        alternatives: Everything that may be built there (`a() if c else b()`), `layer` first.
-    """
-
-    attribute: str
-    layer: Layer
-    write: AttributeWrite
-    alternatives: tuple[Layer, ...] = ()
-
-    @property
-    def conditional(self) -> bool:
-        return self.write.conditional
-
-    @property
-    def in_loop(self) -> bool:
-        return self.write.in_loop
-
-    @property
-    def certain(self) -> bool:
-        """Whether it is always this layer, as far as this assignment goes."""
-        return len(self.alternatives) == 1 and not self.write.conditional
 
 
 class ModuleClass:
@@ -313,7 +166,7 @@ class ModuleClass:
     def has_dynamic_attributes(self) -> bool:
         """Whether attributes may be set whose names cannot be read: `setattr` with a computed
         name, `__getattr__`, `self.__dict__`, `self` handed to a function that may set them."""
-        return any(_sets_dynamically(definition) for definition in self.lineage)
+        return any(sets_dynamically(definition) for definition in self.lineage)
 
     @cached_property
     def has_dynamic_reads(self) -> bool:
@@ -324,7 +177,7 @@ class ModuleClass:
             or self.derives_from(
                 "torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict"
             )
-            or any(_reads_dynamically(definition) for definition in self.lineage)
+            or any(reads_dynamically(definition) for definition in self.lineage)
         )
 
     def surely_never_reads(self, name: str) -> bool:
@@ -473,66 +326,3 @@ def _is_none(value: ast.expr | None) -> bool:
 
 def _parameters(scope: object) -> tuple[str, ...]:
     return getattr(scope, "parameters", ())
-
-
-def _sets_dynamically(definition: ClassDefinition) -> bool:
-    special = ("__getattr__", "__getattribute__", "__setattr__")
-    if any(name in definition.methods for name in special):
-        return True
-    for call, method in _calls(definition):
-        if _takes_self(call, method, "setattr"):
-            return True
-        if call.name in _SETTERS and call.parts[0] == method.self_name and len(call.parts) == 2:
-            named = call.argument("name", 0)
-            if not isinstance(named, ast.Constant):
-                return True
-    return any(
-        use.parts[1:2] in (("__dict__",), ("_modules",), ("_parameters",), ("_buffers",))
-        and use.parts[0] == method.self_name
-        for method in definition.functions
-        for use in method.references
-    )
-
-
-def _reads_dynamically(definition: ClassDefinition) -> bool:
-    special = ("__getattr__", "__getattribute__", "__dir__")
-    if any(name in definition.methods for name in special):
-        return True
-    if any(_takes_self(call, method, "getattr") for call, method in _calls(definition)):
-        return True
-    return any(
-        reference.parts[0] == method.self_name and reference.parts[1:2][0] in _READERS
-        for method in definition.functions
-        for scope in method.walk()
-        for reference in scope.references
-        if len(reference.parts) > 1
-    )
-
-
-def _calls(definition: ClassDefinition) -> list[tuple[Call, Function]]:
-    return [
-        (call, method)
-        for method in definition.functions
-        if method.self_name is not None
-        for scope in method.walk()
-        for call in scope.calls
-    ]
-
-
-def _takes_self(call: Call, method: Function, accessor: str) -> bool:
-    """Whether a call hands `self` to something that may set (or read) any attribute of it."""
-    name = method.self_name
-    given = [*call.node.args, *(keyword.value for keyword in call.node.keywords)]
-    if not any(isinstance(item, ast.Name) and item.id == name for item in given):
-        return False
-    if call.parts in (("setattr",), ("getattr",), ("delattr",)):
-        if call.parts != (accessor,):
-            return False
-        literal = len(call.node.args) > 1 and isinstance(call.node.args[1], ast.Constant)
-        return not literal
-    if len(call.parts) == 1 and call.name in _HARMLESS_TAKERS:
-        return False
-    # Base.method(self, …) is a super call, torch's functions set nothing.
-    if call.name.startswith("__") or call.parts[0] == "super":
-        return False
-    return not (call.dotted or "").startswith(("torch.nn.Module.", "math.", "warnings."))

@@ -7,7 +7,7 @@ import builtins
 import sys
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from archcheck.source.scan import Binding, Statement
+from archcheck.source.sites import Binding, Statement
 from archcheck.source.torch_names import SIGNATURES
 from archcheck.source.unknown import UNKNOWN, Unknown
 

@@ -8,16 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from archcheck.source.resolve import dotted_of, reaching, resolve_parts
-from archcheck.source.scan import (
-    Binding,
-    FunctionNode,
-    Reference,
-    ReferenceKind,
-    Scanner,
-    Site,
-    Statement,
-)
+from archcheck.source.scan import Scanner
 from archcheck.source.signature import Signature
+from archcheck.source.sites import Binding, FunctionNode, Reference, ReferenceKind, Site, Statement
 from archcheck.source.unknown import UNKNOWN, Unknown
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from archcheck.finding import Location
 from archcheck.source.classes import ClassDefinition
-from archcheck.source.flow import Flow, Step, flow_of
+from archcheck.source.flow import Flow, flow_of
 from archcheck.source.layers import RETURN_SELF, build
 from archcheck.source.resolve import reaching, resolve
-from archcheck.source.scan import LoopNode, Statement
 from archcheck.source.scope import Call, Function, Scope
+from archcheck.source.sites import LoopNode, Statement
+from archcheck.source.steps import Step
 from archcheck.source.unknown import UNKNOWN, Unknown
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def instance_of(
 
 
 def _bound_instance(binding: object, depth: int) -> ClassDefinition | str | Unknown:
-    from archcheck.source.scan import Binding
+    from archcheck.source.sites import Binding
 
     assert isinstance(binding, Binding)
     if binding.kind == "assign" and binding.value is not None and not binding.path:

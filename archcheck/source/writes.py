@@ -6,8 +6,9 @@ import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from archcheck.source.modules import _SETTERS, AttributeWrite, SuperCall, WriteKind
-from archcheck.source.scan import Statement
+from archcheck.source.dynamic import SETTERS
+from archcheck.source.sites import Statement
+from archcheck.source.uses import AttributeWrite, SuperCall, WriteKind
 
 if TYPE_CHECKING:
     from archcheck.source.classes import ClassDefinition
@@ -111,8 +112,8 @@ def _by_call(
         kind: WriteKind = "setattr"
         if not (isinstance(target, ast.Name) and target.id == self_name):
             return None
-    elif len(call.parts) == 2 and call.parts[0] == self_name and call.name in _SETTERS:
-        kind = _SETTERS[call.name]
+    elif len(call.parts) == 2 and call.parts[0] == self_name and call.name in SETTERS:
+        kind = SETTERS[call.name]
         found = call.argument("name", 0)
         if found is None:
             return None
