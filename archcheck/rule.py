@@ -9,11 +9,11 @@ pack uses that door and no other.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from inspect import cleandoc, signature
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +29,7 @@ Findings = Iterable[Finding]
 SourceReader = Callable[["SourceFile"], Findings]
 TraceReader = Callable[["Trace", "Project"], Findings]
 
+GROUP = "archcheck.rules"
 HEADINGS = ("What it does", "Why it is bad", "Example", "Use instead")
 
 
@@ -123,13 +124,36 @@ def _pack_folders() -> Iterator[tuple[Path, str]]:
     # In a wheel the pack lies inside the package; in a checkout, beside it.
     folder = next(place for place in (here / "rules", here.parent / "rules") if place.is_dir())
     yield folder, builtin
-    for entry in entry_points(group="archcheck.rules"):
+    if not _others_announced():
+        return
+    # Imported only now: it costs as much time as all else that a check of one file imports.
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=GROUP):
         if entry.value == builtin:
             continue
         spec = importlib.util.find_spec(entry.value)
         if spec is None or not spec.submodule_search_locations:
             raise PackError(f"the pack {entry.name!r} names {entry.value!r}, which is no package")
         yield Path(next(iter(spec.submodule_search_locations))), entry.value
+
+
+def _others_announced() -> bool:
+    """Whether an installed distribution other than archcheck announces a pack."""
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith((".dist-info", ".egg-info")) and not name.startswith("archcheck-"):
+                try:
+                    text = Path(folder, name, "entry_points.txt").read_text(encoding="utf-8")
+                except (OSError, UnicodeDecodeError):
+                    continue
+                if f"[{GROUP}]" in text:
+                    return True
+    return False
 
 
 def _rules_below(folder: Path, package: str) -> Iterator[Rule]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,27 @@ def test_a_malformed_file_is_a_loud_error(
     with pytest.raises(PackError, match=r"bad_thing\.py") as caught:
         load(tmp_path, GOOD.replace(old, new))
     assert complaint in str(caught.value)
+
+
+def test_a_pack_is_found_by_its_entry_point(tmp_path: Path) -> None:
+    load(tmp_path / "pack_of_a_team", GOOD)
+    (tmp_path / "pack_of_a_team" / "__init__.py").write_text("")
+    (tmp_path / "team-1.0.dist-info").mkdir()
+    (tmp_path / "team-1.0.dist-info" / "METADATA").write_text("Name: team\nVersion: 1.0\n")
+    (tmp_path / "team-1.0.dist-info" / "entry_points.txt").write_text(
+        "[archcheck.rules]\nteam = pack_of_a_team\n"
+    )
+    program = "from archcheck.rule import load_rules; print([rule.code for rule in load_rules()])"
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        check=True,
+    )
+    assert "'AC999'" in run.stdout
+    assert "'AC101'" in run.stdout
 
 
 def test_codes_and_names_are_used_once() -> None:
