@@ -11,14 +11,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from archcheck.edits import between, replacement
 from archcheck.source.chains import Link
-from archcheck.source.layers import build
-from archcheck.source.resolve import resolve
 from archcheck.source.scope import Function, argument_of
-from archcheck.source.script import instance_of
 from archcheck.source.unknown import UNKNOWN
 
 if TYPE_CHECKING:
@@ -81,6 +78,14 @@ class Ending:
             return layer.file
         assert step is not None
         return step.statement.scope.file
+
+    def argument(self, name: str, position: int) -> Any:
+        """A folded argument of the layer or call; None if it is not given (or None)."""
+        if self.link is None:
+            return UNKNOWN
+        step = self.link.step
+        method = self.link.layer is None and step is not None and step.kind == "method"
+        return self.link.argument(name, position - method)
 
     def before(self) -> tuple[Ending, ...]:
         """The endings of what went into it."""
@@ -157,7 +162,7 @@ def _endings(place: _Place, depth: int) -> Iterator[Ending]:
     elif step.kind == "layer" and step.layer is not None and not step.layer.is_torch:
         module = step.layer.module_class
         yield from _module(module, path, depth) if module is not None else (UNKNOWN_ENDING,)
-    elif step.kind == "layer" and step.layer is not None and step.layer.is_a("Sequential"):
+    elif step.kind == "layer" and step.layer is not None and step.layer.is_sequential:
         children = step.layer.children
         if children is UNKNOWN or len(step.inputs) != 1:
             yield UNKNOWN_ENDING
@@ -188,7 +193,7 @@ def _flat(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     """The layers of a Sequential with those of the Sequentials in it."""
     found: list[Layer] = []
     for layer in layers:
-        nested = layer.is_torch and layer.is_a("Sequential") and layer.children is not UNKNOWN
+        nested = layer.is_sequential and layer.children is not UNKNOWN
         found += _flat(layer.children) if nested else (layer,)  # type: ignore[arg-type]
     return tuple(found)
 
@@ -241,19 +246,20 @@ def _called(step: Step, node: ast.Call, path: Path, depth: int) -> Iterator[Endi
             return
         if function.attr == "forward":
             function = function.value
-    target = resolve(function, at)
+    file = at.scope.file
+    target = file.resolve(function, at)
     if isinstance(target, Function):
         yield from _function(target, path, depth + 1)
         return
-    layers = build(function, at)
-    if len(layers) == 1 and layers[0].is_torch and layers[0].is_a("Sequential"):
+    layers = file.layers(function, at)
+    if len(layers) == 1 and layers[0].is_sequential:
         children = layers[0].children
         if children is not UNKNOWN and len(step.inputs):
             yield from _endings(_Place(step.inputs[-1], path, _flat(children)), depth + 1)
             return
     module = layers[0].module_class if len(layers) == 1 else None
     if module is None and not layers:
-        module = getattr(instance_of(function, at), "module", None)
+        module = getattr(file.instance_of(function, at), "module", None)
     yield from _module(module, path, depth) if module is not None else (UNKNOWN_ENDING,)
 
 

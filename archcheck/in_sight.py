@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _WEIGHTS: Final = re.compile(
     r"att(?:entio)?n|gat(?:e|ing)|rout|mixture|moe|expert|polic|actor|agent|critic|pointer|weight|"
     r"select|controller|assign|alloc|kernel|memory|pool|align|mask|sampl|sinkhorn|codebook|quantiz|"
-    r"generat|infer|predict|serv|deploy|export|onnx|wrapper|prob|distribut|teacher",
+    r"generat|infer|predict|serv|deploy|export|onnx|wrapper|prob|distribut|teacher|"
+    r"head\d*$|block\d*$|layer\d*$|decoder|embed|ctc",
     re.IGNORECASE,
 )
 _SAMPLING: Final = re.compile(

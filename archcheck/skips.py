@@ -14,12 +14,13 @@ from archcheck.source.comments import comments
 from archcheck.source.unknown import UNKNOWN
 
 if TYPE_CHECKING:
-    from archcheck.source import Flow, Function, Layer, ModuleClass, Step, Submodule
+    from archcheck.source import Flow, Function, Layer, ModuleClass, SourceFile, Step, Submodule
 
 # Names of variables that keep a value for a later sum.
 SKIP_NAME: Final = re.compile(
     r"(?:^|_)(?:identity|short_?cut|residual|skip)(?:_?(?:x|in|out|\d+))?$"
 )
+_SPOKEN_OF: Final = re.compile(r"identity|short_?cut|residual|skip")
 # Attributes that bring a skip to the shape of what it is added to.
 PROJECTION_NAME: Final = re.compile(
     r"downsample|short_?cut|identity|residual|skip|proj|match|adjust|extra|res_?conv", re.IGNORECASE
@@ -56,6 +57,8 @@ def says_residual(module: ModuleClass) -> Location | None:
     """Where a class says that it has a skip connection: in its name, its docstrings, or the
     comments in it and right above it. None where it does not, or where it speaks of having none."""
     found = module.location if _CLASS_NAME.search(module.name) else None
+    if found is None and not _TEXT.search("\n".join(_lines_of(module))):
+        return None
     for text, location in _words_of(module):
         if _DENIED.search(text):
             return None
@@ -73,15 +76,30 @@ def network_says_residual(module: ModuleClass) -> Location | None:
     return module.location if _TEXT.search(text) and not _DENIED.search(text) else None
 
 
-def _words_of(module: ModuleClass) -> Iterator[tuple[str, Location]]:
-    file, node = module.file, module.node
+def speaks_of_skips(file: SourceFile) -> bool:
+    """Whether a file's text has a word for skip connections at all."""
+    return bool(_SPOKEN_OF.search(file.code))
+
+
+def _lines_of(module: ModuleClass) -> tuple[str, ...]:
+    """The lines of a class, with the comments right above it."""
+    first, last = _span_of(module)
+    return module.file.lines[first - 1 : last]
+
+
+def _span_of(module: ModuleClass) -> tuple[int, int]:
+    node, lines = module.node, module.file.lines
     first = min((d.lineno for d in node.decorator_list), default=node.lineno)
-    found = comments(file.document)
-    above = {comment.line for comment in found if comment.own_line}
-    while first - 1 in above:
+    while first > 1 and lines[first - 2].lstrip().startswith("#"):
         first -= 1
-    for comment in found:
-        if first <= comment.line <= (node.end_lineno or node.lineno):
+    return first, node.end_lineno or node.lineno
+
+
+def _words_of(module: ModuleClass) -> Iterator[tuple[str, Location]]:
+    file = module.file
+    first, last = _span_of(module)
+    for comment in comments(file.document):
+        if first <= comment.line <= last:
             end = comment.column + len(comment.text)
             yield comment.text, Location(file.path, comment.line, comment.column, comment.line, end)
     for scope in module.definition.walk():
@@ -146,7 +164,7 @@ def _hides(step: Step, depth: int) -> bool:
 
 
 def _layer_hides(layer: Layer, depth: int) -> bool:
-    if layer.children is UNKNOWN:
+    if layer.children is UNKNOWN or not layer.is_known:
         return True
     if any(_layer_hides(child, depth) for child in layer.children):
         return True

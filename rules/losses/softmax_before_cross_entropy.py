@@ -38,7 +38,7 @@ import ast
 from collections.abc import Iterator
 
 from archcheck.endings import AFFINE, Ending, endings, endings_of, surely, without
-from archcheck.evidence import Trace
+from archcheck.evidence import Op, Trace
 from archcheck.faults import node_at, source_file
 from archcheck.finding import Edit, Finding, Fix, Location, Related, Severity
 from archcheck.in_sight import class_of, gives_weights, is_part_of_another, losses_around
@@ -66,8 +66,11 @@ def into_cross_entropy(file: SourceFile) -> Iterator[Finding]:
 @rule.on_source
 def no_loss_in_sight(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
-        found = endings_of(module) if module.forward is not None else ()
+        speaks = "oftmax" in file.code and module.forward is not None
+        found = endings_of(module) if speaks else ()
         if not surely(found, "softmax") or not all(_is_own(module, ending) for ending in found):
+            continue
+        if not all(ending.argument("dim", 1) in (None, 1, -1) for ending in found):
             continue
         scores = [score for ending in found for score in ending.before()]
         if surely(scores, *AFFINE) and _is_a_classifier(module):
@@ -86,10 +89,14 @@ def probabilities_returned(trace: Trace, project: Project) -> Iterator[Finding]:
         node = node_at(file, at) if file is not None else None
         edits = without(file, node) if file is not None and node is not None else ()
         yield _certain(at, edits)
-    elif trace.wanted.loss is None and trace.mode == "train" and is_logits(before(trace, op)):
+    elif trace.wanted.loss is None and trace.mode == "train" and _of_scores(trace, op):
         module = class_of(trace.modules[0], project)
         if module is not None and _is_a_classifier(module):
             yield _likely(module, at, node_at(module.file, at))
+
+
+def _of_scores(trace: Trace, op: Op) -> bool:
+    return op.arguments.get("dim") in (None, 1, -1) and is_logits(before(trace, op))
 
 
 def _is_a_classifier(module: ModuleClass) -> bool:
