@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from archcheck.finding import Location
-from archcheck.source.document import Document, SyntaxProblem
+from archcheck.source import mentions
+from archcheck.source.document import Document
 from archcheck.source.resolve import Resolved, dotted_of, resolve, resolve_parts
 from archcheck.source.scope import Call, Function, Scope
 from archcheck.source.sites import Binding, Reference, Site, Statement, Suite
-from archcheck.source.syntax import Parsed, parse
+from archcheck.source.text import SourceText
 from archcheck.source.unknown import UNKNOWN, Unknown
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from archcheck.source.script import Loop, LossCall
 
 
-class SourceFile:
+class SourceFile(SourceText):
     """One file: its text, its tree, and what is known about the names, classes and calls in it.
 
     Attributes:
@@ -45,81 +45,9 @@ class SourceFile:
     def __init__(self, document: Document, project: Project, place: Path) -> None:
         self.is_referred = False
         self._exports: dict[str, Resolved] = {}
-        self._read = document
+        super().__init__(document)
         self.project = project
         self.place = place
-        self.path = document.path
-
-    # Text ---------------------------------------------------------------------------------
-
-    @cached_property
-    def parsed(self) -> Parsed:
-        return parse(self._read)
-
-    @property
-    def code(self) -> str:
-        """The text that Python compiles, as it was read."""
-        return self._read.code
-
-    @property
-    def document(self) -> Document:
-        """The document; where its code was repaired to make it parse, with the repaired code."""
-        return self.parsed.document
-
-    @property
-    def tree(self) -> ast.Module:
-        return self.parsed.tree
-
-    @property
-    def problems(self) -> tuple[SyntaxProblem, ...]:
-        """What does not parse, in plain words."""
-        return self.parsed.problems
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        return self.document.lines
-
-    @cached_property
-    def _is_ascii(self) -> bool:
-        return self.document.code.isascii()
-
-    def column(self, line: int, offset: int) -> int:
-        """The column (from 1, in characters) of an offset in the bytes of a line."""
-        if self._is_ascii:
-            return offset + 1
-        text = self.lines[line - 1] if line <= len(self.lines) else ""
-        if text.isascii():
-            return offset + 1
-        return len(text.encode()[:offset].decode(errors="ignore")) + 1
-
-    def location(self, node: ast.AST) -> Location:
-        """The span of a node."""
-        line: int = getattr(node, "lineno", 1)
-        end_line: int = getattr(node, "end_lineno", None) or line
-        start: int = getattr(node, "col_offset", 0)
-        end: int = getattr(node, "end_col_offset", None) or start
-        return Location(
-            self.path, line, self.column(line, start), end_line, self.column(end_line, end)
-        )
-
-    def name_location(
-        self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    ) -> Location:
-        """The span of the name in a `class` or `def` statement."""
-        start = self.location(node)
-        text = self.lines[start.line - 1]
-        found = re.compile(rf"\b{re.escape(node.name)}\b").search(text, start.column + 3)
-        if found is None:
-            return Location(self.path, start.line, start.column, start.line, len(text) + 1)
-        return Location(self.path, start.line, found.start() + 1, start.line, found.end() + 1)
-
-    def text(self, node: ast.AST) -> str:
-        """The source text of a node."""
-        at = self.location(node)
-        if at.line == at.end_line:
-            return self.lines[at.line - 1][at.column - 1 : at.end_column - 1]
-        rows = self.lines[at.line - 1 : at.end_line]
-        return "\n".join((rows[0][at.column - 1 :], *rows[1:-1], rows[-1][: at.end_column - 1]))
 
     def forget(self) -> None:
         """Drop everything but the text; see `Project.release`. The scopes refer to each other in
@@ -338,66 +266,22 @@ class SourceFile:
     def names_read_of_others(self) -> frozenset[str]:
         """Every attribute name that is read in the file from anything but a method's own
         instance, by a dot or by `getattr` and the like with a literal name."""
-        found: set[str] = set()
-        for scope in self.scopes:
-            own = _instance_name(scope)
-            for reference in scope.references:
-                parts = reference.parts
-                # What stands behind `self.name` is read from what that holds.
-                start = 2 if parts[0] == own else 1
-                end = None if reference.kind in ("load", "call") else -1
-                found.update(parts[start:end])
-        for call in self.calls_named("getattr", "hasattr", "attrgetter", "get_submodule"):
-            for argument in call.node.args:
-                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                    found.update(argument.value.split("."))
-        return frozenset(found)
+        return frozenset(mentions.read_of_others(self))
 
     @cached_property
     def names_set_on_others(self) -> frozenset[str]:
         """Every attribute name that is set on anything but a method's own instance."""
-        found: set[str] = set()
-        for scope in self.scopes:
-            own = _instance_name(scope)
-            for reference in scope.references:
-                parts = reference.parts
-                if reference.kind == "store" and (parts[0] != own or len(parts) > 2):
-                    found.add(parts[-1])
-        for call in self.calls_named("setattr", "register_buffer", "register_parameter"):
-            for argument in call.node.args:
-                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                    found.add(argument.value)
-        return frozenset(found)
+        return frozenset(mentions.set_on_others(self))
 
     @cached_property
     def global_names(self) -> frozenset[str]:
         """The module-level names that some function declares `global`: their values change."""
-        if "global " not in self.code:
-            return frozenset()
-        return frozenset(
-            name
-            for scope in self.scope.walk()
-            for node, _ in scope.nodes(ast.Global)
-            for name in node.names  # type: ignore[attr-defined]
-        )
+        return frozenset(mentions.declared_global(self))
 
     @cached_property
     def mutated_names(self) -> frozenset[str]:
         """The bare names whose object is changed in place somewhere, by a method or a subscript."""
-        from archcheck.source.fold import MUTATORS
-
-        found = {
-            call.parts[0]
-            for scope in self.scope.walk()
-            for call in scope.calls
-            if len(call.parts) == 2 and call.name in MUTATORS
-        }
-        for scope in self.scope.walk():
-            for node, _ in scope.nodes(ast.Subscript):
-                assert isinstance(node, ast.Subscript)
-                if not isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name):
-                    found.add(node.value.id)
-        return frozenset(found)
+        return frozenset(mentions.mutated(self))
 
     def nodes(self, *kinds: type[ast.AST]) -> Iterator[Site]:
         """See `Scope.nodes`; of all scopes."""
@@ -482,16 +366,6 @@ class SourceFile:
         from archcheck.source.fragments import fragments_of
 
         return tuple(fragments_of(self))
-
-
-def _instance_name(scope: Scope) -> str | None:
-    """What a method, or a function nested in one, calls the instance."""
-    around: Scope | None = scope
-    while around is not None:
-        if isinstance(around, Function) and around.owner is not None:
-            return around.self_name
-        around = around.parent
-    return None
 
 
 def _in_body(node: ast.AST, line: int, column: int) -> bool:
