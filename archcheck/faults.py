@@ -172,10 +172,14 @@ class Fault:
         """The fix that writes another number, where one literal belongs to this layer alone."""
         if declared is None or not declared.literal or self.trace.inferred_input:
             return None
-        built_there = [m for m in self.trace.modules if m.constructed == declared.constructor]
-        if len(built_there) != 1:
+        if not self.is_built_once(declared):
             return None
         return Fix("safe", (Edit(declared.location, new),))
+
+    def is_built_once(self, declared: Declared) -> bool:
+        """Whether one layer alone was built there, so that another number changes no other."""
+        built = [m for m in self.trace.modules if m.constructed == declared.constructor]
+        return len(built) == 1
 
     def declared_type(self) -> Declared | None:
         """Where the layer's class was chosen: the callee of its constructor."""

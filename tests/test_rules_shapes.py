@@ -36,6 +36,7 @@ TRACED = {
     "hardcoded_input_size/bad_crop.py": ("Net", "4,3,64,64"),
     "hardcoded_input_size/bad_left_free.py": ("Net", "2,3,H,W"),
     "hardcoded_input_size/bad_note.py": ("Net", "4,1,28,28"),
+    "hardcoded_input_size/bad_pooled.py": ("Net", "4,3,64,64"),
     "stale_shape_comment/bad_forms.py": ("Net", "4,3,32,32"),
     "wrong_dtype/bad_indices.py": ("Tagger", "4,12"),
     "device_mismatch/bad_state.py": ("Reader", "4,9,8"),
@@ -313,6 +314,20 @@ def test_a_size_limit_is_a_note_until_something_contradicts_it(findings) -> None
     }
     assert severities["bad_note.py"] == Severity.NOTE
     assert severities["bad_crop.py"] == severities["bad_left_free.py"] == Severity.WARNING
+
+
+def test_a_size_limit_is_lifted_by_an_adaptive_pooling(findings) -> None:
+    path = "hardcoded_input_size/bad_pooled.py"
+    finding = findings[path, line_of(path, "self.fc("), "AC212"]
+    assert finding.fix is not None and finding.fix.safety == "unsafe"
+    rows = source_lines(path)
+    changed = {
+        rows[edit.location.line - 1][
+            edit.location.column - 1 : edit.location.end_column - 1
+        ]: edit.new
+        for edit in finding.fix.edits
+    }
+    assert changed == {"nn.AvgPool2d(4)": "nn.AdaptiveAvgPool2d(1)", "16 * 8 * 8": "16"}
 
 
 def test_a_fix_writes_the_numbers_of_a_comment(findings) -> None:

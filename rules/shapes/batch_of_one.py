@@ -57,8 +57,10 @@ def single_values(trace: Trace, project: Project) -> Iterator[Finding]:
     if failed:
         return
     for op in trace.ops:
+        if op.name != "batch_norm":
+            continue
         fault = Fault.of(trace, project, op)
-        if op.name != "batch_norm" or fault.attribute("training") is False:
+        if fault.attribute("training") is False:
             continue
         if len(fault.got) > 1 and fault.got[0] > 1 and prod(fault.got[2:]) == 1:
             yield _finding(fault)

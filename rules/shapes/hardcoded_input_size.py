@@ -33,13 +33,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from archcheck.evidence import Sizes, Trace
+from archcheck.evidence import Shape, Sizes, Trace
 from archcheck.faults import Fault, source_file
-from archcheck.finding import Finding, Severity
+from archcheck.finding import Edit, Finding, Fix, Severity
 from archcheck.implied_sizes import implied, written_sizes
 from archcheck.rule import Rule
 from archcheck.source import Project
-from archcheck.widths import accepts, explained, span
+from archcheck.widths import accepts, explained, origin, span
 
 rule = Rule("AC212", "hardcoded-input-size", Severity.NOTE, fix="unsafe", default=True)
 
@@ -57,6 +57,7 @@ def sizes_that_work(trace: Trace, project: Project) -> Iterator[Finding]:
     fault = Fault.of(trace, project, trace.ops[limit.limited_by])
     reasons = [*_left_free(trace, limits), *_contradicted(trace, project, limits)]
     notes: tuple[str, ...] = ()
+    folded: Shape = ()
     help = "nn.AdaptiveAvgPool2d(1) before the flattening lifts the limit"
     if fault.kind == "linear" and len(fault.shapes) > 1:
         notes, folded = explained(trace, fault.values[0], fault.shapes[1][-1])
@@ -69,8 +70,30 @@ def sizes_that_work(trace: Trace, project: Project) -> Iterator[Finding]:
         declared=fault.declared("in_features", 0) if fault.kind == "linear" else None,
         notes=(*notes, *reasons),
         help=help,
+        fix=_lifted(fault, folded) if folded else None,
     )
     yield replace(finding, severity=Severity.WARNING if reasons else Severity.NOTE)
+
+
+def _lifted(fault: Fault, folded: Shape) -> Fix | None:
+    """An adaptive pooling in the place of the one before the flattening, and a width to match."""
+    trace = fault.trace
+    before = trace.dataflow.producer(origin(trace, fault.values[0]).value.index)
+    declared = fault.declared("in_features", 0)
+    if before is None or "pool" not in before.name or declared is None or len(folded) < 2:
+        return None
+    pool = Fault.of(trace, fault.project, before)
+    kind = pool.declared_type()
+    if pool.layer is None or kind is None or not kind.literal or len(pool.layer.calls) != 1:
+        return None
+    if declared.location == declared.constructor or not (
+        fault.is_built_once(declared) and pool.is_built_once(kind)
+    ):
+        return None
+    callee = pool.text(kind.location).removesuffix(pool.layer.type)
+    adaptive = f"{callee}AdaptiveAvgPool{len(folded) - 1}d(1)"
+    edits = (Edit(kind.constructor, adaptive), Edit(declared.location, str(folded[0])))
+    return Fix("unsafe", edits)
 
 
 def _left_free(trace: Trace, limits: list[Sizes]) -> Iterator[str]:
