@@ -44,7 +44,7 @@ from collections.abc import Iterator
 
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
-from archcheck.source import ModuleClass, SourceFile, Submodule
+from archcheck.source import Layer, ModuleClass, SourceFile, Submodule
 
 rule = Rule("AC108", "unused-submodule", Severity.WARNING)
 
@@ -90,7 +90,9 @@ def _is_a_placeholder(submodule: Submodule) -> bool:
 
 
 def _has_another_name(submodule: Submodule) -> bool:
-    """Whether the module can be reached in another way than by the attribute."""
+    """Whether the module, or what it holds, can be reached in another way than by the attribute."""
+    if any(_only_registers(layer) for layer in submodule.alternatives):
+        return True
     write = submodule.write
     node = write.statement.node
     if isinstance(node, ast.Assign) and len(node.targets) > 1:
@@ -98,3 +100,21 @@ def _has_another_name(submodule: Submodule) -> bool:
     if isinstance(write.value, ast.Name) and write.function is not None:
         return len(write.function.name_reads.get(write.value.id, ())) > 1
     return isinstance(write.value, ast.NamedExpr)
+
+
+def _only_registers(layer: Layer) -> bool:
+    """Whether a container holds modules that were made before it, perhaps only to register them."""
+    if not layer.is_torch or not layer.is_a("ModuleList", "ModuleDict", "Sequential"):
+        return False
+    if layer.is_a("Sequential"):
+        return any(
+            isinstance(part, ast.Attribute)
+            and isinstance(part.value, ast.Name)
+            and part.value.id == "self"
+            for item in layer.node.args
+            for part in ast.walk(item)
+        )
+    if not isinstance(layer.children, tuple) or not layer.children:
+        return True
+    inside = set(ast.walk(layer.node))
+    return any(child.node not in inside for child in layer.children)

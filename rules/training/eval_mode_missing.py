@@ -59,7 +59,7 @@ _LEARN = frozenset({"backward", "step", "fit"})
 
 @rule.on_source
 def evaluated_in_train_mode(file: SourceFile) -> Iterator[Finding]:
-    if any(_switches(call) for call in file.calls_named("eval", "train", "inference")):
+    if any(_switches(call) for call in file.calls_named("eval", "train")):
         return
     for loop in file.loops:
         model = _evaluated(file, loop)
@@ -103,8 +103,10 @@ def trained_in_eval_mode(file: SourceFile) -> Iterator[Finding]:
 
 
 def _switches(call: Call) -> bool:
-    """`model.eval()`, `model.train(…)`, but no function named so that stands alone."""
-    return call.receiver is not None and not (call.dotted or "").startswith("torch.")
+    """`model.eval()` or `model.train(False)`, of whatever model."""
+    if call.receiver is None or (call.dotted or "").startswith("torch."):
+        return False
+    return call.name == "eval" or bool(given_to(call))
 
 
 def _evaluated(file: SourceFile, loop: Loop) -> str | None:
@@ -130,10 +132,25 @@ def _evaluated(file: SourceFile, loop: Loop) -> str | None:
         if (
             isinstance(name, ast.Name)
             and depends_on_mode(file, name, call.statement)
+            and not _trains_on_purpose(loop, name.id)
             and not _is_handed_on(file, call, name.id)
         ):
             return name.id
     return None
+
+
+def _trains_on_purpose(loop: Loop, name: str) -> bool:
+    """Whether the model is put into train mode for this very loop: no training stands between."""
+    switch = [
+        call
+        for call in loop.scope.calls
+        if call.parts == (name, "train") and call.statement.index < loop.statement.index
+    ]
+    return bool(switch) and not any(
+        call.name == "backward"
+        and switch[-1].statement.index < call.statement.index < loop.statement.index
+        for call in loop.scope.calls
+    )
 
 
 def _is_managed(file: SourceFile, statement: Statement) -> bool:

@@ -112,9 +112,9 @@ def _imports(file: SourceFile) -> Iterator[Finding]:
 def _variable(file: SourceFile, node: ast.AST, first: Call | None = None) -> Finding:
     related: tuple[Related, ...] = ()
     if first is not None:
-        related = (Related(file.location(first.node), "gives back its argument"),)
+        related = (Related(file.location(first.node), "gives back the tensor"),)
     return Finding(
-        "`Variable` has done nothing since PyTorch 0.4: tensors carry their gradients themselves",
+        "`Variable` has been nothing but another name for a tensor since PyTorch 0.4",
         file.location(node),
         label="inert",
         related=related,
