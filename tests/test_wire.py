@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import os
 import pickle
-from typing import Any
+from collections import OrderedDict
+from typing import Any, NamedTuple
 
 import pytest
 
 from archcheck.evidence import Failure, Op, Trace, Value, ValueIndex
 from archcheck.finding import Location
-from archcheck.load.wire import Message, receive, receive_evidence, send
+from archcheck.load.wire import Message, receive, receive_evidence, send, send_evidence
 
 TRACE = Trace(
     target="net.py:Net",
@@ -41,6 +43,34 @@ def stream(content: object) -> io.BytesIO:
 
 def test_a_trace_comes_through_as_it_was() -> None:
     assert receive_evidence(stream(("trace", 3, TRACE))) == Message("trace", 3, TRACE)
+
+
+class Format(enum.StrEnum):
+    ROWS = "rows"
+
+
+class Pair(NamedTuple):
+    left: int
+    right: int
+
+
+def test_what_a_model_slips_in_becomes_plain() -> None:
+    held = io.BytesIO()
+    nest = {"a": Format.ROWS, "b": Pair(1, 2), "c": Evil(), "d": OrderedDict(x=True), "e": print}
+    send_evidence(held, ("trace", 0, [TRACE, nest]))
+    held.seek(0)
+    message = receive_evidence(held)
+    assert message is not None
+    trace, plain = message.content
+    assert trace == TRACE
+    assert plain == {
+        "a": "rows",
+        "b": (1, 2),
+        "c": "Evil",
+        "d": {"x": True},
+        "e": "builtin_function_or_method",
+    }
+    assert [type(value) for value in plain.values()] == [str, tuple, str, dict, str]
 
 
 def test_a_request_comes_through_to_the_worker() -> None:

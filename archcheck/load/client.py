@@ -143,6 +143,8 @@ class Workers:
                         return self._bury(process, request, number, reason)
                 else:
                     continue
+            if message.kind == "defect" and message.request < 0:
+                raise WorkerDefect(str(message.content))
             if message.request == number and message.kind in ("trace", "usage", "defect"):
                 return self._read(process, message)
 

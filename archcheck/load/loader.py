@@ -1,21 +1,12 @@
 """A target becomes something that builds a model: its file is sliced, run, and looked into."""
 
 from __future__ import annotations
-import __future__
 
 import ast
 import copy
 import difflib
-import importlib
-import importlib.util
-import linecache
-import os
-import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -23,17 +14,11 @@ from torch import nn
 from archcheck.load.arguments import call_of, check_call, evaluate, names_in
 from archcheck.load.environment import ImportPlace
 from archcheck.load.module_source import ModuleSource
-from archcheck.load.placeholders import (
-    Missing,
-    MissingImport,
-    Placeholder,
-    Reach,
-    imported_names,
-)
-from archcheck.load.places import is_users
+from archcheck.load.placeholders import Placeholder, Reach
 from archcheck.load.slice import Slice, slice_for
+from archcheck.load.sliced_module import SlicedModule
 from archcheck.load.suggest import no_such_name, not_a_module
-from archcheck.load.units import IMPORTS, is_main_guard
+from archcheck.load.units import is_main_guard
 from archcheck.target import Target, UsageError
 
 
@@ -56,252 +41,6 @@ class Loaded:
     source: ModuleSource | None
 
 
-class _Sliced(ModuleType):
-    """A module that is not all of its file."""
-
-
-def forget_sliced() -> None:
-    """Take the modules that were sliced for a target out of `sys.modules`."""
-    for name, module in list(sys.modules.items()):
-        if isinstance(module, _Sliced):
-            del sys.modules[name]
-
-
-class SlicedModule:
-    """A module of which only what is needed has been run.
-
-    Args:
-        whole: Run all of it, as an import does.
-        also: Names that are needed though nothing that was followed reads them.
-    """
-
-    def __init__(
-        self,
-        source: ModuleSource,
-        place: ImportPlace,
-        target: Target,
-        reach: Reach,
-        *,
-        whole: bool = False,
-        also: Collection[str] = (),
-    ) -> None:
-        self.source = source
-        self._place = place
-        self._reach = reach
-        self._path = str(source.path)
-        self._flags = _future_flags(source.tree)
-        self._done: set[tuple[int, int]] = set()
-        name = target.name.partition(".")[0]
-        call = call_of(target)
-        self.slice = (
-            Slice(
-                tuple(node for node in source.tree.body if not is_main_guard(node)),
-                frozenset(),
-                found=True,
-            )
-            if whole
-            else slice_for(
-                source.units,
-                name,
-                line=source.line_in_code(target),
-                step_by_step=source.is_document,
-                also={*also, *(names_in(call) if call is not None else ())},
-            )
-        )
-        self.module = self._register()
-        # Positions in tracebacks, and inspect.getsource, are those of the code that runs.
-        lines = [f"{line}\n" for line in source.document.lines]
-        linecache.cache[self._path] = (len(source.document.code), None, lines, self._path)
-
-    @property
-    def names(self) -> dict[str, Any]:
-        return self.module.__dict__
-
-    def define(self) -> None:
-        """Run what makes definitions; all of the slice, if the target is no value."""
-        for place, statement in enumerate(self.slice.statements):
-            if self.slice.makes_value and place in self.slice.values:
-                continue
-            try:
-                self._run(statement)
-            except Exception:
-                if place not in self.slice.settings:
-                    raise
-
-    def make_values(self) -> None:
-        """Run what makes values, once more."""
-        for place, statement in enumerate(self.slice.statements):
-            if place in self.slice.values:
-                self._run(statement)
-
-    def _register(self) -> ModuleType:
-        name = self._place.name
-        known = sys.modules.get(name.partition(".")[0])
-        if name.partition(".")[0] in sys.stdlib_module_names or (
-            known is not None and not self._is_ours(known)
-        ):
-            name = f"{name}_{abs(hash(self._path)):x}"
-        module = _Sliced(name)
-        module.__file__ = self._path
-        module.__package__ = self._place.package
-        module.__spec__ = ModuleSpec(name, None, origin=self._path)
-        names = module.__dict__
-        if "__getattr__" not in self.source.units.binders:
-            names["__getattr__"] = self._on_demand
-        sys.modules[name] = module
-        return module
-
-    def _is_ours(self, module: ModuleType) -> bool:
-        files = [getattr(module, "__file__", None), *list(getattr(module, "__path__", ()))]
-        root = os.path.realpath(self._place.root) + os.sep
-        return any(
-            isinstance(file, str) and os.path.realpath(file).startswith(root) for file in files
-        )
-
-    def _on_demand(self, name: str) -> Any:
-        """What a neighbour imports from the module, run when it asks."""
-        if name.startswith("__") or name not in self.source.units.binders:
-            raise AttributeError(f"module {self.module.__name__!r} has no attribute {name!r}")
-        wanted = slice_for(self.source.units, name, step_by_step=False)
-        for statement in wanted.statements:
-            if (statement.lineno, statement.col_offset) not in self._done:
-                self._run(statement)
-        try:
-            return self.names[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def _run(self, statement: ast.stmt) -> None:
-        self._done.add((statement.lineno, statement.col_offset))
-        try:
-            self._execute(statement)
-        except FileNotFoundError as error:
-            if not self._move_beside(error):
-                raise
-            self._execute(statement)
-        except Exception:
-            if not isinstance(statement, IMPORTS):
-                raise
-            self._import_what_can_be(statement)
-
-    def _execute(self, statement: ast.stmt) -> None:
-        code = compile(
-            ast.Module([statement], []),
-            self._path,
-            "exec",
-            flags=self._flags,
-            dont_inherit=True,
-        )
-        exec(code, self.names)
-
-    def _move_beside(self, error: FileNotFoundError) -> bool:
-        """Go to the file's own folder, if that is where it expects to be run."""
-        folder = self.source.path.parent
-        wanted = error.filename
-        if (
-            not isinstance(wanted, str)
-            or os.path.isabs(wanted)
-            or Path.cwd() == folder
-            or not (folder / wanted).exists()
-        ):
-            return False
-        os.chdir(folder)
-        return True
-
-    def _import_what_can_be(self, statement: ast.Import | ast.ImportFrom) -> None:
-        """Bind what can be imported, and placeholders for the rest."""
-        self._stub_parents(statement)
-        for alias in statement.names:
-            single = copy.copy(statement)
-            single.names = [alias]
-            try:
-                self._execute(single)
-            except Exception as error:
-                missing = _missing(error, statement, self._path)
-                for name, (stands_for, _module) in imported_names(single).items():
-                    self.names[name] = Placeholder(stands_for, missing, self._reach)
-                if alias.name == "*":
-                    self._reach.stars.append(missing)
-
-    def _stub_parents(self, statement: ast.Import | ast.ImportFrom) -> None:
-        """Packages of the user's whose __init__ fails are entered without it."""
-        modules = (
-            [alias.name for alias in statement.names]
-            if isinstance(statement, ast.Import)
-            else ["." * statement.level + (statement.module or "")]
-        )
-        for module in modules:
-            try:
-                name = importlib.util.resolve_name(module, self._place.package)
-            except ImportError:
-                continue
-            parts = name.split(".")
-            for depth in range(1, len(parts)):
-                _enter(".".join(parts[:depth]))
-
-
-def _enter(name: str) -> None:
-    """Import a package; where that fails, put one in its place that only leads to its folder."""
-    if name in sys.modules:
-        return
-    try:
-        importlib.import_module(name)
-    except Exception:
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ImportError, ValueError):
-            return
-        if spec is None or not spec.submodule_search_locations or not is_users(spec.origin or ""):
-            return
-        stub = ModuleType(name)
-        stub.__path__ = list(spec.submodule_search_locations)
-        stub.__package__ = name
-        stub.__spec__ = spec
-        sys.modules[name] = stub
-
-
-def _missing(error: Exception, statement: ast.Import | ast.ImportFrom, path: str) -> Missing:
-    """What there is to say of a failed import."""
-    if isinstance(error, MissingImport):
-        return Missing(error.name or "", str(error))
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        return Missing(error.name)
-    text = " ".join(str(error).split())
-    reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    place = _raised_at(error, path)
-    package = getattr(error, "name", None) if isinstance(error, ImportError) else None
-    if package is None:
-        package = (
-            statement.names[0].name
-            if isinstance(statement, ast.Import)
-            else "." * statement.level + (statement.module or "")
-        )
-    return Missing(package, f"{reason} ({place})" if place else reason)
-
-
-def _raised_at(error: Exception, path: str) -> str | None:
-    """The line of another file of the user's that raised."""
-    place = None
-    traceback = error.__traceback__
-    while traceback is not None:
-        file = traceback.tb_frame.f_code.co_filename
-        if is_users(file) and file != path:
-            place = f"{Path(file).name}:{traceback.tb_lineno}"
-        traceback = traceback.tb_next
-    return place
-
-
-def _future_flags(tree: ast.Module) -> int:
-    """What the file's `from __future__` imports mean to the compiler."""
-    flags = 0
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
-            for alias in node.names:
-                feature = getattr(__future__, alias.name, None)
-                flags |= getattr(feature, "compiler_flag", 0)
-    return flags
-
-
 def load_file(
     target: Target,
     source: ModuleSource,
@@ -317,11 +56,48 @@ def load_file(
         UsageError: The file has no such name, it is no model, or wants other arguments.
         Exception: Whatever the file's code raises.
     """
-    sliced = SlicedModule(source, place, target, reach, whole=whole, also=also)
-    if not sliced.slice.found:
+    wanted = _whole(source) if whole else _wanted(target, source, also)
+    if not wanted.found:
         raise no_such_name(target, source)
+    sliced = SlicedModule(source, place, reach, wanted)
     sliced.define()
     return _loaded(target, sliced.names, str(source.path), source, sliced)
+
+
+def call_function(target: Target, source: ModuleSource, place: ImportPlace, reach: Reach) -> Any:
+    """What a function of a file returns.
+
+    Raises:
+        UsageError: There is no such function.
+        Exception: Whatever the file's code raises.
+    """
+    wanted = _wanted(target, source, ())
+    if not wanted.found:
+        raise no_such_name(target, source)
+    sliced = SlicedModule(source, place, reach, wanted)
+    sliced.define()
+    sliced.make_values()
+    function = _find(target, sliced.names, source)
+    if not callable(function):
+        raise UsageError(f"`{target.text}` is no function")
+    return _called(function, call_of(target), sliced.names)
+
+
+def _wanted(target: Target, source: ModuleSource, also: Collection[str]) -> Slice:
+    call = call_of(target)
+    return slice_for(
+        source.units,
+        target.name.partition(".")[0],
+        line=source.line_in_code(target),
+        step_by_step=source.is_document,
+        also={*also, *(names_in(call) if call is not None else ())},
+    )
+
+
+def _whole(source: ModuleSource) -> Slice:
+    """All that an import runs."""
+    statements = tuple(node for node in source.tree.body if not is_main_guard(node))
+    return Slice(statements, frozenset(), found=True)
 
 
 def load_module(target: Target, path: str, names: dict[str, Any]) -> Loaded:

@@ -19,9 +19,10 @@ from archcheck.load.files import OpenedFiles, loaded_files
 from archcheck.load.find import Found, find_target
 from archcheck.load.inputs import Candidate, given_inputs, guessed_inputs, inputs_from
 from archcheck.load.limits import data_limit, free_memory
-from archcheck.load.loader import Loaded, SlicedModule, forget_sliced, load_file, load_module
+from archcheck.load.loader import Loaded, call_function, load_file, load_module
 from archcheck.load.placeholders import MissingFinder, MissingImport, Reach
 from archcheck.load.places import relocated, shown
+from archcheck.load.sliced_module import forget_sliced
 from archcheck.load.surroundings import Surroundings
 from archcheck.load.weights import Weights
 from archcheck.load.wire import Stage
@@ -235,14 +236,12 @@ class Session:
         if found.source is None:
             module = importlib.import_module(target.place)
             function = getattr(module, target.name, None)
+            if not callable(function):
+                raise UsageError(f"--input-from {target.text}: there is no such function")
+            result = function()
         else:
-            sliced = SlicedModule(found.source, found.place, target, job.reach)
-            sliced.define()
-            sliced.make_values()
-            function = sliced.names.get(target.name)
-        if not callable(function):
-            raise UsageError(f"--input-from {target.text}: `{target.name}` is no function")
-        return inputs_from(function(), loaded.forward, f"the input is that of {target.text}")
+            result = call_function(target, found.source, found.place, job.reach)
+        return inputs_from(result, loaded.forward, f"the input is that of {target.text}")
 
 
 def _progress(trace: Trace) -> tuple[bool, int, int]:

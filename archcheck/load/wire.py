@@ -16,7 +16,10 @@ Stage: TypeAlias = Literal["import", "construct", "forward"]
 
 _LENGTH = struct.Struct("<Q")
 _EVIDENCE = ("archcheck.evidence", "archcheck.finding")
-_PLAIN = {("builtins", name) for name in ("complex", "slice", "range", "Ellipsis", "bytearray")}
+_PLAIN_TYPES = (str, int, float, complex, tuple, list, dict, set, frozenset, bytes, bytearray)
+_PLAIN = {("builtins", kind.__name__) for kind in (*_PLAIN_TYPES, slice, range)} | {
+    ("builtins", "Ellipsis")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,40 @@ class Message:
     kind: Literal["ready", "stage", "trace", "usage", "defect"]
     request: int
     content: Any = None
+
+
+class EvidencePickler(pickle.Pickler):
+    """Writes plain data and evidence; what a model slipped in among them, as plain data.
+
+    A subclass of a plain type (a string that is an enumeration's member) becomes the plain value,
+    anything else its type's name.
+    """
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind.__module__ in _EVIDENCE or kind in (*_PLAIN_TYPES, slice, range, type(...)):
+            return NotImplemented
+        if isinstance(obj, type) and (
+            obj.__module__ in _EVIDENCE or ("builtins", obj.__name__) in _PLAIN
+        ):
+            return NotImplemented
+        if getattr(obj, "__module__", None) == "copyreg":
+            return NotImplemented
+        for plain in _PLAIN_TYPES:
+            if isinstance(obj, plain):
+                # The plain type's own view of it: its class may have one of its own.
+                return plain, (_plain_value(plain, obj),)
+        return str, (kind.__name__,)
+
+
+def _plain_value(plain: Any, value: Any) -> Any:
+    if plain in (str, bytes, bytearray):
+        return plain.__getitem__(value, slice(None)) if plain is not str else str.__str__(value)
+    if plain in (int, float, complex):
+        return plain.__add__(value, plain())
+    if plain is dict:
+        return dict.copy(value)
+    return [*plain.__iter__(value)]
 
 
 class EvidenceUnpickler(pickle.Unpickler):
@@ -60,7 +97,21 @@ def send(stream: BinaryIO, content: object) -> None:
     Raises:
         OSError: Nobody reads at the other end.
     """
-    data = pickle.dumps(content, protocol=5)
+    _write(stream, pickle.dumps(content, protocol=5))
+
+
+def send_evidence(stream: BinaryIO, content: object) -> None:
+    """Write one message of a worker, with nothing in it but plain data and evidence.
+
+    Raises:
+        OSError: Nobody reads at the other end.
+    """
+    held = io.BytesIO()
+    EvidencePickler(held, protocol=5).dump(content)
+    _write(stream, held.getvalue())
+
+
+def _write(stream: BinaryIO, data: bytes) -> None:
     stream.write(_LENGTH.pack(len(data)))
     stream.write(data)
     stream.flush()

@@ -17,7 +17,7 @@ import traceback
 from typing import BinaryIO, Literal
 
 from archcheck.load.limits import end_own_tree
-from archcheck.load.wire import mark, receive, send
+from archcheck.load.wire import mark, receive, send_evidence
 from archcheck.target import TraceRequest, UsageError
 
 # How often a target's code may fork: enough to start a few helpers, too little for a fork bomb.
@@ -43,7 +43,7 @@ class Channel:
         """Send a message about the current request; a forked child ends here."""
         if os.getpid() != self._owner:
             os._exit(0)
-        send(self._results, (kind, self.request, content))
+        send_evidence(self._results, (kind, self.request, content))
 
     def stage(self, name: str, path: str | None) -> None:
         self.say("stage", (name, path))
