@@ -30,6 +30,7 @@ class Model:
     max_params: int | None = None
     max_macs: int | None = None
     max_memory: int | None = None
+    timeout: float | None = None  # seconds; None: that of the configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,4 +243,5 @@ _MODEL_KEYS: Mapping[str, tuple[str, Reader]] = {
     "max-params": ("max_params", parse_count),
     "max-macs": ("max_macs", parse_count),
     "max-memory": ("max_memory", parse_bytes),
+    "timeout": ("timeout", _seconds),
 }

@@ -179,7 +179,7 @@ def _request(target: Target, model: Model, config: Config) -> TraceRequest:
         target=target,
         inputs=tuple(parse_input(text) for text in model.inputs),
         mode=model.mode,
-        timeout=config.timeout,
+        timeout=model.timeout or config.timeout,
         memory_limit=config.memory_limit,
     )
 

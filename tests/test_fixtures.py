@@ -39,6 +39,7 @@ def models(path: Path) -> list[Model]:
     parser.add_argument("--eval", dest="mode", action="store_const", const="eval", default="train")
     parser.add_argument("--loss", choices=LOSSES)
     parser.add_argument("--expect-output", type=parse_shape)
+    parser.add_argument("--timeout", type=float)
     parser.add_argument("--max-params", type=parse_count)
     parser.add_argument("--max-macs", type=parse_count)
     parser.add_argument("--max-memory", type=parse_bytes)
