@@ -206,7 +206,7 @@ for build, shape in (
     (models.Lazy, (2, 3, 8, 8)),
     (models.Constants, (2, 6, 4)),
     (models.Residual, (2, 3, 8, 8)),
-    (lambda: nn.Sequential(nn.ConvTranspose2d(3, 8, 3, groups=1), nn.InstanceNorm2d(8)), (2, 3, 8, 8)),
+    (lambda: nn.Sequential(nn.ConvTranspose2d(3, 8, 3), nn.InstanceNorm2d(8)), (2, 3, 8, 8)),
     (lambda: nn.TransformerEncoderLayer(8, 2, 16), (2, 5, 8)),
     (lambda: nn.Sequential(nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(3), nn.Upsample(scale_factor=2)),
      (2, 3, 8, 8)),
