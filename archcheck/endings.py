@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from archcheck.edits import between, replacement
+from archcheck.finding import Edit
 from archcheck.source.chains import Link
 from archcheck.source.scope import Function, argument_of
 from archcheck.source.unknown import UNKNOWN
 
 if TYPE_CHECKING:
-    from archcheck.finding import Edit, Location
+    from archcheck.finding import Location
     from archcheck.source import Flow, Layer, ModuleClass, SourceFile, Step
 
 # Operations that leave a distribution what it is: they move, copy or cast it.
@@ -115,6 +116,40 @@ def endings(step: Step) -> tuple[Ending, ...]:
 def endings_of(module: ModuleClass) -> tuple[Ending, ...]:
     """Every operation that what a module returns may come out of."""
     return _unique(_module(module, (), 0))
+
+
+def applied(file: SourceFile, *operations: str) -> Iterator[tuple[Ending, tuple[Ending, ...]]]:
+    """Every place of a file that applies one of these operations to a value, with the endings of
+    that value: in Sequentials, in the methods of modules, in scripts."""
+    if not any(name.lstrip("_")[1:] in file.code for name in operations):
+        return
+    seen: set[ast.AST] = set()
+    for chain in file.chains:
+        for earlier, later in chain.pairs():
+            if later.contained and later.operation in operations:
+                ending = Ending(later.operation, later)
+                if ending.node not in seen:
+                    seen.add(ending.node)
+                    yield ending, (Ending(earlier.operation, earlier),)
+    for flow in _flows(file, operations):
+        for step in flow.steps:
+            if step.operation in operations and step.source is not None and step.node not in seen:
+                seen.add(step.node)
+                yield Ending(step.operation, Link(step.layer, step)), endings(step.source)
+
+
+def _flows(file: SourceFile, operations: tuple[str, ...]) -> Iterator[Flow]:
+    for module in file.modules:
+        for method in module.own_methods:
+            flow = module.flow(method)
+            if flow is not None:
+                yield flow
+    for scope in file.scopes:
+        owner = scope.function.owner if scope.function is not None else None
+        if scope.kind == "class" or (owner is not None and owner.module is not None):
+            continue
+        if any(call.name.rstrip("_") in operations for call in scope.calls):
+            yield file.flow(scope)
 
 
 def surely(found: Iterable[Ending], *operations: str) -> bool:
@@ -280,3 +315,15 @@ def without(file: SourceFile, node: ast.AST) -> tuple[Edit, ...]:
         receiver = node.func.value
         operand = None if isinstance(receiver, ast.Name) and receiver.id == "self" else receiver
     return (replacement(file, node, file.text(operand)),) if operand is not None else ()
+
+
+def renamed(file: SourceFile, node: ast.AST, old: str, new: str) -> tuple[Edit, ...]:
+    """The edit that calls `F.new(…)` or `x.new(…)` in the place of `F.old(…)`; none where the
+    call does not end in that name."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return ()
+    at = file.location(node.func)
+    if node.func.attr != old:
+        return ()
+    name = replace(at, line=at.end_line, column=at.end_column - len(old))
+    return (Edit(name, new),)

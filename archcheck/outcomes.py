@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING
 
 from archcheck.dataflow import AFFINE, MOVES, indices
+from archcheck.edits import after, insertion, replacement
+from archcheck.faults import node_at, source_file
+from archcheck.finding import Edit, Fix, Location
+from archcheck.source.scope import argument_of, has_star
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Trace
-    from archcheck.finding import Location
+    from archcheck.source import Project, SourceFile
+
+SOFTMAXES = ("softmax", "log_softmax", "softmin")
 
 
 def only_outcome(trace: Trace) -> Op | None:
@@ -35,3 +42,54 @@ def written_at(trace: Trace, op: Op) -> Location | None:
         if holder is not None and holder.forward is None and holder is not module:
             return module.constructed
     return op.location
+
+
+def resolved_dim(trace: Trace, op: Op) -> int | None:
+    """The dimension (from 0) that a softmax normalises over; None where that is not known."""
+    if not op.inputs:
+        return None
+    rank = len(trace.shape(op.inputs[0]))
+    dim = op.arguments.get("dim")
+    if dim is None:
+        return 0 if rank in (0, 1, 3) else 1
+    return dim % rank if isinstance(dim, int) and rank else None
+
+
+def is_returned(trace: Trace, op: Op) -> bool:
+    """Whether what an operator gives is an output of the model, moved or as its logarithm."""
+    through = MOVES | {"log"}
+    return any(
+        trace.dataflow.last_nonlinear(value, through) is op for value in trace.dataflow.outputs
+    )
+
+
+def softmax_call(trace: Trace, project: Project, op: Op) -> tuple[SourceFile, ast.Call, int] | None:
+    """The call that sets a softmax's `dim`: of the function, or of its module's constructor. With
+    it the file, and the position of `dim` among the arguments."""
+    module = trace.module_of(op)
+    built = module.constructed if module is not None and module.forward is None else None
+    at = built or op.location
+    file = source_file(project, at) if at is not None else None
+    node = node_at(file, at) if file is not None and at is not None else None
+    if file is None or not isinstance(node, ast.Call):
+        return None
+    method = isinstance(node.func, ast.Attribute) and file.dotted(node.func) is None
+    return file, node, 0 if built is not None or method else 1
+
+
+def with_dim(file: SourceFile, node: ast.Call, position: int, dim: int) -> Fix | None:
+    """The fix that sets the `dim` of a softmax; None where it is given by a name."""
+    if has_star(node):
+        return None
+    edit: Edit
+    given = argument_of(node, "dim", position)
+    if given is not None and not isinstance(given, ast.Constant | ast.UnaryOp):
+        return None
+    if given is not None:
+        edit = replacement(file, given, str(dim))
+    elif node.args or node.keywords:
+        edit = after(file, (*node.args, *node.keywords)[-1], f", dim={dim}")
+    else:
+        at = file.location(node)
+        edit = insertion(at.path, at.end_line, at.end_column - 1, f"dim={dim}")
+    return Fix("safe", (edit,))

@@ -29,15 +29,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.edits import after, insertion, replacement
 from archcheck.endings import link_before
 from archcheck.evidence import Trace
-from archcheck.faults import node_at, source_file
-from archcheck.finding import Finding, Fix, Severity
+from archcheck.finding import Finding, Severity
+from archcheck.outcomes import SOFTMAXES, resolved_dim, softmax_call, with_dim
 from archcheck.rule import Rule
 from archcheck.shapes import text
 from archcheck.source import Project, SourceFile
-from archcheck.source.scope import argument_of, has_star
 
 rule = Rule("AC402", "softmax-without-dim", Severity.WARNING, fix="safe")
 
@@ -64,47 +62,22 @@ def written_without(file: SourceFile) -> Iterator[Finding]:
 @rule.on_trace
 def picked_by_rank(trace: Trace, project: Project) -> Iterator[Finding]:
     for op in trace.ops:
-        if op.name not in ("softmax", "log_softmax", "softmin") or op.location is None:
-            continue
-        if op.arguments.get("dim", 0) is not None or not op.inputs:
-            continue
-        module = trace.module_of(op)
-        layer = module if module is not None and module.type in ("Softmax", "LogSoftmax") else None
-        at = (layer.constructed if layer is not None else None) or op.location
-        file = source_file(project, at)
-        node = node_at(file, at) if file is not None else None
-        if file is None or not isinstance(node, ast.Call):
-            continue
-        shape = trace.shape(op.inputs[0])
-        picked = 0 if len(shape) in (0, 1, 3) else 1
-        yield _finding(
-            file, node, 0 if layer else 1, picked or -1,
-            f"for {text(shape)} it picks dimension {picked}",
-        )  # fmt: skip
+        if op.name in SOFTMAXES and op.inputs and op.arguments.get("dim", 0) is None:
+            call = softmax_call(trace, project, op)
+            if call is not None:
+                picked = resolved_dim(trace, op)
+                what = f"for {text(trace.shape(op.inputs[0]))} it picks dimension {picked}"
+                yield _finding(*call, picked or -1, what)
 
 
 def _finding(
     file: SourceFile, node: ast.Call, position: int, dim: int | None, what: str
 ) -> Finding:
-    name = file.text(node.func)
+    known = "say it: dim=-1 where the classes come last, dim=1 for [N, C, H, W]"
     return Finding(
-        f"`{name}` has no `dim`: {what}",
+        f"`{file.text(node.func)}` has no `dim`: {what}",
         file.location(node),
         label="over which dimension?",
-        help=f"say it: dim={-1 if dim is None else dim}"
-        + ("" if dim is not None else " where the classes come last, dim=1 for [N, C, H, W]"),
-        fix=_fix(file, node, position, dim),
+        help=known if dim is None else f"say it: dim={dim}",
+        fix=with_dim(file, node, position, dim) if dim is not None else None,
     )
-
-
-def _fix(file: SourceFile, node: ast.Call, position: int, dim: int | None) -> Fix | None:
-    if dim is None or has_star(node):
-        return None
-    given = argument_of(node, "dim", position)
-    if given is not None:
-        return Fix("safe", (replacement(file, given, str(dim)),))
-    if node.args or node.keywords:
-        last = (*node.args, *node.keywords)[-1]
-        return Fix("safe", (after(file, last, f", dim={dim}"),))
-    at = file.location(node)
-    return Fix("safe", (insertion(at.path, at.end_line, at.end_column - 1, f"dim={dim}"),))

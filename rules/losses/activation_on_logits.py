@@ -1,0 +1,105 @@
+"""A ReLU or a dropout between the last layer and the loss.
+
+What it does
+------------
+Looks for a ReLU or a dropout that is applied to the scores of the last layer: right before the
+softmax that ends a model, or on what goes into CrossEntropyLoss, BCEWithLogitsLoss or NLLLoss.
+
+Why it is bad
+-------------
+A ReLU sets every negative score to zero: classes can no longer be ruled out, and where all scores
+are negative no gradient flows at all. A dropout sets scores of random classes to zero, which is
+noise on the label.
+
+Example
+-------
+    model = nn.Sequential(
+        nn.Linear(64, 10),
+        nn.ReLU(),
+        nn.Softmax(dim=1),
+    )
+
+Use instead
+-----------
+    model = nn.Sequential(
+        nn.Linear(64, 10),
+        nn.Softmax(dim=1),
+    )
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.dataflow import MOVES
+from archcheck.endings import AFFINE, endings, surely
+from archcheck.evidence import Trace
+from archcheck.finding import Finding, Location, Severity
+from archcheck.in_sight import class_of, gives_weights, is_part_of_another
+from archcheck.outcomes import SOFTMAXES, before, is_logits, only_outcome, written_at
+from archcheck.rule import Rule
+from archcheck.source import Chain, Project, SourceFile
+
+rule = Rule("AC406", "activation-on-logits", Severity.WARNING)
+
+ACTIVATIONS = {"relu": "a ReLU", "relu6": "a ReLU", "dropout": "a dropout"}
+NORMS = ("batch_norm", "layer_norm", "batch_norm1d")
+TAKE_SCORES = ("cross_entropy", "nll_loss", "nll", "binary_cross_entropy_with_logits")
+WANTED = ("cross_entropy", "nll", "bce_with_logits")
+
+
+@rule.on_source
+def into_a_loss(file: SourceFile) -> Iterator[Finding]:
+    for loss in file.losses:
+        if loss.loss in TAKE_SCORES and loss.prediction is not None:
+            for ending in endings(loss.prediction):
+                if ending.operation in ACTIVATIONS and surely(ending.before(), *AFFINE, *NORMS):
+                    yield _finding(ending.location, ending.operation, "the loss")
+
+
+@rule.on_source
+def before_the_last_softmax(file: SourceFile) -> Iterator[Finding]:
+    for chain in file.chains:
+        *others, activation, last = (None, None, *chain.links)
+        if last is None or activation is None or last.operation not in SOFTMAXES:
+            continue
+        scores = [link for link in others if link is not None and link.operation not in NORMS]
+        if activation.operation not in ACTIVATIONS or not scores:
+            continue
+        if scores[-1].operation in AFFINE and _ends_a_model(chain):
+            yield _finding(activation.location, activation.operation, "the softmax")
+
+
+def _ends_a_model(chain: Chain) -> bool:
+    if chain.origin == "forward" and chain.module is not None:
+        weighs = gives_weights(chain.module) or is_part_of_another(chain.module)
+        return chain.returned and not weighs
+    # A Sequential in a script is a model; in a class or a function it may weigh something.
+    layer = chain.links[-1].layer
+    return chain.module is None and layer is not None and layer.statement.scope.kind == "module"
+
+
+@rule.on_trace
+def in_front_of_the_output(trace: Trace, project: Project) -> Iterator[Finding]:
+    last = only_outcome(trace)
+    if last is None or trace.wanted.loss not in (None, *WANTED):
+        return
+    op = before(trace, last) if last.name in SOFTMAXES else last if trace.wanted.loss else None
+    source = trace.dataflow.last_nonlinear(op.inputs[0], MOVES | set(NORMS)) if op else None
+    if op is None or op.name not in ACTIVATIONS or not is_logits(source):
+        return
+    known = class_of(trace.modules[0], project)
+    at = written_at(trace, op)
+    if at is not None and (trace.wanted.loss or known is None or not gives_weights(known)):
+        yield _finding(at, op.name, "the loss" if op is last else "the softmax")
+
+
+def _finding(at: Location, operation: str, what: str) -> Finding:
+    name = ACTIVATIONS[operation]
+    effect = "sets negative scores to zero" if "ReLU" in name else "sets random scores to zero"
+    return Finding(
+        f"{name} between the last layer and {what} {effect}",
+        at,
+        label=effect,
+        help=f"let the last layer's scores go into {what} as they are",
+    )

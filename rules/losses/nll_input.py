@@ -1,0 +1,102 @@
+"""A loss on log-probabilities is fed something else, or the other way round.
+
+What it does
+------------
+Follows what `nn.NLLLoss` (or `F.nll_loss`) is given back to the operation that it comes out of, and
+reports scores, probabilities and activations: anything but a logarithm. Likewise log-probabilities
+that go into `nn.CrossEntropyLoss`, which takes their log-softmax again. `--loss nll` says that a
+traced model is trained so.
+
+Why it is bad
+-------------
+NLLLoss computes no logarithm: it returns the negative of the number that it finds at the label. Fed
+with scores, it falls without bound while the model learns nothing useful; fed with probabilities,
+its gradients fade where they are needed most. The log-softmax of log-probabilities changes nothing
+and costs a pass, and whoever reads the code cannot tell which of the two is meant.
+
+Example
+-------
+    scores = model(images)
+    loss = F.nll_loss(scores, labels)
+
+Use instead
+-----------
+    scores = model(images)
+    loss = F.cross_entropy(scores, labels)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.endings import AFFINE, Ending, endings, renamed, surely, without
+from archcheck.evidence import Trace
+from archcheck.finding import Edit, Finding, Fix, Related, Severity
+from archcheck.outcomes import only_outcome, written_at
+from archcheck.rule import Rule
+from archcheck.source import LossCall, SourceFile
+
+rule = Rule("AC404", "nll-input", Severity.ERROR, fix="safe")
+
+# What comes out of these is no logarithm.
+SCORES = (*sorted(AFFINE), "batch_norm", "layer_norm", "relu", "leaky_relu", "gelu", "tanh")
+PROBABILITIES = ("softmax", "sigmoid", "softplus")
+KINDS = dict.fromkeys(SCORES, "scores") | dict.fromkeys(PROBABILITIES, "probabilities")
+
+
+@rule.on_source
+def into_the_wrong_loss(file: SourceFile) -> Iterator[Finding]:
+    for loss in file.losses:
+        if loss.prediction is None or loss.loss not in ("nll_loss", "cross_entropy"):
+            continue
+        given = endings(loss.prediction)
+        if loss.loss == "nll_loss" and surely(given, *KINDS):
+            yield from _finding(loss, given, KINDS[given[0].operation])
+        elif loss.loss == "cross_entropy" and surely(given, "log_softmax"):
+            yield from _finding(loss, given, "log-probabilities")
+
+
+@rule.on_trace
+def returned_to_the_wrong_loss(trace: Trace) -> Iterator[Finding]:
+    op = only_outcome(trace)
+    at = written_at(trace, op) if op is not None else None
+    if op is None or at is None:
+        return
+    if trace.wanted.loss == "nll" and op.name in KINDS:
+        yield Finding(
+            f"NLLLoss takes log-probabilities, and the model returns {KINDS[op.name]}",
+            at, label=KINDS[op.name], help="return F.log_softmax(scores, dim=1)",
+        )  # fmt: skip
+    elif trace.wanted.loss == "cross_entropy" and op.name == "log_softmax":
+        yield Finding(
+            "CrossEntropyLoss takes scores, and the model returns log-probabilities",
+            at, label="a log-softmax", help="return the scores, or use NLLLoss",
+        )  # fmt: skip
+
+
+def _finding(loss: LossCall, given: tuple[Ending, ...], what: str) -> Iterator[Finding]:
+    edits: tuple[Edit, ...] = ()
+    if what == "log-probabilities":
+        takes, better = "CrossEntropyLoss takes scores", "take the log-softmax out, or use NLLLoss"
+        for ending in given:
+            edits += without(ending.file, ending.node)
+    elif surely(given, "softmax"):
+        takes, better = "NLLLoss takes log-probabilities", "take the log-softmax in its place"
+        for ending in given:
+            edits += renamed(ending.file, ending.node, "softmax", "log_softmax")
+    else:
+        takes, better = (
+            "NLLLoss takes log-probabilities",
+            "CrossEntropyLoss takes scores as they are",
+        )
+        if not surely(given, *PROBABILITIES):
+            edits = renamed(loss.call.scope.file, loss.call.node, "nll_loss", "cross_entropy")
+    places = [Related(one.location, what) for one in given if one.location != loss.location]
+    yield Finding(
+        f"{takes}, and gets {what}",
+        loss.location,
+        label=f"gets {what}",
+        related=tuple(places),
+        help=better,
+        fix=Fix("safe", edits) if edits else None,
+    )
