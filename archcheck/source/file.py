@@ -188,8 +188,7 @@ class SourceFile(SourceText):
             scope = inner
         if not scope.statements:
             return Statement(scope.node, _last_suite(scope), scope, 0)
-        starts = [(s.node.lineno, s.node.col_offset) for s in scope.statements]  # type: ignore[attr-defined]
-        return scope.statements[max(0, bisect_right(starts, (line, column)) - 1)]
+        return scope.statements[max(0, bisect_right(scope.starts, (line, column)) - 1)]
 
     def resolve(self, expression: ast.expr, at: Statement | None = None) -> Resolved:
         """What a name or dotted expression means: a dotted name outside the project, a class or

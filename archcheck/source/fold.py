@@ -31,6 +31,7 @@ MUTATORS: Final = frozenset({
 })  # fmt: skip
 _LARGEST: Final = 1 << 53
 _DEEPEST: Final = 16
+_MOST_STEPS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,14 +66,19 @@ def fold(
 
 
 class _Folder:
-    def __init__(self, arguments: Arguments | None, defaults: bool) -> None:
+    def __init__(
+        self, arguments: Arguments | None, defaults: bool, budget: list[int] | None = None
+    ) -> None:
         self.arguments = arguments
         self.defaults = defaults
+        # Names that are bound in terms of each other would be followed for ever.
+        self.budget = [_MOST_STEPS] if budget is None else budget
 
     def fold(self, node: ast.expr, at: Statement, depth: int) -> Any | Unknown:
         if isinstance(node, ast.Constant):
             return node.value
-        if depth > _DEEPEST:
+        self.budget[0] -= 1
+        if depth > _DEEPEST or self.budget[0] < 0:
             return UNKNOWN
         try:
             match node:
@@ -121,10 +127,14 @@ class _Folder:
         bindings = reaching(name, at)
         if not bindings:
             return UNKNOWN
-        values = [self._bound(binding, at, depth) for binding in bindings]
-        first = values[0]
-        same = all(type(value) is type(first) and value == first for value in values)
-        return first if same else UNKNOWN
+        first = self._bound(bindings[0], at, depth)
+        for binding in bindings[1:]:
+            if first is UNKNOWN:
+                break
+            value = self._bound(binding, at, depth)
+            if type(value) is not type(first) or value != first:
+                return UNKNOWN
+        return first
 
     def _bound(self, binding: Binding, at: Statement, depth: int) -> Any | Unknown:
         scope = binding.statement.scope
@@ -164,7 +174,7 @@ class _Folder:
         name = binding.name
         if self.arguments is not None and name in self.arguments:
             given = self.arguments[name]
-            inner = _Folder(given.arguments, self.defaults)
+            inner = _Folder(given.arguments, self.defaults, self.budget)
             return inner.fold(given.expression, given.statement, depth)
         function = binding.statement.scope.function
         if not self.defaults or function is None or binding.within is not None:
@@ -187,7 +197,8 @@ class _Folder:
 
     def _binary(self, node: ast.BinOp, at: Statement, depth: int) -> Any | Unknown:
         operate = _OPERATORS.get(type(node.op))
-        first, second = self.fold(node.left, at, depth), self.fold(node.right, at, depth)
+        first = UNKNOWN if operate is None else self.fold(node.left, at, depth)
+        second = UNKNOWN if first is UNKNOWN else self.fold(node.right, at, depth)
         if operate is None or first is UNKNOWN or second is UNKNOWN:
             return UNKNOWN
         numbers = isinstance(first, int | float) and isinstance(second, int | float)
@@ -227,7 +238,7 @@ class _Folder:
         if write.function is not None and write.function.name != "__init__":
             return UNKNOWN
         # What a parameter of __init__ was given says nothing about another method's.
-        inner = self if write.function is function else _Folder(None, self.defaults)
+        inner = self if write.function is function else _Folder(None, self.defaults, self.budget)
         return inner.fold(write.value, write.statement, depth)
 
     def _subscript(self, node: ast.Subscript, at: Statement, depth: int) -> Any | Unknown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from archcheck.source.classes import ClassDefinition, is_torch_module
@@ -30,6 +30,8 @@ _RETURN_ARGUMENT: Final = frozenset({
     "torch.nn.parallel.DistributedDataParallel", "torch.jit.script",
 })  # fmt: skip
 _DEEPEST: Final = 8
+_SHALLOW: Final = 2
+_MOST_STEPS: Final = 5000
 _PLAIN: Final = frozenset({"staticmethod", "classmethod"})
 
 
@@ -41,26 +43,29 @@ class Place:
         statement: The statement that it stands in.
         given: What the parameters of the function around it are given, where it is followed.
         depth: How many names and calls were followed to come here.
+        budget: How many more expressions may be looked at before the question is given up.
     """
 
     statement: Statement
     given: Arguments | None = None
     depth: int = 0
+    budget: list[int] = field(default_factory=lambda: [_MOST_STEPS])
 
     def deeper(self, statement: Statement | None = None) -> Place:
         """One step further, at another statement of the same function."""
-        return Place(statement or self.statement, self.given, self.depth + 1)
+        return Place(statement or self.statement, self.given, self.depth + 1, self.budget)
 
     def at(self, given: Given) -> Place:
         """Where an argument is evaluated: at the call."""
-        return Place(given.statement, given.arguments, self.depth + 1)
+        return Place(given.statement, given.arguments, self.depth + 1, self.budget)
 
     @property
     def is_too_deep(self) -> bool:
-        return self.depth > _DEEPEST
+        return self.depth > _DEEPEST or self.budget[0] < 0
 
     def build(self, node: ast.expr) -> tuple[Layer, ...]:
         """The layers that an expression may build here."""
+        self.budget[0] -= 1
         return () if self.is_too_deep else _build(node, self)
 
     def value(self, node: ast.expr) -> object:
@@ -129,7 +134,9 @@ def _from_callers(binding: Binding, place: Place) -> tuple[Layer, ...]:
     calls = function.file.calls_of(function)
     given = (function.signature.bind(call.node).values.get(binding.name) for call in calls)
     found = _all(
-        Place(call.statement, None, place.depth + 2).build(value) if value is not None else ()
+        Place(call.statement, None, place.depth + 2, place.budget).build(value)
+        if value is not None
+        else ()
         for value, call in zip(given, calls, strict=True)
     )
     # One place that builds it, reached from several calls, is one layer.
@@ -137,6 +144,19 @@ def _from_callers(binding: Binding, place: Place) -> tuple[Layer, ...]:
 
 
 def _bound(binding: Binding, place: Place) -> tuple[Layer, ...]:
+    if place.given is not None:
+        return _assigned(binding, place)
+    if binding.layers is None:
+        # A name that is bound in terms of itself is nothing certain.
+        binding.layers = ()
+        found = _assigned(binding, place)
+        # An empty answer may only say how far the question had come already.
+        binding.layers = found if found or place.depth <= _SHALLOW else None
+        return found
+    return binding.layers  # type: ignore[no-any-return]
+
+
+def _assigned(binding: Binding, place: Place) -> tuple[Layer, ...]:
     if binding.kind not in ("assign", "walrus") or binding.path or binding.value is None:
         return ()
     layers = place.deeper(binding.statement).build(binding.value)
@@ -206,4 +226,4 @@ def _followed(
     at = next(s for node, s in function.nodes(ast.Return) if node is returns[0])
     if at.suite.conditional:
         return ()
-    return Place(at, given, place.depth + 1).build(returns[0].value)
+    return Place(at, given, place.depth + 1, place.budget).build(returns[0].value)

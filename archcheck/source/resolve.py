@@ -26,6 +26,7 @@ _OUTSIDE: Final = frozenset(
 )
 _LIGHTNING: Final = ("pytorch_lightning", "lightning.pytorch", "lightning")
 _DEEPEST: Final = 12
+_SHALLOW: Final = 3
 _MEANINGFUL: Final = frozenset({"import", "class", "function", "assign"})
 
 
@@ -174,14 +175,11 @@ def resolve_parts(parts: tuple[str, ...], at: Statement, depth: int = 0) -> Reso
     if len(bindings) > 1:
         return _attributes(_meaning(bindings, depth), parts[1:], at.scope.file, depth)
     binding = bindings[0]
-    if binding.meanings is None:
-        if binding.kind not in _MEANINGFUL:
-            return UNKNOWN
-        binding.meanings = {}
-    elif parts in binding.meanings:
+    if binding.meanings is not None and parts in binding.meanings:
         return binding.meanings[parts]  # type: ignore[no-any-return]
     found = _attributes(_entity(binding, depth), parts[1:], at.scope.file, depth)
-    binding.meanings[parts] = found
+    if binding.meanings is not None and (found is not UNKNOWN or depth <= _SHALLOW):
+        binding.meanings[parts] = found
     return found
 
 
@@ -200,6 +198,25 @@ def _meaning(bindings: tuple[Binding, ...], depth: int) -> Resolved:
 
 
 def _entity(binding: Binding, depth: int) -> Resolved:
+    """What a binding alone makes its name mean."""
+    if binding.meanings is None:
+        if binding.kind not in _MEANINGFUL:
+            return UNKNOWN
+        binding.meanings = {}
+    known = binding.meanings.get(())
+    if known is None:
+        # A name that is bound in terms of itself means nothing.
+        binding.meanings[()] = UNKNOWN
+        known = _looked_up(binding, depth)
+        if known is UNKNOWN and depth > _SHALLOW:
+            # Perhaps only because of how far the question had come already.
+            del binding.meanings[()]
+        else:
+            binding.meanings[()] = known
+    return known
+
+
+def _looked_up(binding: Binding, depth: int) -> Resolved:
     file = binding.statement.scope.file
     match binding.kind:
         case "import":

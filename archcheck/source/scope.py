@@ -175,6 +175,11 @@ class Scope:
         before = self.parent.qualified_name if self.parent is not None else ""
         return f"{before}.{self.name}" if before else self.name
 
+    @cached_property
+    def starts(self) -> list[tuple[int, int]]:
+        """Where each statement begins: line and offset."""
+        return [(s.node.lineno, s.node.col_offset) for s in self.statements]  # type: ignore[attr-defined]
+
     def nodes(self, *kinds: type[ast.AST]) -> Iterator[Site]:
         """The statements and expressions of these kinds, each with its statement.
 

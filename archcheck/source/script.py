@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from archcheck.finding import Location
 from archcheck.source.classes import ClassDefinition
@@ -13,7 +13,7 @@ from archcheck.source.flow import Flow, flow_of
 from archcheck.source.layers import RETURN_SELF, build
 from archcheck.source.resolve import reaching, resolve
 from archcheck.source.scope import Call, Function, Scope
-from archcheck.source.sites import LoopNode, Statement
+from archcheck.source.sites import Binding, LoopNode, Statement
 from archcheck.source.steps import Step
 from archcheck.source.unknown import UNKNOWN, Unknown
 
@@ -37,6 +37,7 @@ LOSSES: Final = {
     "torch.nn.functional.kl_div": "kl_div",
 }
 _WORDS: Final = ("loss", "Loss", "criterion", "cross_entropy", "kl_div")
+_Class: TypeAlias = ClassDefinition | str | Unknown
 
 
 class Loop:
@@ -164,9 +165,7 @@ def _may_be_loss(call: Call) -> bool:
     return len(call.parts) <= 2 and len(call.node.args) + len(call.node.keywords) >= 2
 
 
-def instance_of(
-    expression: ast.expr, at: Statement, depth: int = 0
-) -> ClassDefinition | str | Unknown:
+def instance_of(expression: ast.expr, at: Statement, depth: int = 0) -> _Class:
     """The class that the value of an expression is certainly an instance of: a dotted name
     outside the project, a class of it, or unknown.
 
@@ -190,12 +189,7 @@ def instance_of(
             return UNKNOWN
         case ast.Name():
             bindings = reaching(expression.id, at)
-            found = [_bound_instance(binding, depth) for binding in bindings]
-            return (
-                found[0]
-                if found and all(f is found[0] or f == found[0] for f in found)
-                else (UNKNOWN)
-            )
+            return _same(_bound_instance(binding, depth) for binding in bindings)
         case ast.Attribute(value=ast.Name(id=name)):
             function = at.scope.function
             owner = function.owner if function is not None else None
@@ -210,24 +204,38 @@ def instance_of(
     return UNKNOWN
 
 
-def _bound_instance(binding: object, depth: int) -> ClassDefinition | str | Unknown:
-    from archcheck.source.sites import Binding
-
-    assert isinstance(binding, Binding)
-    if binding.kind == "assign" and binding.value is not None and not binding.path:
-        return instance_of(binding.value, binding.statement, depth + 1)
-    if binding.kind == "with" and binding.value is not None:
-        return instance_of(binding.value, binding.statement, depth + 1)
-    if binding.kind == "parameter" and binding.within is None:
-        function = binding.statement.scope.function
-        if function is None or function.owner is not None:
+def _same(classes: Iterable[_Class]) -> _Class:
+    """The class that all of them are."""
+    found: _Class = UNKNOWN
+    for one in classes:
+        if one is UNKNOWN or (found is not UNKNOWN and one != found):
             return UNKNOWN
-        found: list[ClassDefinition | str | Unknown] = []
-        for call in function.file.calls_of(function):
-            given = function.signature.bind(call.node).values.get(binding.name)
-            if given is None:
-                return UNKNOWN
-            found.append(instance_of(given, call.statement, depth + 1))
-        if found and all(item is found[0] or item == found[0] for item in found):
-            return found[0]
-    return UNKNOWN
+        found = one
+    return found
+
+
+def _bound_instance(binding: Binding, depth: int) -> _Class:
+    if binding.instance is None:
+        # A name that is bound in terms of itself is nothing certain.
+        binding.instance = UNKNOWN
+        found = _instance_bound(binding, depth)
+        # Not knowing may only say how far the question had come already.
+        binding.instance = None if found is UNKNOWN and depth > 2 else found
+        return found
+    return binding.instance  # type: ignore[no-any-return]
+
+
+def _instance_bound(binding: Binding, depth: int) -> _Class:
+    if binding.kind in ("assign", "with") and binding.value is not None and not binding.path:
+        return instance_of(binding.value, binding.statement, depth + 1)
+    function = binding.statement.scope.function
+    if binding.kind != "parameter" or binding.within is not None or function is None:
+        return UNKNOWN
+    if function.owner is not None:
+        return UNKNOWN
+    calls = function.file.calls_of(function)
+    given = [(function.signature.bind(call.node).values.get(binding.name), call) for call in calls]
+    return _same(
+        instance_of(value, call.statement, depth + 1) if value is not None else UNKNOWN
+        for value, call in given
+    )

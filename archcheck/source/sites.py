@@ -92,8 +92,8 @@ class Binding:
     """
 
     __slots__ = (
-        "dotted", "kind", "level", "meanings", "name", "node", "path", "statement", "value",
-        "within",
+        "dotted", "instance", "kind", "layers", "level", "meanings", "name", "node", "path",
+        "statement", "value", "within",
     )  # fmt: skip
 
     def __init__(
@@ -115,8 +115,11 @@ class Binding:
         self.within = within
         self.dotted = ""
         self.level = 0
-        # What the name and the names behind it mean, once that has been looked up.
+        # What has been looked up: what the name and the names behind it mean, the layers that it
+        # may be, the class that it is an instance of.
         self.meanings: dict[tuple[str, ...], Any] | None = None
+        self.layers: Any = None
+        self.instance: Any = None
 
 
 class Reference:
