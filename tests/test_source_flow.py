@@ -109,7 +109,8 @@ def layers_named(file: SourceFile, name: str) -> tuple[Layer, ...]:
          "layers.append(nn.Tanh())\nnet = nn.Sequential(*layers)", [["linear"], ["tanh"]]),
         ("net = nn.Sequential(nn.Linear(1, 2))\nif a:\n    net.add_module('x', nn.ReLU())",
          [["linear"]]),
-        ("layers = [nn.Linear(1, 2)]\nlayers.insert(0, nn.ReLU())\nnet = nn.Sequential(*layers)", []),
+        ("layers = [nn.Linear(1, 2)]\nlayers.insert(0, nn.ReLU())\n"
+         "net = nn.Sequential(*layers)", []),
         ("layers = [nn.Linear(1, 2)]\nlayers[0] = nn.ReLU()\nnet = nn.Sequential(*layers)", []),
         ("net = nn.Sequential(nn.Linear(1, 2))\nnet[0] = nn.ReLU()", []),
         ("net = nn.Sequential(given)", []),

@@ -28,7 +28,8 @@ def only(text: str) -> ModuleClass:
         "class Net(nn.Conv2d): ...",
         "class Net(torch.jit.ScriptModule): ...",
         "import pytorch_lightning as pl\nclass Net(pl.LightningModule): ...",
-        "from typing import Generic, TypeVar\nT = TypeVar('T')\nclass Net(nn.Module, Generic[T]): ...",
+        "from typing import Generic, TypeVar\nT = TypeVar('T')\n"
+        "class Net(nn.Module, Generic[T]): ...",
         "class Mixin: ...\nclass Net(Mixin, nn.Module): ...",
         "from elsewhere import Mixin\nclass Net(Mixin, nn.Module): ...",
         "def build():\n    class Net(nn.Module): ...\n    return Net",
@@ -622,7 +623,8 @@ def test_constructors(definition: str, expected: tuple[object, ...]) -> None:
 def test_fragments_of_a_document() -> None:
     text = (
         "# Title\n\n```python\nimport torch\nfrom torch import nn\n```\n\n```python\n"
-        "self.one = nn.ReLU()\nself.one = nn.Linear(1, 2)\n```\n\n```python\nself.two = nn.ReLU()\n```\n"
+        "self.one = nn.ReLU()\nself.one = nn.Linear(1, 2)\n```\n\n"
+        "```python\nself.two = nn.ReLU()\n```\n"
     )
     file = source(text, head="", name="notes.md")
     assert file.modules == ()

@@ -241,7 +241,8 @@ def test_imports_in_a_circle_end(tmp_path: Path) -> None:
         tmp_path,
         {
             "p/__init__.py": "from .a import *\n",
-            "p/a.py": "import torch\nfrom .b import *\nfrom .b import B\nfrom p import C\nB(), C()\n",
+            "p/a.py": "import torch\nfrom .b import *\nfrom .b import B\nfrom p import C\n"
+            "B(), C()\n",
             "p/b.py": "from .a import *\nfrom .a import A as B\n",
         },
     )

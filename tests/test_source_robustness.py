@@ -221,7 +221,8 @@ def test_an_unreadable_import_is_unknown(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_bytes(b"\x00\xff\xfe" * 100)
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "a.py").write_text(
-        "import torch\nfrom broken import A\nfrom folder import B\nclass C(A): ...\nclass D(B): ...\n"
+        "import torch\nfrom broken import A\nfrom folder import B\nclass C(A): ...\n"
+        "class D(B): ...\n"
     )
     file = Project(tmp_path).file(tmp_path / "a.py")
     assert file.modules == ()
