@@ -119,7 +119,7 @@ def _bracketed(comment: str) -> Iterator[Claim]:
         dimensions = _dimensions(match["body"], match.start("body"), ",")
         if dimensions is None or (len(dimensions) < 2 and not match["size"]):
             continue
-        if len(dimensions) == 2 and 1950 <= (dimensions[1].number or 0) <= 2099:
+        if re.fullmatch(r"[A-Z][a-z]{3,}[\w ]*,\s*(?:19|20)\d\d", match["body"]):
             continue  # an author and a year
         kind: Kind = "size" if match["size"] else "bracket"
         end = match.end() + (1 if match["size"] and comment[match.end() :][:1] == ")" else 0)
