@@ -37,13 +37,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import Function, ModuleClass, Project, SourceFile
-from archcheck.source.document import DocumentError
 from archcheck.spelling import distance
+from archcheck.traced_classes import class_named
 
 rule = Rule("AC104", "forward-missing", Severity.ERROR)
 
@@ -68,23 +69,16 @@ def called_without_forward(trace: Trace, project: Project) -> Iterator[Finding]:
         match = _MESSAGE.search(failure.message)
         if match is None or failure.error != "NotImplementedError":
             continue
-        place = next((m.defined for m in trace.modules if m.type == match[1] and m.defined), None)
-        if place is None:
+        module = class_named(match[1], trace, project)
+        if module is None:
             continue
-        try:
-            file = project.file(place.path)
-        except (DocumentError, OSError):
-            continue
-        for module in file.modules:
-            if module.name == match[1] and module.location.line >= place.line:
-                yield _misplaced_forward(file, module) or Finding(
-                    f"`{module.name}` is called and has no `forward`",
-                    module.location,
-                    label="defines no forward",
-                    help="define forward(self, …)",
-                    explains=failure.location,
-                )
-                break
+        found = _misplaced_forward(module.file, module) or Finding(
+            f"`{module.name}` is called and has no `forward`",
+            module.location,
+            label="defines no forward",
+            help="define forward(self, …)",
+        )
+        yield replace(found, explains=failure.location)
 
 
 def _constructor(file: SourceFile, module: ModuleClass) -> Iterator[Finding]:

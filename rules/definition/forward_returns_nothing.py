@@ -30,14 +30,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import UNKNOWN, Function, ModuleClass, Project, SourceFile, Statement
 from archcheck.source.control import falls_through
-from archcheck.source.document import DocumentError
 from archcheck.templates import is_template
+from archcheck.traced_classes import class_called
 
 rule = Rule("AC105", "forward-returns-nothing", Severity.ERROR)
 
@@ -60,32 +61,27 @@ def last_value_is_lost(file: SourceFile) -> Iterator[Finding]:
 
 @rule.on_trace
 def returned_none(trace: Trace, project: Project) -> Iterator[Finding]:
-    root = next((call for call in trace.calls if call.path == ""), None)
-    model = trace.module("")
-    if root is None or model is None or model.forward is None or not trace.complete:
-        return
-    if trace.outputs is not None or root.outputs is not None or root.first_op == root.end_op:
-        return
-    try:
-        file = project.file(model.forward.path)
-    except (DocumentError, OSError):
-        return
-    for module in file.modules:
-        forward = module.forward
-        if forward is not None and forward.line == _definition_line(forward, model.forward.line):
-            # A bare `return`, or a forward that keeps what it computes, is meant.
-            lost = [last for last in _last_statements(forward.node.body)
-                    if isinstance(last, ast.Assign | ast.AnnAssign)]  # fmt: skip
-            if _may_return_nothing(forward) and not forward.returns and lost:
-                if _writes_elsewhere(module, forward):
-                    return
-                yield _finding(file, module, forward, lost[0])
-
-
-def _definition_line(forward: Function, line: int) -> int:
-    """The line of a `def`, given that of the `def` or of its first decorator."""
-    first = min((d.lineno for d in forward.node.decorator_list), default=forward.line)
-    return forward.line if first <= line <= forward.line else -1
+    seen: set[ModuleClass] = set()
+    for call in trace.calls:
+        if call.outputs is not None or call.failure is not None or call.first_op == call.end_op:
+            continue
+        then = next((f for f in trace.failures if "NoneType" in f.message), None)
+        if (call.path or not trace.complete) and then is None:
+            continue
+        module = class_called(call, trace, project)
+        forward = module.forward if module is not None else None
+        if module is None or forward is None or module in seen or _returns_values(forward):
+            continue
+        lost = [
+            last
+            for last in _last_statements(forward.node.body)
+            if isinstance(last, ast.Assign | ast.AnnAssign)
+        ]
+        # A bare `return`, or a forward that keeps what it computes, is meant.
+        if lost and _may_return_nothing(forward) and not _writes_elsewhere(module, forward):
+            seen.add(module)
+            found = _finding(module.file, module, forward, lost[0])
+            yield replace(found, explains=then.location) if then is not None else found
 
 
 def _finding(file: SourceFile, module: ModuleClass, forward: Function, last: ast.stmt) -> Finding:

@@ -33,9 +33,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Severity
+from archcheck.evidence import ModuleCall, Trace
+from archcheck.faults import node_at, source_file
+from archcheck.finding import Finding, Location, Severity
 from archcheck.rule import Rule
-from archcheck.source import Call, Function, ModuleClass, SourceFile
+from archcheck.source import Call, Function, ModuleClass, Project, SourceFile, Statement
 from archcheck.source.classes import is_torch_module
 from archcheck.weights import has_weights
 
@@ -52,6 +54,59 @@ def new_weights_each_time(file: SourceFile) -> Iterator[Finding]:
         for method in module.computing:
             if method.owner is module.definition and method not in built_once:
                 yield from _built_in(file, module, method)
+
+
+@rule.on_trace
+def weights_made_in_the_pass(trace: Trace, project: Project) -> Iterator[Finding]:
+    seen: set[Location] = set()
+    for call in trace.calls:
+        # The trace names a module that no attribute leads to by its class.
+        if not call.path.startswith("<"):
+            continue
+        maker = _maker_of_weights(trace, call)
+        if maker is None or maker in seen:
+            continue
+        seen.add(maker)
+        file = source_file(project, maker)
+        node = node_at(file, maker) if file is not None else None
+        if file is None or not isinstance(node, ast.Call):
+            continue
+        at = file.statement_at(node)
+        function = at.scope.function
+        if function is None or not _is_applied(function, node, at):
+            continue
+        name = call.path.strip("<>")
+        yield Finding(
+            f"`{name}` is built anew in every forward pass: its weights are random each time and "
+            "never trained",
+            maker,
+            label="new weights at every call",
+            help="build it once, in __init__",
+        )
+
+
+def _maker_of_weights(trace: Trace, call: ModuleCall) -> Location | None:
+    """Where the pass itself drew the weights that the ops of a call use."""
+    for op in trace.ops[call.first_op : call.end_op]:
+        for index in op.inputs:
+            made = trace.dataflow.producer(index)
+            if made is not None and made.function.startswith("torch.nn.init."):
+                return made.location
+    return None
+
+
+def _is_applied(function: Function, node: ast.Call, at: Statement) -> bool:
+    """Whether what is built in a statement is called there, or under a local name."""
+    if any(call.node.func is node for call in function.calls):
+        return True
+    statement = at.node
+    return (
+        isinstance(statement, ast.Assign)
+        and statement.value is node
+        and len(statement.targets) == 1
+        and isinstance(statement.targets[0], ast.Name)
+        and _only_called(function, statement.targets[0].id)
+    )
 
 
 def _built_in(file: SourceFile, module: ModuleClass, method: Function) -> Iterator[Finding]:

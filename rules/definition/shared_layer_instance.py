@@ -27,9 +27,11 @@ import ast
 import re
 from collections.abc import Iterator
 
+from archcheck.evidence import Module, Trace
+from archcheck.faults import node_at, source_file
 from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.rule import Rule
-from archcheck.source import Binding, Call, Scope, SourceFile, Statement
+from archcheck.source import Binding, Call, Project, Scope, SourceFile, Statement
 from archcheck.weights import has_weights
 
 rule = Rule("AC114", "shared-layer-instance", Severity.WARNING)
@@ -53,6 +55,70 @@ def one_instance_in_many_places(file: SourceFile) -> Iterator[Finding]:
         for node, made in _twice(file, call.node.args, call.statement):
             yield from _finding(file, call.scope, node, made, call.statement)
     yield from _appended(file)
+
+
+@rule.on_trace
+def one_module_at_several_places(trace: Trace, project: Project) -> Iterator[Finding]:
+    for container in trace.modules:
+        if container.type not in ("ModuleList", "Sequential") or container.constructed is None:
+            continue
+        prefix = f"{container.path}." if container.path else ""
+        for path in container.children:
+            child = trace.module(path)
+            if child is None or child.constructed is None or not _is_direct(path, prefix):
+                continue
+            again = [alias for alias in child.aliases if _is_direct(alias, prefix)]
+            weights = any(p.name.startswith(f"{child.path}.") for p in trace.parameters)
+            if not again or not weights or _is_said(project, container, child):
+                continue
+            yield Finding(
+                f"`{path}` and {_listed(again)} are one {child.type} instance: they share its "
+                "weights",
+                container.constructed,
+                label="the same instance again",
+                module=path,
+                related=(Related(child.constructed, "the one instance"),),
+                help="build a layer for each place, or say in a comment that they are shared",
+            )
+
+
+def _is_direct(path: str, prefix: str) -> bool:
+    return path.startswith(prefix) and "." not in path.removeprefix(prefix)
+
+
+def _listed(paths: list[str]) -> str:
+    shown = ", ".join(f"`{path}`" for path in paths[:3])
+    return f"{shown} and {len(paths) - 3} more" if len(paths) > 3 else shown
+
+
+def _is_said(project: Project, container: Module, child: Module) -> bool:
+    """Whether the code around says that the weights are shared, or takes an attribute again."""
+    for place in (container.constructed, child.constructed):
+        file = source_file(project, place) if place is not None else None
+        if place is None or file is None:
+            return True
+        node = node_at(file, place)
+        if node is None:
+            return True
+        if place is container.constructed and _takes_an_attribute(node):
+            return True
+        at = file.statement_at(node)
+        if _is_meant(file, at.scope, at, node, ast.Constant(None)):
+            return True
+    return False
+
+
+def _takes_an_attribute(node: ast.AST) -> bool:
+    """Whether a container is built from `self.layer`, which has its place already."""
+    given = [part for item in getattr(node, "args", []) for part in ast.walk(item)]
+    called = {part.func for part in given if isinstance(part, ast.Call)}
+    return any(
+        isinstance(part, ast.Attribute)
+        and isinstance(part.value, ast.Name)
+        and part.value.id == "self"
+        and part not in called
+        for part in given
+    )
 
 
 def _finding(

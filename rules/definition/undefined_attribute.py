@@ -36,15 +36,19 @@ Use instead
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
+from archcheck.evidence import Trace
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
-from archcheck.source import ModuleClass, SelfUse, SourceFile
+from archcheck.source import ModuleClass, Project, SelfUse, SourceFile
 from archcheck.spelling import distance
+from archcheck.traced_classes import class_named
 
 rule = Rule("AC109", "undefined-attribute", Severity.ERROR)
 
+_MESSAGE = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
 _CATCHES = frozenset({"AttributeError", "Exception", "BaseException"})
 
 
@@ -61,15 +65,41 @@ def read_and_never_set(file: SourceFile) -> Iterator[Finding]:
             yield _finding(file, module, use)
 
 
+@rule.on_trace
+def read_and_not_there(trace: Trace, project: Project) -> Iterator[Finding]:
+    for failure in trace.failures:
+        match = _MESSAGE.match(failure.message)
+        if match is None or failure.error != "AttributeError" or failure.location is None:
+            continue
+        if failure.consequence_of is not None:
+            continue
+        module = class_named(match[1], trace, project)
+        if module is None:
+            continue
+        near = _nearest(module, match[2])
+        yield Finding(
+            f"`{module.name}` has no attribute `{match[2]}`",
+            failure.location,
+            label="not set",
+            related=_related(module, near),
+            help=f"self.{near}" if near else f"set self.{match[2]} in __init__",
+            explains=failure.location,
+        )
+
+
+def _related(module: ModuleClass, near: str | None) -> tuple[Related, ...]:
+    if near is None:
+        return ()
+    return (Related(module.attributes[near][0].location, f"`{near}` is set here"),)
+
+
 def _finding(file: SourceFile, module: ModuleClass, use: SelfUse) -> Finding:
     near = _nearest(module, use.name)
     return Finding(
         f"`{module.name}` has no attribute `{use.name}`",
         file.location(use.attribute),
         label="never set",
-        related=(
-            (Related(module.attributes[near][0].location, f"`{near}` is set here"),) if near else ()
-        ),
+        related=_related(module, near),
         help=f"self.{near}" if near else f"set self.{use.name} in __init__",
         explains=file.location(use.reference.statement.node),
     )

@@ -31,13 +31,24 @@ Use instead
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from archcheck.edits import after, before
+from archcheck.evidence import ModuleCall, Trace
 from archcheck.finding import Finding, Fix, Severity
 from archcheck.imported import spelled
 from archcheck.rule import Rule
-from archcheck.source import AttributeWrite, Binding, ModuleClass, SelfUse, SourceFile, Statement
+from archcheck.source import (
+    AttributeWrite,
+    Binding,
+    ModuleClass,
+    Project,
+    SelfUse,
+    SourceFile,
+    Statement,
+)
+from archcheck.traced_classes import class_of
 from archcheck.weights import has_weights
 
 rule = Rule("AC107", "unregistered-submodules", Severity.ERROR, fix="safe")
@@ -52,6 +63,8 @@ _ADD = frozenset({"append", "extend", "insert"})
 # Functions that look at a list and keep nothing of it.
 _LOOK = frozenset({"len", "zip", "enumerate", "range", "reversed", "iter", "next", "print", "list",
                    "isinstance", "bool", "sorted", "min", "max"})  # fmt: skip
+# How the trace names a module that is reached through a list or dict.
+_INDEXED = re.compile(r"^(?:(?P<owner>[\w.]+)\.)?(?P<name>\w+)\[(?P<key>[^\]]+)\]")
 _LIST_ONLY = frozenset({"sort", "remove", "reverse", "index", "count", "copy", "setdefault"})
 
 
@@ -76,6 +89,44 @@ def layers_in_a_list(file: SourceFile) -> Iterator[Finding]:
                 help=f"keep them in an nn.{name}",
                 fix=_fix(file, module, write, name),
             )
+
+
+@rule.on_trace
+def weights_that_nobody_registered(trace: Trace, project: Project) -> Iterator[Finding]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for call in trace.calls:
+        match = _INDEXED.match(call.path)
+        if match is not None and _has_hidden_weights(trace, call):
+            found.setdefault((match["owner"] or "", match["name"]), []).append(match["key"])
+    for (owner, name), keys in found.items():
+        module = class_of(trace.module(owner), project)
+        # One module alone in a list is hidden there on purpose.
+        if module is None or set(keys) == {"0"}:
+            continue
+        if any(_OWN_WAYS & definition.methods.keys() for definition in module.lineage):
+            continue
+        write = next((w for w in module.attributes.get(name, ()) if w.value is not None), None)
+        if write is None or write.value is None or write.function not in module.initializing:
+            continue
+        kind = "list" if keys[0].isdigit() else "dict"
+        yield Finding(
+            f"the layers in `{module.name}.{name}` are not registered: a plain {kind} hides them "
+            "from parameters(), state_dict() and .to()",
+            write.owner.file.location(write.value),
+            label=f"a plain {kind}",
+            module=f"{owner}.{name}" if owner else name,
+            help=f"keep them in an nn.{'ModuleList' if kind == 'list' else 'ModuleDict'}",
+        )
+
+
+def _has_hidden_weights(trace: Trace, call: ModuleCall) -> bool:
+    """Whether an op of the call uses a weight that wants gradients and has no name."""
+    return any(
+        trace.values[value].kind == "constant" and trace.values[value].requires_grad
+        for op in trace.ops[call.first_op : call.end_op]
+        if op.grad_enabled
+        for value in op.inputs
+    )
 
 
 def _holds_a_display(write: AttributeWrite) -> bool:

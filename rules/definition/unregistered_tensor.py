@@ -38,9 +38,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from archcheck.evidence import Op, Trace
+from archcheck.faults import node_at, source_file
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
-from archcheck.source import AttributeWrite, ModuleClass, SourceFile, Statement, Step
+from archcheck.source import AttributeWrite, ModuleClass, Project, SourceFile, Statement, Step
+from archcheck.traced_classes import class_called
 from archcheck.weights import has_weights
 
 rule = Rule("AC116", "unregistered-tensor", Severity.WARNING)
@@ -70,6 +73,8 @@ _COMBINE = frozenset({
     "conv_transpose2d", "conv_transpose3d", "div", "einsum", "embedding", "linear", "matmul", "mm",
     "mul", "stack", "sub", "where",
 })  # fmt: skip
+# Ops that want all their tensors on one device.
+_MEET = frozenset({*_COMBINE, "rsub", "pow", "true_divide", "embedding"})
 
 
 @rule.on_source
@@ -89,6 +94,58 @@ def stays_behind(file: SourceFile) -> Iterator[Finding]:
                 learned = _wants_gradient(write.value)
                 consequence = "is not trained" if learned else "does not follow .to(device)"
                 yield _finding(module, write, "a plain tensor", consequence)
+
+
+@rule.on_trace
+def stayed_on_the_cpu(trace: Trace, project: Project) -> Iterator[Finding]:
+    seen: set[ast.AST] = set()
+    for op in trace.ops:
+        if op.name not in _MEET or op.location is None or op.call is None:
+            continue
+        values = [trace.values[index] for index in op.inputs]
+        here = [
+            v for v in values
+            if v.kind == "constant" and v.producer is None and v.device == "cpu" and v.shape
+        ]  # fmt: skip
+        if not here or not any(value.device != "cpu" for value in values):
+            continue
+        module = class_called(trace.calls[op.call], trace, project)
+        write = _attribute_read(module, op, project) if module is not None else None
+        if module is None or write is None or write.node in seen:
+            continue
+        seen.add(write.node)
+        consequence = "is not trained" if here[0].requires_grad else "does not follow .to(device)"
+        yield _finding(module, write, "a plain tensor", consequence)
+
+
+def _attribute_read(module: ModuleClass, op: Op, project: Project) -> AttributeWrite | None:
+    """The one attribute of plain value that an op's expression reads, where it is set."""
+    assert op.location is not None
+    file = source_file(project, op.location)
+    node = node_at(file, op.location) if file is not None else None
+    if node is None:
+        return None
+    names = {
+        part.attr
+        for part in ast.walk(node)
+        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name)
+        and part.value.id == "self"
+    }  # fmt: skip
+    starting = module.initializing
+    found = [
+        writes[0]
+        for name in names
+        if (writes := module.attributes.get(name, ()))
+        and len(writes) == 1
+        and writes[0].kind == "assign"
+        and writes[0].function in starting
+        and module.layer(name) is None
+    ]
+    if len(found) != 1 or not _is_the_only_way(module, found[0]):
+        return None
+    value = found[0].value
+    made = value is not None and file is not None and isinstance(value, ast.Call)
+    return found[0] if made else None
 
 
 def _finding(module: ModuleClass, write: AttributeWrite, what: str, consequence: str) -> Finding:

@@ -42,9 +42,11 @@ import ast
 import re
 from collections.abc import Iterator
 
+from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
-from archcheck.source import Layer, ModuleClass, SourceFile, Submodule
+from archcheck.source import Layer, ModuleClass, Project, SourceFile, Submodule
+from archcheck.traced_classes import class_of
 
 rule = Rule("AC108", "unused-submodule", Severity.WARNING)
 
@@ -66,6 +68,50 @@ def never_read(file: SourceFile) -> Iterator[Finding]:
             if module.surely_never_reads(name) and not _SAYS_SO.search(_line(file, submodule)):
                 seen.add(name)
                 yield _finding(module, submodule)
+
+
+@rule.on_trace
+def never_called(trace: Trace, project: Project) -> Iterator[Finding]:
+    """Of several layers alike, one that a forward without branches passes over."""
+    if not trace.complete or trace.failures:
+        return
+    used = {value for op in trace.ops for value in op.inputs}
+    names = {trace.values[value].name for value in used}
+    for parent in trace.modules:
+        module = class_of(parent, project) if parent.calls else None
+        if module is None or _may_choose(module):
+            continue
+        prefix = f"{parent.path}." if parent.path else ""
+        for path in parent.children:
+            child = trace.module(path)
+            if child is None or child.calls or child.aliases:
+                continue
+            weights = [p.name for p in trace.parameters if p.name.startswith(f"{path}.")]
+            alike = any(
+                other.constructed == child.constructed and other.calls
+                for other in map(trace.module, parent.children)
+                if other is not None
+            )
+            if not weights or not alike or names.intersection(weights):
+                continue
+            name = path.removeprefix(prefix)
+            if name in module.file.names_read_of_others or child.constructed is None:
+                continue
+            yield Finding(
+                f"`{path}` is built, and the forward pass goes past it",
+                child.constructed,
+                label=f"an unused {child.type}",
+                module=path,
+                help="call it in forward, or build one less",
+            )
+
+
+def _may_choose(module: ModuleClass) -> bool:
+    """Whether forward decides anything, so that another pass may call other layers."""
+    kinds = (ast.If, ast.IfExp, ast.While, ast.Match, ast.Try, ast.BoolOp, ast.Break, ast.Continue)
+    return not module.is_certain or any(
+        True for method in module.computing for _ in method.nodes(*kinds)
+    )
 
 
 def _line(file: SourceFile, submodule: Submodule) -> str:
@@ -104,17 +150,14 @@ def _has_another_name(submodule: Submodule) -> bool:
 
 def _only_registers(layer: Layer) -> bool:
     """Whether a container holds modules that were made before it, perhaps only to register them."""
-    if not layer.is_torch or not layer.is_a("ModuleList", "ModuleDict", "Sequential"):
+    if not layer.is_a("ModuleList", "ModuleDict", "Sequential"):
         return False
+    inside = set(ast.walk(layer.node))
     if layer.is_a("Sequential"):
-        return any(
-            isinstance(part, ast.Attribute)
-            and isinstance(part.value, ast.Name)
-            and part.value.id == "self"
-            for item in layer.node.args
-            for part in ast.walk(item)
-        )
+        given = layer.node.args if isinstance(layer.node, ast.Call) else []
+        return any(isinstance(item, ast.Attribute) for item in given)
     if not isinstance(layer.children, tuple) or not layer.children:
         return True
-    inside = set(ast.walk(layer.node))
-    return any(child.node not in inside for child in layer.children)
+    return any(
+        child.node not in inside or not isinstance(child.node, ast.Call) for child in layer.children
+    )
