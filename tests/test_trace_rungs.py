@@ -19,10 +19,12 @@ torch = pytest.importorskip("torch")
 
 import traced_models as models  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from archcheck.trace import engine, kernels, patches  # noqa: E402
 from archcheck.trace.engine import TensorSpec, trace_module  # noqa: E402
 from archcheck.trace.inputs import make_tensor  # noqa: E402
+from archcheck.trace.substitutes import attention_as_on_cpu  # noqa: E402
 
 Case = tuple[Callable[[], nn.Module], tuple[TensorSpec, ...]]
 
@@ -277,3 +279,62 @@ def test_every_rung_shows_the_same_shapes(rung: str, monkeypatch: Any) -> None:
     assert [v.shape for v in other.values] == [v.shape for v in meta.values]
     assert (other.macs, other.flops) == (meta.macs, meta.flops)
     assert other.outputs == meta.outputs
+
+
+def attention_cases() -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
+    def make(heads: int, steps: int = 6, width: int = 4, **options: Any) -> Any:
+        return torch.zeros(2, heads, steps, width, **options)
+
+    q, k = make(4), make(4)
+    return {
+        "plain": ((q, k, k), {}),
+        "causal": ((q, k, k), {"is_causal": True}),
+        "groups": ((q, make(2), make(2)), {"enable_gqa": True}),
+        "truth mask": ((q, k, k), {"attn_mask": torch.ones(6, 6, dtype=torch.bool)}),
+        "float mask": ((q, k, k), {"attn_mask": torch.zeros(2, 1, 1, 6)}),
+        "mask of three": ((q, k, k), {"attn_mask": torch.zeros(4, 6, 6)}),
+        "learned mask": ((q, k, k), {"attn_mask": torch.zeros(6, 6, requires_grad=True)}),
+        "both masks": ((q, k, k), {"attn_mask": torch.zeros(6, 6), "is_causal": True}),
+        "dropout": ((q, k, k), {"dropout_p": 0.1}),
+        "three dimensions": ((q[0], k[0], k[0]), {}),
+        "another width of values": ((q, k, make(4, 6, 8)), {}),
+        "another length": ((make(4, 3), k, k), {}),
+        "one head for all": ((q, make(1), make(1)), {}),
+        "strided": ((make(4, 4, 6).transpose(2, 3), k, k), {}),
+        "nothing": ((make(4, 0), k, k), {}),
+        "half": ((q.bfloat16(), k.bfloat16(), k.bfloat16()), {}),
+        "float half mask": ((q, k, k), {"attn_mask": torch.zeros(6, 6).half()}),
+    }
+
+
+@pytest.mark.parametrize("name", attention_cases())
+def test_attention_runs_the_kernel_that_the_cpu_chooses(name: str) -> None:
+    args, options = attention_cases()[name]
+
+    class Kernels(TorchDispatchMode):
+        fused = False
+
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False
+
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            self.fused = self.fused or "flash" in str(func)
+            return func(*args, **(kwargs or {}))
+
+    def run(call: Any, device: str) -> tuple[bool, Any]:
+        def moved(value: Any) -> Any:
+            return value.to(device) if isinstance(value, torch.Tensor) else value
+
+        given = [value.to(device) for value in args]
+        with Kernels() as seen:
+            try:
+                out = call(*given, **{key: moved(value) for key, value in options.items()})
+            except RuntimeError:
+                return seen.fused, None
+        return seen.fused, (out.shape, out.dtype)
+
+    real = run(nn.functional.scaled_dot_product_attention, "cpu")
+    assert run(attention_as_on_cpu, "meta") == real

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from archcheck.trace.costs import KernelCost, kernel_costs
+from archcheck.trace.costs import KernelCost, constant_cost, kernel_costs
 from archcheck.trace.lines import Lines
 from archcheck.trace.recorder import PendingOp, Recorder, tensors_in
 from archcheck.trace.shortcuts import answer
@@ -32,6 +32,7 @@ class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._spans = spans
         self._lines = lines
         self._written: dict[Any, tuple[tuple[int | None, str], ...]] = {}
+        self._constant: dict[Any, KernelCost | None] = {}
         self._paused = False
 
     @classmethod
@@ -63,7 +64,12 @@ class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _account(self, op: PendingOp, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         recorder = self._recorder
-        cost: KernelCost = kernel_costs(func, args, kwargs, result)
+        try:
+            cost = self._constant[func]
+        except KeyError:
+            cost = self._constant[func] = constant_cost(func)
+        if cost is None:
+            cost = kernel_costs(func, args, kwargs, result)
         op.macs += cost.macs
         op.flops += cost.flops
         if cost.uncounted is not None:

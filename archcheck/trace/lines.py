@@ -22,6 +22,7 @@ from archcheck.trace.spans import Spans
 # Reading a frame's locals refreshes the dict that these functions return.
 _READS_LOCALS = {"locals", "vars", "eval", "exec", "dir"}
 _MOST_LEAVES = 64
+_NO_TENSORS = {int, float, bool, str, torch.Size, torch.dtype, torch.device}
 
 
 class _Stores:
@@ -163,7 +164,7 @@ class Lines:
         found: list[tuple[int, str, Any]] = []
         for name in tracked.stores.offsets:
             value = names.get(name)
-            if value is None:
+            if value is None or type(value) in _NO_TENSORS:
                 continue
             print_ = self._fingerprint(value)
             if print_ is None or tracked.seen.get(name) == print_:

@@ -134,8 +134,9 @@ class Recorder:
         self.lines: list[LineValue] = []
         self.open_calls: list[PendingCall] = []
         self.running: PendingOp | None = None
-        # id(tensor) -> (weak reference, value): tensors must not live longer for being watched.
-        self._tensors: dict[int, tuple[Any, int]] = {}
+        # id(tensor) -> (weak reference, value, its memory): tensors must not live longer for
+        # being watched.
+        self._tensors: dict[int, tuple[Any, int, StorageRecord]] = {}
         self._storages: dict[int, StorageRecord] = {}
         # Parameters and buffers that lazy modules have not made yet, by `id`.
         self.unmade: dict[int, tuple[torch.Tensor, str, bool]] = {}
@@ -157,8 +158,8 @@ class Recorder:
             return self._stranger(tensor)
         index = known[1]
         value = self.values[index]
-        storage = self.storage(tensor)
-        if storage.version == value.version or storage.number != value.storage:
+        storage = known[2]
+        if storage.version == value.version:
             return index
         # Another view of its memory was written since: it holds something new.
         fresh = self.new_value(tensor, "computed", producer=storage.writer, device=value.device)
@@ -191,6 +192,7 @@ class Recorder:
     ) -> int:
         """Enters what a tensor holds from now on."""
         index = len(self.values)
+        storage = self.storage(tensor)
         try:
             stride = tensor.stride()
         except (NotImplementedError, RuntimeError):
@@ -202,13 +204,13 @@ class Recorder:
                 kind,
                 name,
                 producer,
-                self.storage(tensor),
+                storage,
                 stride,
                 device,
                 tensor.requires_grad,
             )
         )
-        self._tensors[id(tensor)] = (weakref.ref(tensor), index)
+        self._tensors[id(tensor)] = (weakref.ref(tensor), index, storage)
         return index
 
     def forget(self, tensor: torch.Tensor) -> int | None:
@@ -219,7 +221,7 @@ class Recorder:
 
     def watch(self, tensor: torch.Tensor, index: int) -> None:
         """Takes up watching an object that holds a known value."""
-        self._tensors[id(tensor)] = (weakref.ref(tensor), index)
+        self._tensors[id(tensor)] = (weakref.ref(tensor), index, self.storage(tensor))
 
     def written(self, tensor: torch.Tensor, op: PendingOp | None) -> None:
         """A kernel wrote into the tensor's memory."""

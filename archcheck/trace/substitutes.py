@@ -121,10 +121,9 @@ def attention_as_on_cpu(
         and query.dtype in _FLASH_DTYPES
         and len({tensor.shape[-1] for tensor in tensors}) == 1
         and len({tensor.shape[0] for tensor in tensors}) == 1
-        and len({tensor.shape[1] for tensor in tensors}) == 1
-        and key.shape[2] == value.shape[2]
-        and not enable_gqa
-        and not (is_causal and attn_mask is not None)
+        and all(tensor.stride(-1) == 1 for tensor in tensors)
+        and key.shape[1:3] == value.shape[1:3]
+        and (query.shape[1] == key.shape[1] or (enable_gqa and query.shape[1] % key.shape[1] == 0))
         and (
             attn_mask is None or (not attn_mask.requires_grad and _mask_fits(attn_mask, query, key))
         )
