@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archcheck.finding import Location
+from archcheck.shape_comments import claims
 from archcheck.source.comments import comments, masked
 from archcheck.source.unknown import UNKNOWN
 
@@ -40,6 +41,11 @@ _WRITTEN = re.compile(r"(?<![\d.x×*])(\d{2,4})\s*[x×*]\s*(\d{2,4})(?![\d.]|\s*
 _NAMED = re.compile(
     r"\b(?:im|img|image|input|crop)_?(?:size|res|resolution|dim)s?"
     r"(?:\s*:\s*[\w\[\], ]+?)?\s*=\s*[(\[]?\s*(\d{2,4})\b",
+    re.IGNORECASE,
+)
+_IMAGES = re.compile(
+    r"(?P<before>\d{2,4})\s*[x×]\s*(?P=before)[\s-]*(?:pixels?|px|(?:\w+[\s-])?images?|inputs?)\b"
+    r"|\b(?:images?|inputs?)\s+(?:are|is|of|of size)\s+(?P<after>\d{2,4})\s*[x×]\s*(?P=after)\b",
     re.IGNORECASE,
 )
 
@@ -84,25 +90,52 @@ def example_shapes(file: SourceFile) -> tuple[Shape, ...]:
     return tuple(found)
 
 
-def implied(file: SourceFile) -> Iterator[Implied]:
-    """What the file says about the size of its images, the strongest evidence first.
+def implied(file: SourceFile, channels: int | None = None) -> tuple[Implied, ...]:
+    """What the file says about the size of its images; of several kinds, the strongest one.
 
-    A crop or resize settles it. Otherwise the data set that code names, or else the one that the
-    text names first. Nothing where the text gives sizes of its own.
+    A crop or resize settles it; then what comments and docstrings say of the input: its shape
+    (`x: [B, 3, 32, 32]`) or its size ("images of 32 x 32"); then the data set that code names, or
+    else the one that the text names first.
+
+    Args:
+        channels: Of the input, by which a stated shape is recognised as the input's.
     """
-    resizes = list(_resizes(file))
-    if resizes:
-        yield from resizes
-        return
+    for found in (_resizes(file), _stated(file, channels), _in_words(file)):
+        kind = tuple(found)
+        if kind:
+            return kind
     named = _named_dataset(file)
-    if named is not None:
-        yield named
+    return (named,) if named is not None else ()
 
 
 def written_sizes(file: SourceFile) -> frozenset[int]:
     """The sizes that the file writes out: 32 in a text's `32 x 32`, 224 in `image_size=224`."""
-    spelled = {int(match[1]) for match in _WRITTEN.finditer(_prose(file)) if match[1] == match[2]}
+    spelled = {
+        int(match[1])
+        for line, _ in _prose(file)
+        for match in _WRITTEN.finditer(line)
+        if match[1] == match[2]
+    }
     return frozenset(spelled | {int(match[1]) for match in _NAMED.finditer(file.document.code)})
+
+
+def _stated(file: SourceFile, channels: int | None) -> Iterator[Implied]:
+    """Shapes of images with the input's channels."""
+    for line, number in _prose(file) if channels is not None else ():
+        for claim in claims(line):
+            *_, stated, height, width = (0, *(d.number for d in claim.dimensions))[-4:]
+            rank = len(claim.dimensions)
+            if stated == channels and height == width and height and rank in (3, 4):
+                what = f"a comment says {line[claim.start : claim.end]}"
+                yield Implied(what, (height,), number)
+
+
+def _in_words(file: SourceFile) -> Iterator[Implied]:
+    """Sizes that the text gives its images."""
+    for line, number in _prose(file):
+        for match in _IMAGES.finditer(line):
+            size = match["before"] or match["after"]
+            yield Implied(f"the text speaks of {size} x {size} images", (int(size),), number)
 
 
 def _resizes(file: SourceFile) -> Iterator[Implied]:
@@ -134,16 +167,19 @@ def _named_dataset(file: SourceFile) -> Implied | None:
     return None
 
 
-def _prose(file: SourceFile) -> str:
-    """What is written for people: a document's text, or a file's comments and docstrings."""
+def _prose(file: SourceFile) -> Iterator[tuple[str, int]]:
+    """What is written for people, line by line with the document's line numbers: all of a
+    document, the comments and docstrings of code."""
     document = file.document
     if document.kind != "python":
-        return document.text
-    documented = (file.tree, *(scope.node for scope in file.scopes))
-    strings = (
-        ast.get_docstring(node)
-        for node in documented
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-    )
-    words = (*filter(None, strings), *(comment.text for comment in comments(document)))
-    return "\n".join(dict.fromkeys(words))
+        yield from ((line, number) for number, line in enumerate(document.shown_lines, start=1))
+        return
+    for comment in comments(document):
+        yield comment.text, comment.line
+    for node in (file.tree, *(scope.node for scope in file.scopes if scope.node is not file.tree)):
+        first = node.body[0] if node.body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            text = first.value.value
+            if isinstance(text, str):
+                lines = enumerate(text.split("\n"), start=first.lineno)
+                yield from ((line, number) for number, line in lines)

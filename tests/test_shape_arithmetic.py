@@ -211,5 +211,13 @@ def test_a_data_set_counts_where_nothing_stronger_does() -> None:
     assert (named.what, named.sizes, named.line) == ("the text names CIFAR-10", (32,), 1)
     (used,) = implied(file_of("# MNIST\nimport torch\ndata = datasets.CIFAR100('.')\n"))
     assert used.what == "the code names CIFAR-100"
-    assert list(implied(file_of("import torch\n"))) == []
+    assert implied(file_of("import torch\n")) == ()
+    (shape,) = implied(
+        file_of("# ImageNet\nimport torch\n# x: [B, 3, 48, 48], y: [B, 8, 24, 24]\n"), 3
+    )
+    assert (shape.what, shape.sizes, shape.line) == ("a comment says [B, 3, 48, 48]", (48,), 3)
+    (words,) = implied(
+        file_of('import torch\ndef f():\n    """Made\n\n    for 40x40 RGB images."""\n')
+    )
+    assert (words.sizes, words.line) == ((40,), 5)
     assert written_sizes(file_of("# padded to 32 x 32\nimage_size = 224\n")) == {32, 224}

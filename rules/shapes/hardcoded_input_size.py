@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from archcheck.dataflow import indices
 from archcheck.evidence import Shape, Sizes, Trace
 from archcheck.faults import Fault, source_file
 from archcheck.finding import Edit, Finding, Fix, Severity
@@ -90,8 +91,11 @@ def _lifted(fault: Fault, folded: Shape) -> Fix | None:
         fault.is_built_once(declared) and pool.is_built_once(kind)
     ):
         return None
+    if fault.text(declared.location).isidentifier():
+        return None  # a parameter: the number is worked out elsewhere
     callee = pool.text(kind.location).removesuffix(pool.layer.type)
-    adaptive = f"{callee}AdaptiveAvgPool{len(folded) - 1}d(1)"
+    way = "Max" if "max" in before.name else "Avg"
+    adaptive = f"{callee}Adaptive{way}Pool{len(folded) - 1}d(1)"
     edits = (Edit(kind.constructor, adaptive), Edit(declared.location, str(folded[0])))
     return Fix("unsafe", edits)
 
@@ -116,7 +120,8 @@ def _contradicted(trace: Trace, project: Project, limits: list[Sizes]) -> Iterat
 
     if any(works(size) for size in written_sizes(file)):
         return
-    found = list(implied(file))
+    given = next((trace.shape(i) for one in trace.inputs for i in indices(one.value)), ())
+    found = implied(file, given[1] if len(given) == 4 else None)
     if not any(works(size) for one in found for size in one.sizes):
         for one in found[:1]:
             yield f"{one.what} (line {one.line}): its {one.sizes[0]} pixels do not work"
