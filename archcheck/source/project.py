@@ -70,7 +70,7 @@ class Project:
         place = str(path)
         if place not in self._files:
             try:
-                self.file(path)
+                self.file(path, shown=_from_here(path))
             except (DocumentError, OSError):
                 self._files[place] = None
         return self._files[place]
@@ -185,3 +185,12 @@ class Project:
         ):
             return Path(package, "__init__.py")
         return None
+
+
+def _from_here(path: Path) -> str:
+    """A path relative to the working directory, as a file below it that is named would be: which
+    file is read first, as a target or as an import, must not show in findings."""
+    try:
+        return path.relative_to(os.getcwd()).as_posix()
+    except ValueError:
+        return path.as_posix()
