@@ -410,6 +410,20 @@ def test_a_registry_is_filled_by_its_decorators() -> None:
     assert "class Other" not in sliced(text, "build")
 
 
+def test_what_is_registered_elsewhere_is_registered() -> None:
+    text = """
+        import atexit
+        from blocks import register_block
+        class Block: pass
+        register_block("mine", Block)
+        atexit.register(print)
+        class Net: pass
+        """
+    assert 'register_block("mine", Block)' in sliced(text).replace("'", '"')
+    assert "class Block" in sliced(text)
+    assert "atexit" not in sliced(text)
+
+
 def test_globals_reach_every_definition() -> None:
     text = """
         class Block: pass

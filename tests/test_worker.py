@@ -284,7 +284,7 @@ def test_the_input_is_that_of_the_file_or_fits_the_first_layer() -> None:
     assert traced(own).inferred_input == (
         "the input is that of book.ipynb, cell 4, line 2, `torch.randn(7, 5)`"
     )
-    assert "a guess from the first layer, `features`" in (traced(guessed).inferred_input or "")
+    assert "a guess by the first layer, `features`" in (traced(guessed).inferred_input or "")
     assert [v.shape for v in traced(guessed).values if v.kind == "input"] == [(2, 3, 224, 224)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,15 +15,16 @@ from archcheck.load.own_calls import Argument, OwnCall, TensorArgument, own_call
 from archcheck.target import InputSpec, Size, UsageError
 from archcheck.trace.inputs import NamedInput, TensorSpec, map_nest
 
+_BATCH = 2
 # The sizes of images, signals and sequences that are tried, the likeliest first.
 _IMAGE = (
     *(224, 32, 28, 64, 128, 256, 299, 512, 96, 84, 227, 160, 48, 112, 192, 384, 16, 100, 150),
     *(200, 240, 300, 320, 416, 448, 572, 600, 640, 1024),
 )
+_PICTURES = tuple((_BATCH, channels, size, size) for channels, size in ((3, 224), (3, 32), (1, 28)))
 _SIGNAL = (128, 1024, 16, 8000)
 _VOLUME = (32, 64, 16, 112)
 _SEQUENCE = (16, 128, 8, 512)
-_BATCH = 2
 
 _IMAGE_LETTERS = frozenset("HWD")
 _BATCH_LETTERS = frozenset("BN")
@@ -38,11 +39,13 @@ class Candidate:
         inputs: As the engine takes them.
         sentence: Where they come from, if the user didn't give them.
         free: For each input the letters that the user left free, with their dimensions.
+        guessed: Nothing but the model's layers speaks for them.
     """
 
     inputs: tuple[NamedInput, ...]
     sentence: str | None = None
-    free: tuple[Mapping[str, int], ...] = field(default=())
+    free: tuple[Mapping[str, int], ...] = ()
+    guessed: bool = False
 
 
 def given_inputs(specs: Sequence[InputSpec]) -> Iterator[Candidate]:
@@ -212,12 +215,16 @@ def _from_layers(model: nn.Module) -> Iterator[Candidate]:
         shapes = list(_shapes_for(layer))
         if not shapes:
             continue
+        if len(shapes[0][0]) == 4 or isinstance(layer, nn.Linear):
+            # The layer may see a part of the input, or what forward makes of it.
+            shapes += [(image, None) for image in _PICTURES if (image, None) not in shapes]
         called = f"`{path or type(model).__name__}`"
         for shape, dtype in shapes:
             yield Candidate(
                 (NamedInput(TensorSpec(shape, "int64" if integers and len(shape) < 3 else dtype)),),
-                f"the input {list(shape)} is a guess from the first layer, "
+                f"the input {list(shape)} is a guess by the first layer, "
                 f"{called} ({_described(layer)})",
+                guessed=True,
             )
         return
     raise UsageError(

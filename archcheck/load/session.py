@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import linecache
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,19 +23,16 @@ from archcheck.load.placeholders import MissingFinder, MissingImport, Reach
 from archcheck.load.places import relocated, shown
 from archcheck.load.sliced_module import forget_sliced
 from archcheck.load.surroundings import Surroundings
+from archcheck.load.trying import built_for_trying, likeliest_first, trace_of_the_best
 from archcheck.load.weights import Weights
 from archcheck.load.wire import Stage
 from archcheck.target import TraceRequest, UsageError
-from archcheck.trace.build import parameters_on_meta
 from archcheck.trace.engine import trace_module
 from archcheck.trace.failures import describe_error
-from archcheck.trace.patches import without_slow_imports
 from archcheck.trace.spans import Spans
 
 # How often a target is loaded again because code reached for a name that the slice lacks.
 _ATTEMPTS = 6
-# For how many seconds sizes are tried that nobody asked for.
-_TRYING = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +158,6 @@ class Session:
         )
 
     def _traced(self, job: _Job, loaded: Loaded, given: Candidate | None) -> Trace:
-        """The pass over the first input that goes through; the one that comes furthest, if none."""
         request = job.request
 
         def build() -> nn.Module:
@@ -184,48 +179,31 @@ class Session:
             )
             return replace(trace, inferred_input=candidate.sentence)
 
-        best: Trace | None = None
-        begun = time.monotonic()
-        candidates = self._candidates(job, loaded, build) if given is None else iter([given])
-        for candidate in candidates:
-            if best is not None and time.monotonic() - begun > min(_TRYING, request.timeout / 4):
-                break
-            trace = traced(candidate)
-            if best is None or _progress(trace) > _progress(best):
-                best = trace
-            if not trace.failures or any(f.stage != "forward" for f in trace.failures):
-                return trace
-        return best if best is not None else traced(Candidate(()))
+        candidates = [given] if given is not None else self._candidates(job, loaded, build)
+        trace = trace_of_the_best(candidates, traced)
+        return trace if trace is not None else traced(Candidate(()))
 
     def _candidates(
         self, job: _Job, loaded: Loaded, build: Callable[[], nn.Module]
     ) -> Iterator[Candidate]:
+        """The inputs to trace with, the likeliest first."""
         request = job.request
-        if request.inputs:
-            yield from given_inputs(request.inputs)
+        asked = list(given_inputs(request.inputs)) if request.inputs else []
+        if len(asked) == 1:
+            yield from asked
             return
-        try:
-            with without_slow_imports(), parameters_on_meta():
-                model = build()
-        except UsageError:
-            raise
-        except Exception:
-            try:
-                model = build()
-            except UsageError:
-                raise
-            except (Exception, SystemExit):
-                # The engine, which builds it again, tells why.
-                return
+        model = built_for_trying(build)
+        if model is None:
+            return
+        model.train(request.mode == "train")
+        if asked:
+            yield from likeliest_first(model, asked)
+            return
         source = loaded.source
         line = source.line_in_code(request.target) if source is not None else None
-        yield from guessed_inputs(
-            source,
-            request.target.name,
-            line or 0,
-            model,
-            shown(loaded.path, self._home),
-        )
+        place = shown(loaded.path, self._home)
+        guesses = guessed_inputs(source, request.target.name, line or 0, model, place)
+        yield from likeliest_first(model, guesses)
 
     def _input_from(self, job: _Job, loaded: Loaded) -> Candidate | None:
         """What the user's own function makes for forward, if they named one."""
@@ -242,11 +220,6 @@ class Session:
         else:
             result = call_function(target, found.source, found.place, job.reach)
         return inputs_from(result, loaded.forward, f"the input is that of {target.text}")
-
-
-def _progress(trace: Trace) -> tuple[bool, int, int]:
-    own = [failure for failure in trace.failures if failure.consequence_of is None]
-    return trace.complete, -len(own), len(trace.calls)
 
 
 def _names_lacking(trace: Trace) -> frozenset[str]:

@@ -229,7 +229,9 @@ def _head(node: ast.stmt) -> list[ast.AST]:
 def _is_setting(node: ast.stmt) -> bool:
     match node:
         case ast.Expr(value=ast.Call(func=function)):
-            return dotted_name(function) in _SETTING_CALLS
+            name = dotted_name(function) or ""
+            registers = "regist" in name.rpartition(".")[2] and not name.startswith("atexit.")
+            return registers or name in _SETTING_CALLS
         case ast.Assign(targets=[target]) | ast.AugAssign(target=target):
             place = target.value if isinstance(target, ast.Subscript) else target
             return dotted_name(place) in _SETTING_TARGETS
