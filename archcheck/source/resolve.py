@@ -168,7 +168,16 @@ def resolve_parts(parts: tuple[str, ...], at: Statement, depth: int = 0) -> Reso
     root = parts[0]
     if not root or depth > _DEEPEST:
         return UNKNOWN
-    bindings = reaching(root, at)
+    scope = at.scope
+    if root not in scope.settled:
+        scope.settled[root] = _settled(root, scope)
+    only = scope.settled[root]
+    if only is not None:
+        if only.meanings is not None and parts in only.meanings:
+            return only.meanings[parts]  # type: ignore[no-any-return]
+        bindings: tuple[Binding, ...] = (only,)
+    else:
+        bindings = reaching(root, at)
     if not bindings:
         found = _unbound(root, at.scope.file)
         return _attributes(found, parts[1:], at.scope.file, depth)
@@ -181,6 +190,21 @@ def resolve_parts(parts: tuple[str, ...], at: Statement, depth: int = 0) -> Reso
     if binding.meanings is not None and (found is not UNKNOWN or depth <= _SHALLOW):
         binding.meanings[parts] = found
     return found
+
+
+def _settled(name: str, scope: Scope) -> Binding | None:
+    """The one binding of a name around a scope, where `reaching` could find no other."""
+    around: Scope | None = scope
+    while around is not None:
+        if around is scope or around.kind != "class":
+            bindings = around.bindings.get(name)
+            if bindings is not None:
+                only = bindings[0]
+                if len(bindings) > 1 or only.within is not None or only.kind == "global":
+                    return None
+                return only
+        around = around.parent
+    return None
 
 
 def _meaning(bindings: tuple[Binding, ...], depth: int) -> Resolved:

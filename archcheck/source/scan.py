@@ -137,7 +137,11 @@ class Scanner:
         path: tuple[int, ...] = (),
         within: ast.AST | None = None,
     ) -> Binding:
-        binding = Binding(name, kind, node, statement, value, path, within)
+        binding = Binding(name, kind, node, statement, value)
+        if path:
+            binding.path = path
+        if within is not None:
+            binding.within = within
         known = self.bindings.get(name)
         if known is None:
             self.bindings[name] = [binding]

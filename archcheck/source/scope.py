@@ -38,7 +38,10 @@ class Call(Reference):
     def __init__(
         self, parts: tuple[str, ...], node: ast.Call, statement: Statement, kind: ReferenceKind
     ) -> None:
-        super().__init__(parts, node, statement, kind)
+        self.parts = parts
+        self.node = node
+        self.statement = statement
+        self.kind = kind
         self._target: object = _UNSET
 
     @property
@@ -140,6 +143,8 @@ class Scope:
         self.parent = parent
         self.statement = statement
         self.name: str = getattr(node, "name", "")
+        # Names whose one definition is what they mean wherever they stand in the scope.
+        self.settled: dict[str, Binding | None] = {}
 
     def __getattr__(self, name: str) -> Any:
         # Only asked for what is not there yet: a scope is walked when something in it is needed,

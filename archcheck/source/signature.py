@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 from archcheck.source.torch_names import SIGNATURES
@@ -131,6 +132,7 @@ class Signature:
         )
 
 
+@cache
 def torch_signature(dotted: str) -> Signature | None:
     """The constructor of a class in torch.nn, by its dotted name."""
     text = SIGNATURES.get(dotted.removeprefix("torch.nn."))

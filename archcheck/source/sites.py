@@ -91,10 +91,15 @@ class Binding:
         within: The comprehension or lambda that the name lives in.
     """
 
-    __slots__ = (
-        "dotted", "instance", "kind", "layers", "level", "meanings", "name", "node", "path",
-        "statement", "value", "within",
-    )  # fmt: skip
+    path: tuple[int, ...] = ()
+    within: ast.AST | None = None
+    dotted: str = ""
+    level: int = 0
+    # What has been looked up: what the name and the names behind it mean, the layers that it may
+    # be, the class that it is an instance of.
+    meanings: dict[tuple[str, ...], Any] | None = None
+    layers: Any = None
+    instance: Any = None
 
     def __init__(
         self,
@@ -103,23 +108,12 @@ class Binding:
         node: ast.AST,
         statement: Statement,
         value: ast.expr | None = None,
-        path: tuple[int, ...] = (),
-        within: ast.AST | None = None,
     ) -> None:
         self.name = name
         self.kind: BindingKind = kind
         self.node = node
         self.statement = statement
         self.value = value
-        self.path = path
-        self.within = within
-        self.dotted = ""
-        self.level = 0
-        # What has been looked up: what the name and the names behind it mean, the layers that it
-        # may be, the class that it is an instance of.
-        self.meanings: dict[tuple[str, ...], Any] | None = None
-        self.layers: Any = None
-        self.instance: Any = None
 
 
 class Reference:
