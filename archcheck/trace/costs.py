@@ -68,11 +68,12 @@ def kernel_costs(
     Composite operators, which a dispatch mode meets below `torch.inference_mode()` only, have
     the cost of what they are made of.
     """
+    always = constant_cost(func)
+    if always is not None:
+        return always
     name = _name(func)
     formula = _KERNELS.get(name)
     torch_formula = flop_counter.flop_registry.get(getattr(func, "overloadpacket", func))
-    if formula is None and torch_formula is None:
-        return KernelCost(0, 0, name) if works(func, name) else FREE
     try:
         if formula is not None:
             return formula(args, kwargs, out)
@@ -84,6 +85,15 @@ def kernel_costs(
         # A formula that cannot read these arguments (nested tensors, another torch's order of
         # parameters) must not end the pass.
         return KernelCost(0, 0, name)
+
+
+def constant_cost(func: torch._ops.OpOverload) -> KernelCost | None:
+    """What the kernel costs whatever it is given; None where the arguments decide."""
+    name = _name(func)
+    registry = flop_counter.flop_registry
+    if name in _KERNELS or getattr(func, "overloadpacket", func) in registry:
+        return None
+    return KernelCost(0, 0, name) if works(func, name) else FREE
 
 
 def function_macs(
