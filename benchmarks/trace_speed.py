@@ -38,7 +38,9 @@ TRACE = """
 from archcheck.trace.engine import TensorSpec, trace_module
 import {module}
 ready = time.perf_counter()
-trace = trace_module({module}.{name}, [TensorSpec({shape}, {dtype!r})], user_files=[{module}.__file__])
+trace = trace_module(
+    {module}.{name}, [TensorSpec({shape}, {dtype!r})], user_files=[{module}.__file__]
+)
 assert trace.complete and trace.rung == "meta" and not trace.failures
 more = {{"ops": len(trace.ops), "trace": time.perf_counter() - ready}}
 """

@@ -15,7 +15,8 @@ from torch.overrides import TorchFunctionMode
 from archcheck.finding import Location
 from archcheck.trace.functions import Functions
 from archcheck.trace.patches import on_this_thread, replaced
-from archcheck.trace.placement import SMALL, requested_elements
+from archcheck.trace.placement import MetaPlacement, Placement
+from archcheck.trace.recorder import tensors_in
 from archcheck.trace.spans import Spans
 
 # Whole numbers and truth values that a buffer holds are mostly indices and masks, which code
@@ -84,22 +85,31 @@ def _is_on_meta(args: Any, kwargs: Any) -> bool:
     return isinstance(tensor, torch.Tensor) and tensor.is_meta
 
 
-class _SmallFactories(TorchFunctionMode):
-    """Large tensors that a constructor makes take no memory; small ones are real."""
+class _Placed(TorchFunctionMode):
+    """What a constructor asks a GPU for is made here; large tensors take no memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, placement: Placement) -> None:
         super().__init__()
         self._functions = Functions()
+        self._placement = placement
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         described = self._functions.of(func)
-        if described.factory and kwargs.get("device") is None:
-            if requested_elements(described.name, args, kwargs) > SMALL:
-                kwargs = {**kwargs, "device": "meta"}
-        elif described.function.startswith("torch.nn.init.") and _is_on_meta(args, kwargs):
+        if described.quiet:
+            return func(*args, **kwargs)
+        if described.function.startswith("torch.nn.init.") and _is_on_meta(args, kwargs):
             return args[0] if args else kwargs["tensor"]  # nothing to fill
+        found = [(0, tensor) for tensor in tensors_in((*args, *kwargs.values()))]
+        func, args, kwargs = self._placement.prepare(func, described, args, kwargs, found)
         return func(*args, **kwargs)
+
+
+@contextmanager
+def placed_on_cpu() -> Iterator[None]:
+    """A constructor that asks for a GPU gets the CPU in this block."""
+    with _Placed(Placement()):
+        yield
 
 
 @contextmanager
@@ -127,7 +137,7 @@ def parameters_on_meta() -> Iterator[None]:
             (nn.Module, "register_parameter", parameter_on_meta),
             (nn.Module, "register_buffer", buffer_on_meta),
         ),
-        _SmallFactories(),
+        _Placed(MetaPlacement()),
     ):
         yield
 

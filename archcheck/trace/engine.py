@@ -40,6 +40,7 @@ from archcheck.trace.build import (
     may_stay,
     noted_origins,
     parameters_on_meta,
+    placed_on_cpu,
     turned_meta,
 )
 from archcheck.trace.copies import copied
@@ -54,6 +55,7 @@ from archcheck.trace.inputs import (
 )
 from archcheck.trace.passes import Sizing
 from archcheck.trace.patches import without_slow_imports
+from archcheck.trace.placement import LeaveRung
 from archcheck.trace.snapshot import preserved_settings, seeded, without_collections
 from archcheck.trace.spans import Spans
 from archcheck.trace.substitutes import compiled_as_written
@@ -280,7 +282,7 @@ def _build_on_meta(build: Callable[[], nn.Module], origins: Origins) -> nn.Modul
             model = _checked(build())
     except (BuildFailed, UsageError):
         raise
-    except Exception:
+    except (Exception, LeaveRung):
         # The constructor needs the values of its parameters, or fails by itself: a real one says.
         origins.forget()
         model = _build_for_real(build, origins)
@@ -289,7 +291,7 @@ def _build_on_meta(build: Callable[[], nn.Module], origins: Origins) -> nn.Modul
 
 
 def _build_for_real(build: Callable[[], nn.Module], origins: Origins) -> nn.Module:
-    with compiled_as_written(), noted_origins(origins):
+    with compiled_as_written(), noted_origins(origins), placed_on_cpu():
         return _checked(build())
 
 

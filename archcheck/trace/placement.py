@@ -8,6 +8,7 @@ meta tensor it is answered by a meta tensor of the same kind.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from math import ceil, prod
 from typing import Any
 
@@ -63,7 +64,7 @@ class MetaPlacement(Placement):
 
     target = "meta"
 
-    def __init__(self, recorder: Recorder, kernels: KernelMode | None) -> None:
+    def __init__(self, recorder: Recorder | None = None, kernels: KernelMode | None = None) -> None:
         self._recorder = recorder
         self._kernels = kernels
 
@@ -105,13 +106,11 @@ class MetaPlacement(Placement):
             )
 
     def _pause(self) -> Any:
-        from contextlib import nullcontext
-
         return self._kernels.paused() if self._kernels is not None else nullcontext()
 
     def _turn_meta(self, tensor: torch.Tensor) -> None:
         """A constant that gets written with what is not known becomes unknown itself."""
-        index = self._recorder.forget(tensor)
+        index = None if self._recorder is None else self._recorder.forget(tensor)
         try:
             with self._pause(), torch.no_grad():
                 torch.utils.swap_tensors(tensor, _as_meta(tensor))  # type: ignore[no-untyped-call]
@@ -119,7 +118,7 @@ class MetaPlacement(Placement):
             raise LeaveRung(
                 "a constant tensor is filled with computed values, which needs its memory"
             ) from error
-        if index is not None:
+        if index is not None and self._recorder is not None:
             self._recorder.watch(tensor, index)
 
 

@@ -35,7 +35,11 @@ def preserved_settings() -> Iterator[None]:
     cudnn = (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic)
     anomaly = torch.is_anomaly_enabled()
     limit = sys.getrecursionlimit()
+    distribution = torch.distributions.Distribution
+    validates = distribution._validate_args
     try:
+        # A distribution reads its parameters to check them.
+        distribution.set_default_validate_args(False)
         torch.backends.mha.set_fastpath_enabled(False)
         # The watchers stand between the frames of nested modules.
         sys.setrecursionlimit(2 * limit)
@@ -43,6 +47,7 @@ def preserved_settings() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
+        distribution.set_default_validate_args(validates)
         generator.set_state(states[0])
         random.setstate(states[1])
         if states[2] is not None:
