@@ -168,12 +168,13 @@ def _named_dataset(file: SourceFile) -> Implied | None:
 
 
 def _prose(file: SourceFile) -> Iterator[tuple[str, int]]:
-    """What is written for people, line by line with the document's line numbers: all of a
-    document, the comments and docstrings of code."""
+    """What is written for people, line by line with its number: the text of a document around its
+    code, and the code's comments and docstrings."""
     document = file.document
-    if document.kind != "python":
-        yield from ((line, number) for number, line in enumerate(document.shown_lines, start=1))
-        return
+    if document.kind == "markdown":
+        for number, line in enumerate(document.shown_lines, start=1):
+            if number > len(document.lines) or not document.lines[number - 1].strip():
+                yield line, number
     for comment in comments(document):
         yield comment.text, comment.line
     for node in (file.tree, *(scope.node for scope in file.scopes if scope.node is not file.tree)):

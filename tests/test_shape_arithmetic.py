@@ -204,6 +204,13 @@ def test_sizes_that_a_file_implies() -> None:
     assert example_shapes(file) == ((8, 3, 64, 64), (2, 5), (4, 12))
 
 
+def test_code_in_a_document_is_no_prose() -> None:
+    code = "import torch\nx = torch.randn([8, 3, 224, 224])\n"
+    text = f"# A network for CIFAR-10\n\n```python\n{code}```\n"
+    (named,) = implied(file_of(text, "notes.md"), 3)
+    assert (named.what, named.line) == ("the text names CIFAR-10", 1)
+
+
 def test_a_data_set_counts_where_nothing_stronger_does() -> None:
     (named,) = implied(
         file_of('"""Trained on CIFAR-10, unlike the ImageNet one."""\nimport torch\n')
@@ -216,8 +223,7 @@ def test_a_data_set_counts_where_nothing_stronger_does() -> None:
         file_of("# ImageNet\nimport torch\n# x: [B, 3, 48, 48], y: [B, 8, 24, 24]\n"), 3
     )
     assert (shape.what, shape.sizes, shape.line) == ("a comment says [B, 3, 48, 48]", (48,), 3)
-    (words,) = implied(
-        file_of('import torch\ndef f():\n    """Made\n\n    for 40x40 RGB images."""\n')
-    )
+    code = 'import torch\ndef f():\n    """Made\n\n    for 40x40 RGB images."""\n'
+    (words,) = implied(file_of(code))
     assert (words.sizes, words.line) == ((40,), 5)
     assert written_sizes(file_of("# padded to 32 x 32\nimage_size = 224\n")) == {32, 224}
