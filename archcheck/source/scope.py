@@ -248,10 +248,14 @@ class Function(Scope):
         """All its parameters, `self` included."""
         return Signature.of(self.node.args)
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[str, ...]:
         """The names of all its parameters, in order, `self` included."""
-        return tuple(parameter.name for parameter in self.signature.parameters)
+        found = self.node.args
+        star = (found.vararg,) if found.vararg is not None else ()
+        stars = (found.kwarg,) if found.kwarg is not None else ()
+        arguments = (*found.posonlyargs, *found.args, *star, *found.kwonlyargs, *stars)
+        return tuple(argument.arg for argument in arguments)
 
     @cached_property
     def decorators(self) -> tuple[str | Unknown, ...]:

@@ -1,35 +1,25 @@
-"""The text of a package, searched as one: who else speaks of a name."""
+"""The text of a package: who else speaks of a name."""
 
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
-_BETWEEN = "\n\0\n"
-
 
 class Surroundings:
-    """The Python files of a package (or of a folder that is none), as one long text.
+    """The Python files of a package (or of a folder that is none), as text.
 
     Looking through the text costs milliseconds where parsing the files would cost minutes.
     """
 
     def __init__(self, places: tuple[str, ...]) -> None:
-        self.places = places
-        self.starts: list[int] = []
-        texts: list[str] = []
-        length = 0
+        self.texts: dict[str, str] = {}
         for place in places:
             try:
-                text = Path(place).read_text(encoding="utf-8", errors="replace")
+                self.texts[place] = Path(place).read_text(encoding="utf-8", errors="replace")
             except OSError:
-                text = ""
-            self.starts.append(length)
-            length += len(text) + len(_BETWEEN)
-            texts.append(text)
-        self.text = _BETWEEN.join(texts)
+                continue
 
     @staticmethod
     def of_package(folder: str) -> Surroundings:
@@ -56,36 +46,42 @@ class Surroundings:
 
     def naming(self, word: str) -> Iterator[str]:
         """The files that have a word in their text."""
-        if not word:
-            return
-        at = self.text.find(word)
-        while at >= 0:
-            index = bisect_right(self.starts, at) - 1
-            if not (_continues(self.text, at - 1) or _continues(self.text, at + len(word))):
-                yield self.places[index]
-                if index + 1 == len(self.starts):
-                    return
-                at = self.starts[index + 1] - 1
-            at = self.text.find(word, at + 1)
+        for place, text in self.texts.items():
+            if word in text and any(
+                not _continues(text, at - 1) and not _continues(text, at + len(word))
+                for at in _places(word, text)
+            ):
+                yield place
 
     def sets_on_others(self, name: str) -> bool:
         """Whether an attribute of this name may be set on another object than `self`."""
         dotted = f".{name}"
-        text = self.text
-        at = text.find(dotted)
-        while at >= 0:
-            after = at + len(dotted)
-            if not _continues(text, after) and not (
-                text.endswith("self", 0, at) and not _continues(text, at - 5)
-            ):
-                rest = text[after : after + 200].partition("\n")[0].lstrip(" \t")
-                if rest.startswith(":"):
-                    # An annotation, if a value follows it; else the end of an `if`.
-                    rest = "=" if "=" in rest else ""
-                if rest.startswith("=") and not rest.startswith("=="):
-                    return True
-            at = text.find(dotted, at + 1)
+        return any(
+            _is_set_on_another(text, at, at + len(dotted))
+            for text in self.texts.values()
+            if dotted in text
+            for at in _places(dotted, text)
+        )
+
+
+def _places(word: str, text: str) -> Iterator[int]:
+    at = text.find(word) if word else -1
+    while at >= 0:
+        yield at
+        at = text.find(word, at + 1)
+
+
+def _is_set_on_another(text: str, dot: int, end: int) -> bool:
+    """Whether `….name`, from its dot to its end, is what an assignment sets."""
+    if _continues(text, end):
         return False
+    if text.endswith("self", 0, dot) and not _continues(text, dot - 5):
+        return False
+    rest = text[end : end + 200].partition("\n")[0].lstrip(" \t")
+    if rest.startswith(":"):
+        # An annotation, if a value follows it; else the end of an `if`.
+        return "=" in rest
+    return rest.startswith("=") and not rest.startswith("==")
 
 
 def _continues(text: str, at: int) -> bool:
