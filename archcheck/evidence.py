@@ -69,6 +69,8 @@ class Op:
             `softmax`, `cat`, `matmul`, `batch_norm`, `scaled_dot_product_attention`…).
         function: As it was called, such as `torch.nn.functional.softmax` or `torch.Tensor.view`.
         inputs: Indices of the tensors among the arguments, in order, those in lists included.
+        outputs: Indices of what it gave, and of the views that it rewrote in place. Empty where it
+            raised and nothing could take its place.
         arguments: Every argument by its parameter's name where torch tells it (by position
             otherwise, "0", "1"…): plain numbers, strings, tuples; a tensor stands as its
             `ValueIndex`. Arguments left at their defaults are there where torch tells them.
