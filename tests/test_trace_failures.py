@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,31 @@ def test_an_error_that_the_code_handles_is_none() -> None:
     trace = traced(module(forward), (2, 4))
     assert not trace.failures
     assert trace.complete
+    assert [op.name for op in trace.ops] == ["flatten"]
+    assert (trace.calls[0].first_op, trace.calls[0].end_op) == (0, 1)
+
+
+def test_an_error_that_a_library_handles_is_none() -> None:
+    def forward(self: Any, x: Any) -> Any:
+        with contextlib.suppress(RuntimeError):
+            x = self.inner(x)
+        return x + 1
+
+    inner = module(lambda self, x: x.permute(0, 1, 2))()
+    trace = traced(module(forward, inner=inner), (2, 4))
+    assert not trace.failures
+    assert [op.name for op in trace.ops] == ["add"]
+    assert [(call.first_op, call.end_op) for call in trace.calls] == [(0, 1), (0, 0)]
+    assert trace.values[0].users == (0,)
+
+
+def test_a_typing_error_is_no_consequence_of_a_guess() -> None:
+    def forward(self: Any, x: Any) -> Any:
+        x = self.one(x) + self.two(x)
+        return self.nothing(x)
+
+    trace = traced(module(forward, one=nn.Conv2d(3, 8, 1), two=nn.Conv2d(3, 16, 1)), (2, 3, 4, 4))
+    assert [f.error for f in causes(trace)] == ["RuntimeError", "AttributeError"]
 
 
 def test_where_nothing_can_be_guessed_the_pass_stops() -> None:

@@ -148,6 +148,7 @@ class Attempt:
             self._judge(error, functions)
         finally:
             recorder.running = None
+            recorder.settle()
             self.lines.finish()
 
     def _judge(self, error: BaseException, functions: FunctionMode) -> None:

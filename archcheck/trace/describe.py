@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 from archcheck.evidence import Module, Op, Parameter, Value
 from archcheck.finding import Location
 from archcheck.trace.build import Origins
-from archcheck.trace.recorder import PendingCall
+from archcheck.trace.recorder import PendingCall, plain
 from archcheck.trace.spans import Spans
 
 _PLAIN = (int, float, bool, str, type(None))
@@ -170,11 +170,15 @@ def _bytes(value: Value) -> int:
 def _attributes(module: nn.Module) -> dict[str, Any]:
     if isinstance(module, torch.jit.ScriptModule):
         return {"training": module.training}
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if not name.startswith("_") and _is_plain(value)
-    }
+    found: dict[str, Any] = {}
+    for name, value in vars(module).items():
+        if not name.startswith("_") and _is_plain(value):
+            if isinstance(value, tuple | list):
+                kind = list if isinstance(value, list) else tuple
+                found[name] = kind(map(plain, value))
+            else:
+                found[name] = plain(value)
+    return found
 
 
 def _is_plain(value: Any) -> bool:

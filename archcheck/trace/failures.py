@@ -190,12 +190,14 @@ class Failures:
                 consequence_of=guesses.blame(self._recorder, op),
             )
             op.failure = len(self.found)
+            for place in dict.fromkeys(op.inputs):
+                self._recorder.values[place].users.append(op.index)
         else:
             failure = replace(failure, call=self._unfinished_call())
-        if failure.op is None and any(value.guessed for value in self._recorder.values):
+        made_up = [v.cause for v in self._recorder.values if v.guessed and not v.doubted]
+        if failure.op is None and made_up and isinstance(error, _ABOUT_SIZES):
             # What a guess leads to in plain Python cannot be told from what fails by itself.
-            causes = [v.cause for v in self._recorder.values if v.guessed]
-            failure = replace(failure, consequence_of=causes[-1])
+            failure = replace(failure, consequence_of=made_up[-1])
         return self._enter(error, failure, certain)
 
     def _unfinished_call(self) -> int | None:
@@ -267,6 +269,8 @@ class Failures:
         return self._trees[path]
 
 
+# What plain Python raises over sizes that it does not like.
+_ABOUT_SIZES = (ValueError, IndexError, AssertionError, ZeroDivisionError, RuntimeError)
 _LAYERS = str(Path(nn.__file__).parent / "modules")
 _CALL_ERRORS = re.compile(
     r"missing \d+ required|takes .* positional arguments? but|unexpected keyword argument|"

@@ -77,7 +77,7 @@ class PendingOp:
 
     __slots__ = (
         "arguments", "call", "failure", "flops", "function", "grad_enabled", "in_place", "index",
-        "inputs", "location", "macs", "name", "outputs", "uncounted", "written",
+        "inputs", "location", "macs", "name", "outputs", "raised", "uncounted", "written",
     )  # fmt: skip
 
     def __init__(self, index: int, name: str, function: str) -> None:
@@ -94,6 +94,7 @@ class PendingOp:
         self.flops = 0
         self.failure: int | None = None
         self.grad_enabled = True
+        self.raised = False
         self.uncounted: dict[str, int] = {}
         self.written: set[int] = set()  # numbers of the storages that its kernels wrote
 
@@ -243,7 +244,7 @@ class Recorder:
                 found.append((index, value))
             return ValueIndex(index)
         if isinstance(value, _PLAIN):
-            return value
+            return plain(value)
         if isinstance(value, list | tuple):
             return tuple([self.nest(item, found) for item in value])
         if isinstance(value, Mapping):
@@ -263,12 +264,21 @@ class Recorder:
     # Ops
 
     def begin_op(self, name: str, function: str, location: Location | None) -> PendingOp:
+        if self.ops and self.ops[-1].raised:
+            self._forget_raised()
         op = PendingOp(len(self.ops), name, function)
         op.location = location
         op.call = self.open_calls[-1].index if self.open_calls else None
         op.grad_enabled = torch.is_grad_enabled()
         self.ops.append(op)
         return op
+
+    def _forget_raised(self) -> None:
+        """The last op raised, and yet the code goes on: it handled that, so nothing happened."""
+        self.ops.pop()
+        for call in reversed(self.calls):
+            if call.end_op > len(self.ops):
+                call.end_op = len(self.ops)
 
     def drop_op(self, op: PendingOp) -> None:
         """It made no tensor after all: a question, not work."""
@@ -281,6 +291,11 @@ class Recorder:
             self.values[index].users.append(op.index)
         for tensor in tensors_in(result):
             op.outputs.append(self.new_value(tensor, "computed", producer=op.index, device=device))
+
+    def settle(self) -> None:
+        """The pass is over: an op that raised and explains no failure did not happen."""
+        if self.ops and self.ops[-1].raised and self.ops[-1].failure is None:
+            self._forget_raised()
 
     # Evidence
 
@@ -340,6 +355,19 @@ class Recorder:
             )
             for call in self.calls
         )
+
+
+def plain(value: Any) -> Any:
+    """The value in its plain type: evidence must not need a user's classes to be read.
+
+    An enumeration's member that is a string, a number of numpy's that is a float.
+    """
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    kinds: tuple[Any, ...] = (int, float, complex)
+    return next(kind(value) for kind in kinds if isinstance(value, kind))
 
 
 def fields_of(value: Any) -> Mapping[str, Any]:

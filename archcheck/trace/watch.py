@@ -84,8 +84,7 @@ class FunctionMode(TorchFunctionMode):
             self.raised = error
             result = self._failures.answer(op, func, described, named, args, kwargs, error)
             if result is None:
-                for index in dict.fromkeys(op.inputs):
-                    recorder.values[index].users.append(op.index)
+                op.raised = True
                 raise
             answered = True
         else:
