@@ -31,6 +31,8 @@ class Model:
     max_macs: int | None = None
     max_memory: int | None = None
     timeout: float | None = None  # seconds; None: that of the configuration
+    input_from: str | None = None  # `file.py:function` that returns the inputs
+    import_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Config:
     fail_on: Severity = Severity.WARNING
     timeout: float = 60.0
     memory_limit: int | None = None
+    trace: bool = True  # False: no model's code runs
 
 
 def read_config(start: Path) -> tuple[Config, Path]:
@@ -209,6 +212,16 @@ def _seconds(value: Any) -> float:
     return float(value)
 
 
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("must be true or false")
+    return value
+
+
+def _whole(value: Any) -> bool:
+    return bool(_one_of("slice", "whole")(value) == "whole")
+
+
 def _tables(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError("must be an array of tables, [[tool.archcheck.models]]")
@@ -233,6 +246,7 @@ _CONFIG_KEYS: Mapping[str, tuple[str, Reader]] = {
     "fail-on": ("fail_on", parse_severity),
     "timeout": ("timeout", _seconds),
     "memory-limit": ("memory_limit", parse_bytes),
+    "trace": ("trace", _truth),
 }
 _MODEL_KEYS: Mapping[str, tuple[str, Reader]] = {
     "target": ("target", _string),
@@ -244,4 +258,6 @@ _MODEL_KEYS: Mapping[str, tuple[str, Reader]] = {
     "max-macs": ("max_macs", parse_count),
     "max-memory": ("max_memory", parse_bytes),
     "timeout": ("timeout", _seconds),
+    "input-from": ("input_from", _string),
+    "import": ("import_whole", _whole),
 }

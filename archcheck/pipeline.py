@@ -32,6 +32,12 @@ class Plan:
     files: tuple[Path, ...]
     models: tuple[tuple[Target, Model], ...]
     complaints: tuple[str, ...]
+    untraced: tuple[str, ...] = ()
+
+    def without_traces(self) -> Plan:
+        """The same files, and no code run."""
+        untraced = tuple(target.text for target, _ in self.models)
+        return replace(self, models=(), untraced=untraced)
 
 
 def run(
@@ -54,6 +60,8 @@ def run(
     """
     selection = Selection.of(load_rules(), config)
     plan = _plan(targets, config, asked, root, tuple(map(Path, buffers)))
+    if not config.trace:
+        plan = plan.without_traces()
     complaints = list(plan.complaints)
     project = Project(root, [root / place for place in config.source_roots])
     for path, data in buffers.items():
@@ -69,7 +77,8 @@ def run(
             else:
                 traces.append(replace(outcome, wanted=_wanted(model)))
     complaints += [result.complaint for result in results if result.complaint]
-    return report(traces, results, project, config, selection, complaints)
+    unchecked = [f"{text}: not traced, because tracing is off" for text in plan.untraced]
+    return report(traces, results, project, config, selection, complaints, unchecked)
 
 
 def report(
@@ -79,6 +88,7 @@ def report(
     config: Config,
     selection: Selection,
     complaints: Sequence[str] = (),
+    unchecked: Sequence[str] = (),
 ) -> Report:
     """Run the trace rules, and put together what they and the source rules found."""
     defects = [defect for result in results for defect in result.defects]
@@ -109,7 +119,7 @@ def report(
         targets=tuple(TargetReport(trace, _places(trace, project)) for trace in traces),
         files=len(read),
         suppressed=suppressed,
-        unchecked=tuple(_unchecked(read)),
+        unchecked=(*_unchecked(read), *unchecked),
         complaints=tuple(complaints),
         defects=tuple(defects),
         fail_on=config.fail_on,
@@ -181,7 +191,19 @@ def _request(target: Target, model: Model, config: Config) -> TraceRequest:
         mode=model.mode,
         timeout=model.timeout or config.timeout,
         memory_limit=config.memory_limit,
+        import_whole=model.import_whole,
+        input_from=_function(model.input_from),
     )
+
+
+def _function(text: str | None) -> Target | None:
+    """The function that `--input-from` names."""
+    if text is None:
+        return None
+    target = parse_target(text)
+    if target is None:
+        raise UsageError(f"--input-from {text}: write `file.py:function`")
+    return target
 
 
 def _wanted(model: Model) -> Wanted:

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from archcheck import __version__
-from archcheck.config import Config, Model, read_config
+from archcheck.config import Config, Model, parse_bytes, read_config
 from archcheck.finding import Severity
 from archcheck.output import FORMATS, render
 from archcheck.rule import PackError
@@ -48,6 +48,13 @@ app = typer.Typer(
 
 Format = StrEnum("Format", {name: name for name in FORMATS})  # type: ignore[misc]
 TEXT = Format("text")
+
+
+class Import(StrEnum):
+    """How much of a target's file runs."""
+
+    SLICE = "slice"
+    WHOLE = "whole"
 
 
 def _codes(text: str | None) -> tuple[str, ...]:
@@ -115,6 +122,23 @@ def check(
     timeout: Annotated[
         float | None, typer.Option(help="Seconds that loading and tracing a target may take.")
     ] = None,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Memory that a target may take (80 % of what is free)."),
+    ] = None,
+    input_from: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.PY:NAME", help="A function that returns forward's arguments."),
+    ] = None,
+    import_: Annotated[
+        Import, typer.Option("--import", help="Run what a target needs of its file, or all of it.")
+    ] = Import.SLICE,
+    no_trace: Annotated[
+        bool, typer.Option("--no-trace", help="Run no model's code: check its source alone.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what the models print, on stderr.")
+    ] = False,
     stdin_filename: Annotated[
         str, typer.Option(help="The name of the file whose text `-` reads from standard input.")
     ] = "stdin.py",
@@ -133,8 +157,11 @@ def check(
         ignore=(*config.ignore, *_codes(ignore)),
         fail_on=fail_on,
         timeout=timeout,
+        memory_limit=_option(parse_bytes, "--memory-limit", memory_limit),
+        trace=False if no_trace else None,
     )
     asked = Model("", tuple(inputs or ()), "train" if train is None or train else "eval")
+    asked = replace(asked, input_from=input_from, import_whole=import_ is Import.WHOLE)
     named = [target for target in targets or () if target != "-"]
     piped = "-" in (targets or ())
     buffers = {stdin_filename: sys.stdin.buffer.read()} if piped else {}
@@ -145,6 +172,10 @@ def check(
     else:
         _write(output, shown(format.value))
         _print(shown("text", color=_wants_color()))
+    if verbose:
+        for target in report.targets:
+            if target.trace.printed:
+                print(f"{target.name} printed:\n{target.trace.printed}", file=sys.stderr)
     for complaint in report.complaints:
         _complain(complaint)
     for defect in report.defects:
