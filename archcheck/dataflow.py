@@ -15,6 +15,7 @@ from archcheck.evidence import ModuleCall, Op, ValueIndex
 
 if TYPE_CHECKING:
     from archcheck.evidence import Trace
+    from archcheck.finding import Location
 
 # Ops in which two paths meet, so that what comes out holds something of both.
 JOINS = frozenset(
@@ -197,6 +198,45 @@ class Dataflow:
     def last_nonlinear(self, value: int, through: frozenset[str] = MOVES) -> Op | None:
         """The op that computed a value, seen through those that only move it."""
         return self.producer(self.origin(value, through))
+
+    # What nothing reads -------------------------------------------------------------------
+
+    def dead_places(self) -> dict[Location, list[Op]]:
+        """The places in the source all of whose results nothing uses, with the ops there: calls
+        of modules as a whole, and other ops of the user's code."""
+        found: dict[Location, list[Op]] = {}
+        alive: set[Location] = set()
+        for call in self.trace.calls:
+            if call.location is not None:
+                ops = self.ops_of(call)
+                if not ops or not all(self._is_dead(op) for op in ops):
+                    alive.add(call.location)
+                else:
+                    found.setdefault(call.location, []).extend(ops)
+        for op in self.trace.ops:
+            if op.location is not None and op.location not in found:
+                if self._is_dead(op):
+                    found[op.location] = [op]
+                else:
+                    alive.add(op.location)
+        return {at: ops for at, ops in found.items() if at not in alive}
+
+    def _is_dead(self, op: Op) -> bool:
+        return bool(op.outputs) and self.used.isdisjoint(op.outputs)
+
+    def layers_before(self, ops: Iterable[Op]) -> list[str]:
+        """The modules whose parameters only lead to what these dead ops give, in order."""
+        values = self.before(index for op in ops for index in op.outputs)
+        return list(
+            dict.fromkeys(
+                self.trace.calls[op.call].path
+                for op in self.trace.ops
+                if op.call is not None
+                and self._is_dead(op)
+                and not values.isdisjoint(op.outputs)
+                and any(self.trace.values[index].kind == "parameter" for index in op.inputs)
+            )
+        )
 
     # Linearity ----------------------------------------------------------------------------
 

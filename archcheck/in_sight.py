@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from archcheck.faults import source_file
 from archcheck.source.script import LOSSES
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Module
-    from archcheck.source import ModuleClass, Project, SourceFile
+    from archcheck.source import ModuleClass, SourceFile
 
 # Classes whose probabilities are their business: weights for a sum, a choice among experts or
 # actions, a distribution to draw from.
@@ -51,15 +49,6 @@ def _losses(file: SourceFile) -> set[str]:
 def gives_weights(module: ModuleClass) -> bool:
     """Whether a class's name, or its file, says that its probabilities are no class scores."""
     return bool(_WEIGHTS.search(module.name) or _SAMPLING.search(module.file.code))
-
-
-def class_of(module: Module, project: Project) -> ModuleClass | None:
-    """The class of a traced module, where its source can be read."""
-    defined = module.defined
-    file = source_file(project, defined) if defined is not None else None
-    if file is None or defined is None:
-        return None
-    return next((found for found in file.modules if found.node.lineno == defined.line), None)
 
 
 def is_part_of_another(module: ModuleClass) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from archcheck.dataflow import AFFINE
-from archcheck.in_sight import class_of
 from archcheck.skips import may_join, network_says_residual, says_residual
+from archcheck.traced_classes import class_of
 
 if TYPE_CHECKING:
     from archcheck.evidence import Module, ModuleCall, Trace

@@ -41,10 +41,11 @@ from archcheck.endings import AFFINE, Ending, endings, endings_of, surely, witho
 from archcheck.evidence import Op, Trace
 from archcheck.faults import node_at, source_file
 from archcheck.finding import Edit, Finding, Fix, Location, Related, Severity
-from archcheck.in_sight import class_of, gives_weights, is_part_of_another, losses_around
+from archcheck.in_sight import gives_weights, is_part_of_another, losses_around
 from archcheck.outcomes import before, is_logits, only_outcome, written_at
 from archcheck.rule import Rule
 from archcheck.source import ModuleClass, Project, SourceFile
+from archcheck.traced_classes import class_of
 
 rule = Rule("AC401", "softmax-before-cross-entropy", Severity.ERROR, fix="safe")
 

@@ -1,0 +1,70 @@
+"""Layers compute something that nothing reads.
+
+What it does
+------------
+Looks for layers, and for other operators, whose results reach no output of the model and no
+buffer, and that the source drops: the value is bound to a name that no branch reads, is
+overwritten before it is read, or is not bound at all.
+
+Why it is bad
+-------------
+A layer that was meant to be part of the network is not. It costs memory and time, and its weights
+are never trained. `self.bn(x)` in the place of `x = self.bn(x)` is the shortest form of it.
+
+Example
+-------
+    class Net(nn.Module):
+        def forward(self, x):
+            h = torch.relu(self.fc1(x))
+            self.norm(h)
+            return self.fc2(h)
+
+Use instead
+-----------
+    class Net(nn.Module):
+        def forward(self, x):
+            h = torch.relu(self.fc1(x))
+            h = self.norm(h)
+            return self.fc2(h)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.dropped import is_dropped, is_thrown_away
+from archcheck.evidence import Trace
+from archcheck.faults import node_at, shortened, source_file
+from archcheck.finding import Finding, Location, Severity
+from archcheck.rule import Rule
+from archcheck.source import Project
+
+rule = Rule("AC302", "dead-computation", Severity.WARNING)
+
+
+@rule.on_trace
+def read_by_nobody(trace: Trace, project: Project) -> Iterator[Finding]:
+    if not trace.complete or trace.failures or not trace.dataflow.outputs:
+        return
+    for at, ops in trace.dataflow.dead_places().items():
+        file = source_file(project, at)
+        node = node_at(file, at) if file is not None else None
+        if file is None or node is None or not is_dropped(file, node):
+            continue
+        layers = trace.dataflow.layers_before(ops)
+        alone = is_thrown_away(file, node)
+        if layers or alone:
+            yield _finding(at, shortened(file.text(node)), layers, alone)
+
+
+def _finding(at: Location, written: str, layers: list[str], alone: bool) -> Finding:
+    names = ", ".join(f"`{name}`" for name in layers[:3])
+    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+    what = "is thrown away" if alone else "is never read"
+    return Finding(
+        f"the result of `{written}` {what}" + (f": {names}{more} compute in vain" if names else ""),
+        at,
+        label="goes nowhere",
+        module=layers[-1] if layers else None,
+        help="bind it and use it: `x = …`" if alone else "use it, or leave it out",
+    )
