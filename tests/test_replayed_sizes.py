@@ -305,8 +305,10 @@ def test_an_unknown_op_makes_what_follows_unknown() -> None:
     x = record.op("mystery", (x,), (4, 99))
     record.linear(x, 99, (4, 10))
     assert found(record) == {"H": (3, 1024, 1), "W": (3, 1024, 1)}
-    # and a pass that knows better keeps it silent
-    assert found(record, lambda sizes: set(sizes.values()) == {32}) == {}
+    # passes know better: only the traced size, if no other does, and else silence
+    exact = {"H": (32, 32, 1), "W": (32, 32, 1)}
+    assert found(record, lambda sizes: set(sizes.values()) == {32}) == exact
+    assert found(record, lambda sizes: all(size % 32 == 0 for size in sizes.values())) == {}
 
 
 def test_a_rule_that_does_not_give_what_was_recorded_is_not_heard() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import runpy
 from collections.abc import Callable
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -223,7 +225,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Both]] = {
     "its own check of the size": (
         lambda: Call(lambda c, x: c(x) if x.shape[2] == 64 else 1 // 0, nn.Conv2d(3, 4, 3)),
         image(64),
-        {"W": (3, 1024, 1)},
+        {"H": (64, 64, 1), "W": (3, 1024, 1)},
     ),
 }
 
@@ -337,3 +339,24 @@ def test_passes_print_nothing_and_leave_the_random_state(capsys: Any) -> None:
     assert len(trace.valid_input_sizes) == 2
     assert capsys.readouterr().out == "here\n"
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_evidence_is_read_without_the_users_classes() -> None:
+    class Order(StrEnum):
+        FIRST = "first"
+
+    class Pair(NamedTuple):
+        rows: int
+        columns: int
+
+    def build() -> nn.Module:
+        model = nn.Conv2d(3, 4, Pair(3, 5))
+        model.order, model.pair = Order.FIRST, Pair(1, 2)  # type: ignore[assignment]
+        return model
+
+    trace = traced(build, image(8))
+    attributes = trace.modules[0].attributes
+    assert type(attributes["order"]) is str
+    assert attributes["order"] == "first"
+    assert type(attributes["pair"]) is tuple
+    assert pickle.loads(pickle.dumps(trace)) == trace

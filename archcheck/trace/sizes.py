@@ -15,7 +15,7 @@ outputs' ranks and, unless it was changed, their batch as before; None where it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from archcheck.evidence import Sizes, Trace, Value, ValueIndex
@@ -32,6 +32,8 @@ RULES: Mapping[str, Rule] = {**LAYERS, **VIEWS, **ARRAYS}
 SEARCHED = 1024
 # A waveform of ten seconds has more sizes than anyone wants to know.
 LARGEST = 2048
+# What models ask their input's size to be a multiple of.
+_USUAL_STEPS = (2, 4, 7, 8, 14, 16, 28, 32, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,11 @@ def valid_sizes(trace: Trace, confirm: Confirm | None = None) -> tuple[Sizes, ..
     ]
     limited = [item for item in ranges if item.limits]
     if confirm is not None and not _confirmed(limited, confirm):
-        limited = [item for item in limited if _confirmed([item], confirm)]
+        limited = [
+            sure
+            for item in limited
+            if (sure := item if _confirmed([item], confirm) else _exact(item, confirm)) is not None
+        ]
     kept = limited + [item for item in ranges if not item.limits and item.symbols[0].letter]
     result = [sizes for item in kept for sizes in _reported(item, names)]
     order = {name: place for place, name in enumerate(names.values())}
@@ -168,6 +174,22 @@ def _confirmed(ranges: Sequence[_Range], confirm: Confirm) -> bool:
         if any(confirm(_at(symbols, size)) is not False for size in rejected):
             return False
     return True
+
+
+def _exact(item: _Range, confirm: Confirm) -> _Range | None:
+    """The traced size alone, where passes reject its neighbours and all the usual multiples.
+
+    A model that checks its input's size by itself accepts less than its operators do.
+    """
+    traced = item.symbols[0].traced
+    if traced not in item.accepted:
+        return None
+    distances = (-1, 1, *_USUAL_STEPS, traced)
+    others = [traced + distance for distance in distances if traced + distance > 0]
+    tried = [size for size in others if size in item.accepted or size in item.rejected]
+    if any(confirm(_at(item.symbols, size)) is not False for size in tried):
+        return None
+    return replace(item, low=traced, high=traced, step=1, limited_by=None)
 
 
 class _Search:

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from math import floor
 from typing import Any, TypeAlias
 
+# A size that takes more letters to write down is nobody's intention; it was misread.
+LONGEST = 400
+
 Monomial: TypeAlias = "tuple[Atom, ...]"
 
 
@@ -33,7 +36,10 @@ class Atom:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Size:
-    """A sum of `coefficient x product of atoms`; the empty product is the constant term."""
+    """A sum of `coefficient x product of atoms`; the empty product is the constant term.
+
+    Its arithmetic raises `ValueError` where the result would take too many words to say.
+    """
 
     terms: tuple[tuple[Monomial, int], ...]
     key: str
@@ -134,10 +140,10 @@ def _summed(terms: Iterable[tuple[Monomial, int]]) -> Size:
         for atoms, factor in total.items()
         if factor
     )
-    return Size(
-        tuple((atoms, factor) for _, atoms, factor in named),
-        "+".join(name for name, _, _ in named) or "0",
-    )
+    key = "+".join(name for name, _, _ in named) or "0"
+    if len(key) > LONGEST:
+        raise ValueError("a size in too many words")
+    return Size(tuple((atoms, factor) for _, atoms, factor in named), key)
 
 
 def number(value: Size | int) -> Size:
