@@ -37,7 +37,7 @@ _TRANSPARENT_NAMES = frozenset(
 )
 
 
-class MissingImport(ImportError):
+class MissingImport(ModuleNotFoundError):
     """Something needs what could not be imported."""
 
 

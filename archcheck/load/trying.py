@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -76,7 +78,13 @@ def takes(model: nn.Module, candidate: Candidate) -> bool:
         item.name: map_nest(item.value, made) for item in candidate.inputs if item.name is not None
     }
     try:
-        with torch.no_grad(), torch.device("meta"), without_slow_imports():
+        with (
+            torch.no_grad(),
+            torch.device("meta"),
+            without_slow_imports(),
+            # What it prints will be printed again when it is traced.
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             model(*given, **named)
     except (Exception, SystemExit):
         return False

@@ -280,7 +280,7 @@ _CALL_ERRORS = re.compile(
 
 def _is_everywhere(error: BaseException, spans: Spans) -> bool:
     """Whether plain Python raised it, whatever kind the tensors are of."""
-    if isinstance(error, SystemExit | RecursionError):
+    if isinstance(error, SystemExit | RecursionError | ModuleNotFoundError):
         return True
     if isinstance(error, TypeError | ValueError) and _CALL_ERRORS.search(str(error)):
         return True
