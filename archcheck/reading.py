@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -47,6 +46,9 @@ def read_files(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if cores is None or cores < 2 or sum(sizes.values()) < _BYTES_WORTH_PROCESSES:
         return [read_file(path, project, selection) for path in paths]
+    # Imported only now: starting processes needs half of the standard library.
+    from concurrent.futures import ProcessPoolExecutor
+
     # Neighbours share bases, so each process gets runs of neighbours; small runs even out.
     chunks = list(_chunks(sizes, sum(sizes.values()) // (cores * 8)))
     work = partial(_read_chunk, root=project.root, roots=project.source_roots, config=config)

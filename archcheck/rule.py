@@ -146,7 +146,7 @@ def _others_announced() -> bool:
         except OSError:
             continue
         for name in names:
-            if name.endswith((".dist-info", ".egg-info")) and not name.startswith("archcheck-"):
+            if name.endswith((".dist-info", ".egg-info")) and not name.startswith(("archcheck-", "archcheck.")):
                 try:
                     text = Path(folder, name, "entry_points.txt").read_text(encoding="utf-8")
                 except (OSError, UnicodeDecodeError):
