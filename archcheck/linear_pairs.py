@@ -1,0 +1,97 @@
+"""Two affine layers in a row with nothing nonlinear between them, where that is no design."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from archcheck.dataflow import AFFINE, JOINS, MOVES
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Op, Trace
+
+# Between two layers, a resampling is what the pair is for: sub-pixel and resize convolutions.
+_RESAMPLING: Final = frozenset(
+    "pixel_shuffle pixel_unshuffle channel_shuffle interpolate upsample unfold fold "
+    "repeat_interleave".split()
+)
+_PRODUCTS: Final = frozenset(
+    "matmul bmm baddbmm einsum scaled_dot_product_attention multi_head_attention_forward".split()
+)
+# What stands between a projection and the attention that it is for: heads, scales, rotations.
+_ON_THE_WAY: Final = MOVES | frozenset(
+    "mul div add sub neg cat stack layer_norm rms_norm normalize softmax elu relu exp norm".split()
+)
+
+
+def linear_pairs(trace: Trace) -> Iterator[tuple[Op, Op]]:
+    """The pairs of affine ops of which the second takes what the first gives.
+
+    Left out is what is linear on purpose: low-rank factors, separable and grouped convolutions,
+    projections into and out of attention, resampling in between, several heads on one layer,
+    layers whose result is an output as well, weights that are fixed or computed.
+    """
+    for second in trace.ops:
+        chain = trace.dataflow.affine_chain(second) if _is_layer(trace, second) else ()
+        if not chain or not _is_layer(trace, chain[0]):
+            continue
+        if any(op.name in _RESAMPLING for op in chain) or _is_factored(trace, chain[0], second):
+            continue
+        if _is_read_elsewhere(trace, chain) or _feeds_attention(trace, second):
+            continue
+        source = trace.dataflow.last_nonlinear(chain[0].inputs[0])
+        if source is None or source.name not in _PRODUCTS:
+            yield chain[0], second
+
+
+def _is_layer(trace: Trace, op: Op) -> bool:
+    """Whether an op applies a dense, trainable weight."""
+    if op.name not in AFFINE or len(op.inputs) < 2 or op.failure is not None:
+        return False
+    weight = trace.values[op.inputs[1]]
+    square = len(set(weight.shape[2:])) < 2
+    groups = op.arguments.get("groups", 1)
+    return weight.kind == "parameter" and weight.requires_grad and square and groups == 1
+
+
+def widths(trace: Trace, op: Op) -> tuple[int, int]:
+    """The features (or channels) that an affine op takes and gives."""
+    shape = trace.shape(op.inputs[1])
+    return (shape[0], shape[1]) if "transpose" in op.name else (shape[1], shape[0])
+
+
+def _is_factored(trace: Trace, first: Op, second: Op) -> bool:
+    """Whether the width between the two is smaller than those around: a matrix in two factors."""
+    (before, between), (_, after) = widths(trace, first), widths(trace, second)
+    return between < min(before, after)
+
+
+def _is_read_elsewhere(trace: Trace, chain: tuple[Op, ...]) -> bool:
+    """Whether what the first op gives has another use than the second, or a skip around it."""
+    flow = trace.dataflow
+    later = trace.ops[chain[-1].index :]
+    through = flow.after(chain[-1].outputs, later)
+    for op, following in zip(chain, chain[1:], strict=False):
+        for value in op.outputs:
+            if value in flow.outputs:
+                return True
+            for index in trace.values[value].users:
+                user = trace.ops[index]
+                skips = user.name in JOINS and not through.isdisjoint(user.inputs)
+                if user is not following and not skips:
+                    return True
+    return False
+
+
+def _feeds_attention(trace: Trace, op: Op) -> bool:
+    """Whether what a layer gives is a query, a key or a value."""
+    waiting, seen = list(op.outputs), set(op.outputs)
+    while waiting:
+        for index in trace.values[waiting.pop()].users:
+            user = trace.ops[index]
+            if user.name in _PRODUCTS and len(trace.dataflow.fed.intersection(user.inputs)) > 1:
+                return True
+            if user.name in _ON_THE_WAY:
+                waiting += [value for value in user.outputs if value not in seen]
+                seen.update(user.outputs)
+    return False
