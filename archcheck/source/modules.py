@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +36,8 @@ class ModuleClass:
         self.name = definition.name
         self.node = definition.node
         self.file: SourceFile = definition.file
+        self._uses: dict[Function, tuple[SelfUse, ...]] = {}
+        self._super_calls: dict[Function, tuple[SuperCall, ...]] = {}
         self._built_layers: dict[AttributeWrite, tuple[Layer, ...]] = {}
         self._layers: dict[str, tuple[Layer, ...] | Unknown] = {}
 
@@ -107,17 +110,10 @@ class ModuleClass:
 
     def uses_in(self, method: Function) -> tuple[SelfUse, ...]:
         """The uses of `self` in one method, functions nested in it included."""
-        name = method.self_name
-        found: list[SelfUse] = []
-        scopes = [s for s in method.walk() if s is method or name not in _parameters(s)]
-        for scope in scopes:
-            for reference in scope.references:
-                parts = reference.parts
-                if parts[0] == name and len(parts) > 1:
-                    last = len(parts) == 2
-                    kind = reference.kind if last else "load"
-                    found.append(SelfUse(parts[1], parts[2:], kind, reference, method))
-        return tuple(found)
+        known = self._uses.get(method)
+        if known is None:
+            known = self._uses[method] = tuple(_uses_in(method))
+        return known
 
     @cached_property
     def own_writes(self) -> tuple[AttributeWrite, ...]:
@@ -280,7 +276,10 @@ class ModuleClass:
         """Every use of a base class in a method, in source order."""
         from archcheck.source.writes import super_calls
 
-        return super_calls(method)
+        known = self._super_calls.get(method)
+        if known is None:
+            known = self._super_calls[method] = super_calls(method)
+        return known
 
     def self_calls(self, method: Function) -> tuple[tuple[Function, Call], ...]:
         """The calls of the class's own methods in a method: `self._make_layer(…)`."""
@@ -320,9 +319,18 @@ class ModuleClass:
         return flow_of(chosen, self) if chosen is not None else None
 
 
+def _uses_in(method: Function) -> Iterator[SelfUse]:
+    name = method.self_name
+    for scope in method.walk():
+        # A nested function may have an instance of its own.
+        if scope is not method and name in getattr(scope, "parameters", ()):
+            continue
+        for reference in scope.references:
+            parts = reference.parts
+            if parts[0] == name and len(parts) > 1:
+                kind = reference.kind if len(parts) == 2 else "load"
+                yield SelfUse(parts[1], parts[2:], kind, reference, method)
+
+
 def _is_none(value: ast.expr | None) -> bool:
     return isinstance(value, ast.Constant) and value.value is None
-
-
-def _parameters(scope: object) -> tuple[str, ...]:
-    return getattr(scope, "parameters", ())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from archcheck.source.dynamic import SETTERS
-from archcheck.source.sites import Statement
+from archcheck.source.sites import Reference, Statement
 from archcheck.source.uses import AttributeWrite, SuperCall, WriteKind
 
 if TYPE_CHECKING:
@@ -131,24 +131,31 @@ def _by_call(
 def super_calls(method: Function) -> tuple[SuperCall, ...]:
     """See `ModuleClass.super_calls`."""
     found: list[SuperCall] = []
+    names = (method.name, "__init__")
     for scope in method.walk():
-        claimed: set[ast.Call] = set()
+        bare: dict[ast.expr, SuperCall] = {}
         for reference in scope.references:
-            node = reference.node
-            called = isinstance(node, ast.Call)
-            function = node.func if isinstance(node, ast.Call) else node
-            if isinstance(function, ast.Attribute):
-                root = function.value
+            parts = reference.parts
+            if parts == ("super",) and reference.kind == "call":
+                call = reference.node
+                assert isinstance(call, ast.Call)
+                bare[call] = SuperCall("", False, call, call, reference.statement)
+            elif len(parts) == 2 and not parts[0]:
+                # `super().name`, perhaps
+                node = reference.node
+                called = isinstance(node, ast.Call)
+                function = node.func if isinstance(node, ast.Call) else node
+                root = function.value if isinstance(function, ast.Attribute) else None
                 if isinstance(root, ast.Call) and _is_super(root):
-                    claimed.add(root)
-                    found.append(SuperCall(function.attr, called, node, root, reference.statement))
-                elif called and _names_a_base(node, function, method):
-                    found.append(SuperCall(function.attr, True, node, None, reference.statement))
-        found += [
-            SuperCall("", False, call.node, call.node, call.statement)
-            for call in scope.calls
-            if _is_super(call.node) and call.node not in claimed
-        ]
+                    found.append(SuperCall(parts[1], called, node, root, reference.statement))
+            elif len(parts) > 1 and parts[-1] in names and _gives_self(reference, method):
+                # `Base.__init__(self, …)`: the instance is handed over by hand.
+                node = reference.node
+                found.append(SuperCall(parts[-1], True, node, None, reference.statement))
+        for use in found:
+            if use.super_node is not None:
+                bare.pop(use.super_node, None)
+        found += bare.values()
     return tuple(sorted(found, key=lambda use: (use.node.lineno, use.node.col_offset)))
 
 
@@ -156,12 +163,9 @@ def _is_super(node: ast.Call) -> bool:
     return isinstance(node.func, ast.Name) and node.func.id == "super"
 
 
-def _names_a_base(node: ast.expr, function: ast.Attribute, method: Function) -> bool:
-    """`Base.__init__(self, …)`: the instance is handed over by hand."""
-    return (
-        isinstance(node, ast.Call)
-        and bool(node.args)
-        and isinstance(node.args[0], ast.Name)
-        and node.args[0].id == method.self_name
-        and function.attr in (method.name, "__init__")
-    )
+def _gives_self(reference: Reference, method: Function) -> bool:
+    node = reference.node
+    if not isinstance(node, ast.Call) or not node.args:
+        return False
+    first = node.args[0]
+    return isinstance(first, ast.Name) and first.id == method.self_name
