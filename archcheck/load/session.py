@@ -28,7 +28,7 @@ from archcheck.load.weights import Weights
 from archcheck.load.wire import Stage
 from archcheck.target import TraceRequest, UsageError
 from archcheck.trace.engine import trace_module
-from archcheck.trace.failures import describe_error
+from archcheck.trace.errors import describe_error
 from archcheck.trace.spans import Spans
 
 # How often a target is loaded again because code reached for a name that the slice lacks.

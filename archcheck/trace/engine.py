@@ -44,7 +44,7 @@ from archcheck.trace.build import (
     turned_meta,
 )
 from archcheck.trace.copies import copied
-from archcheck.trace.failures import describe_error
+from archcheck.trace.errors import describe_error
 from archcheck.trace.inputs import (
     NamedInput,
     TensorSpec,

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import ast
 import linecache
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import nn
 
-from archcheck.evidence import Failure, ValueIndex
+from archcheck.evidence import Failure
 from archcheck.trace import guesses
 from archcheck.trace.eager import TooLarge, eager_error
+from archcheck.trace.errors import ABOUT_SIZES, described_error, handles, is_everywhere
 from archcheck.trace.functions import Function
 from archcheck.trace.kernels import KernelMode
 from archcheck.trace.placement import LeaveRung, Placement
 from archcheck.trace.recorder import PendingCall, PendingOp, Recorder
-from archcheck.trace.recovery import Guess, guess
+from archcheck.trace.recovered_layers import Guess
+from archcheck.trace.recovery import guess
 from archcheck.trace.spans import Spans
 
 
@@ -80,7 +80,7 @@ class Failures:
         index = self._enter(
             real or error,
             replace(
-                _describe("forward", real or error),
+                described_error("forward", real or error),
                 location=op.location,
                 frames=self._spans.frames_above(frame),
                 op=op.index,
@@ -142,7 +142,7 @@ class Failures:
             index = self._enter(
                 error,
                 replace(
-                    _describe("forward", error),
+                    described_error("forward", error),
                     location=op.location,
                     frames=self._spans.frames_above(frame),
                     op=op.index,
@@ -167,13 +167,13 @@ class Failures:
         """Whether the model itself is to blame, not the kind of tensors."""
         if self._raised is not None and self._raised[0] is error:
             return self._raised[3]
-        return self._certain or _is_everywhere(error, self._spans)
+        return self._certain or is_everywhere(error, self._spans)
 
     def escaped(self, error: BaseException) -> int:
         """The pass ended with this exception."""
         frames = self._spans.frames(error.__traceback__)
         failure = replace(
-            _describe("forward", error),
+            described_error("forward", error),
             location=frames[-1].location if frames else None,
             frames=frames,
         )
@@ -195,7 +195,7 @@ class Failures:
         else:
             failure = replace(failure, call=self._unfinished_call())
         made_up = [v.cause for v in self._recorder.values if v.guessed and not v.doubted]
-        if failure.op is None and made_up and isinstance(error, _ABOUT_SIZES):
+        if failure.op is None and made_up and isinstance(error, ABOUT_SIZES):
             # What a guess leads to in plain Python cannot be told from what fails by itself.
             failure = replace(failure, consequence_of=made_up[-1])
         return self._enter(error, failure, certain)
@@ -255,7 +255,7 @@ class Failures:
         while frame is not None:
             if self._spans.is_user(frame.f_code):
                 tree = self._tree(frame.f_code.co_filename)
-                if tree is not None and _handles(tree, frame.f_lineno, error):
+                if tree is not None and handles(tree, frame.f_lineno, error):
                     return True
             frame = self._spans.above(frame)
         return False
@@ -267,77 +267,6 @@ class Failures:
             except (SyntaxError, ValueError):
                 self._trees[path] = None
         return self._trees[path]
-
-
-# What plain Python raises over sizes that it does not like.
-_ABOUT_SIZES = (ValueError, IndexError, AssertionError, ZeroDivisionError, RuntimeError)
-_LAYERS = str(Path(nn.__file__).parent / "modules")
-_CALL_ERRORS = re.compile(
-    r"missing \d+ required|takes .* positional arguments? but|unexpected keyword argument|"
-    r"multiple values for|not callable|values to unpack"
-)
-
-
-def _is_everywhere(error: BaseException, spans: Spans) -> bool:
-    """Whether plain Python raised it, whatever kind the tensors are of."""
-    if isinstance(error, SystemExit | RecursionError | ModuleNotFoundError):
-        return True
-    if isinstance(error, TypeError | ValueError) and _CALL_ERRORS.search(str(error)):
-        return True
-    if isinstance(error, AttributeError) and isinstance(error.obj, torch.Tensor):
-        return False
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if isinstance(error, AttributeError) and isinstance(error.obj, nn.Module):
-        return True  # raised by nn.Module.__getattr__
-    if traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_LAYERS):
-        # A layer's own check of shapes, before any operator ran.
-        return isinstance(
-            error, ValueError | RuntimeError | NotImplementedError | AssertionError | TypeError
-        )
-    return (
-        isinstance(error, AttributeError | NameError | ImportError | KeyError | NotImplementedError)
-        and traceback is not None
-        and spans.is_user(traceback.tb_frame.f_code)
-    )
-
-
-def _describe(stage: Any, error: BaseException) -> Failure:
-    try:
-        message = str(error)
-    except Exception:  # an exception class of the user's own with a broken __str__
-        message = ""
-    return Failure(stage=stage, error=type(error).__name__, message=message)
-
-
-def describe_error(stage: Any, error: BaseException, spans: Spans) -> Failure:
-    """A failure outside a pass, with the user's frames of its traceback."""
-    frames = spans.frames(error.__traceback__)
-    location = frames[-1].location if frames else None
-    missing = None
-    if isinstance(error, ImportError | AttributeError | NameError):
-        missing = getattr(error, "name", None)
-    return replace(_describe(stage, error), frames=frames, location=location, missing=missing)
-
-
-def _handles(tree: ast.Module, line: int, error: Exception) -> bool:
-    names = {kind.__name__ for kind in type(error).__mro__}
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Try) or not node.handlers or not node.body:
-            continue
-        last = node.body[-1].end_lineno or node.body[-1].lineno
-        if not node.body[0].lineno <= line <= last:
-            continue
-        for handler in node.handlers:
-            if handler.type is None:
-                return True
-            kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-            for kind in kinds:
-                name = kind.attr if isinstance(kind, ast.Attribute) else getattr(kind, "id", "")
-                if name in names:
-                    return True
-    return False
 
 
 _LAYER_OPS = {
@@ -383,14 +312,3 @@ def _layer_guess(module: nn.Module, x: Any) -> tuple[Guess, ...] | None:
 
 def _states(made: Sequence[torch.Tensor]) -> Any:
     return made[0] if len(made) == 1 else tuple(made)
-
-
-def value_indices(nest: Any) -> list[int]:
-    """Every value in a nest of plain data."""
-    if isinstance(nest, ValueIndex):
-        return [nest.index]
-    if isinstance(nest, Mapping):
-        nest = list(nest.values())
-    if isinstance(nest, list | tuple):
-        return [index for item in nest for index in value_indices(item)]
-    return []

@@ -137,6 +137,11 @@ class Lines:
                 self._leave(self._stack.pop(), None)
             if self._stack and self._stack[-1].frame is frame:
                 return True
+        if self._stack:
+            # A helper runs: what its caller bound before calling it is told apart from what it
+            # will bind to the helper's result.
+            caller = self._stack[-1]
+            self._compare(caller, caller.frame.f_lasti)
         call = self._recorder.open_calls[-1].index if self._recorder.open_calls else None
         self._stack.append(_Tracked(frame, stores, call))
         return True

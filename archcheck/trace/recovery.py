@@ -8,30 +8,15 @@ sum, a concatenation, a product, a reshape), the pass goes on with a tensor of t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
+from archcheck.trace import recovered_layers as layers
 from archcheck.trace.guesses import ANY, Unsure
-
-
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """A tensor to go on with.
-
-    `unsure`: the dimensions whose sizes are made up, with the sizes that they may have instead
-    (an empty set: any).
-    """
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    unsure: Unsure = field(default_factory=dict)
-
-
-Arguments = Mapping[str, Any]
+from archcheck.trace.recovered_layers import Arguments, Guess
 
 
 def guess(name: str, arguments: Arguments) -> tuple[Guess, ...] | None:
@@ -50,136 +35,6 @@ def guess(name: str, arguments: Arguments) -> tuple[Guess, ...] | None:
 
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
-
-
-def _computed_dtype(x: torch.Tensor, weight: torch.Tensor) -> torch.dtype:
-    """The data's, where it is a dtype to compute in: the layers that follow were made for it."""
-    return x.dtype if x.dtype.is_floating_point or x.dtype.is_complex else weight.dtype
-
-
-def _linear(arguments: Arguments) -> Guess | None:
-    x, weight = arguments["input"], arguments["weight"]
-    if weight.dim() != 2:
-        return None
-    leading = tuple(x.shape[:-1]) if x.dim() else ()
-    return Guess((*leading, weight.shape[0]), _computed_dtype(x, weight))
-
-
-def _bilinear(arguments: Arguments) -> Guess:
-    x, weight = arguments["input1"], arguments["weight"]
-    return Guess((*x.shape[:-1], weight.shape[0]), weight.dtype)
-
-
-def _embedding(arguments: Arguments) -> Guess:
-    x, weight = arguments["input"], arguments["weight"]
-    return Guess((*x.shape, weight.shape[-1]), weight.dtype)
-
-
-def _per_dimension(value: Any, count: int, default: int) -> list[int]:
-    if value is None:
-        return [default] * count
-    if isinstance(value, int):
-        return [value] * count
-    found = list(value)
-    return found * count if len(found) == 1 else found
-
-
-def _convolution(rank: int, transposed: bool) -> Callable[[Arguments], Guess | None]:
-    def rule(arguments: Arguments) -> Guess | None:
-        x, weight = arguments["input"], arguments["weight"]
-        groups = arguments.get("groups", 1)
-        if weight.dim() != rank + 2:
-            return None
-        channels = weight.shape[1] * groups if transposed else weight.shape[0]
-        if x.dim() not in (rank + 1, rank + 2):
-            # The layer says how many channels and dimensions it gives, the input no sizes.
-            batch = x.shape[0] if x.dim() else 1
-            spatial = tuple(x.shape[2 : 2 + rank])
-            spatial += (1,) * (rank - len(spatial))
-            return Guess(
-                (batch, channels, *spatial),
-                _computed_dtype(x, weight),
-                dict.fromkeys(range(2, rank + 2), ANY),
-            )
-        stride = _per_dimension(arguments.get("stride"), rank, 1)
-        padding = arguments.get("padding", 0)
-        dilation = _per_dimension(arguments.get("dilation"), rank, 1)
-        extra = _per_dimension(arguments.get("output_padding"), rank, 0)
-        sizes: list[int] = []
-        unsure: dict[int, frozenset[int]] = {}
-        first = x.dim() - rank
-        for place in range(rank):
-            size, kernel = x.shape[first + place], weight.shape[2 + place]
-            reach = dilation[place] * (kernel - 1)
-            if isinstance(padding, str):
-                pad = reach if padding == "same" else 0
-            else:
-                pad = 2 * _per_dimension(padding, rank, 0)[place]
-            if transposed:
-                out = (size - 1) * stride[place] - pad + reach + extra[place] + 1
-            else:
-                out = (size + pad - reach - 1) // stride[place] + 1
-            if out < 1:
-                unsure[first + place] = ANY
-            sizes.append(max(out, 1))
-        leading = tuple(x.shape[: first - 1])
-        return Guess((*leading, channels, *sizes), _computed_dtype(x, weight), unsure)
-
-    return rule
-
-
-def _same(arguments: Arguments) -> Guess:
-    x = arguments["input"]
-    weight = arguments.get("weight")
-    return Guess(tuple(x.shape), weight.dtype if isinstance(weight, torch.Tensor) else x.dtype)
-
-
-def _floating(arguments: Arguments) -> Guess:
-    x = arguments["input"]
-    dtype = x.dtype if x.dtype.is_floating_point else torch.get_default_dtype()
-    return Guess(tuple(x.shape), dtype)
-
-
-def _pool(rank: int, indices: bool = False) -> Callable[[Arguments], tuple[Guess, ...] | None]:
-    def rule(arguments: Arguments) -> tuple[Guess, ...] | None:
-        x = arguments["input"]
-        if x.dim() not in (rank + 1, rank + 2):
-            return None
-        kernel = _per_dimension(arguments["kernel_size"], rank, 1)
-        stride = _per_dimension(arguments.get("stride") or kernel, rank, 1)
-        padding = _per_dimension(arguments.get("padding"), rank, 0)
-        dilation = _per_dimension(arguments.get("dilation"), rank, 1)
-        first = x.dim() - rank
-        sizes: list[int] = []
-        unsure: dict[int, frozenset[int]] = {}
-        for place in range(rank):
-            reach = dilation[place] * (kernel[place] - 1)
-            span = x.shape[first + place] + 2 * padding[place] - reach - 1
-            if arguments.get("ceil_mode"):
-                span += stride[place] - 1
-            out = span // stride[place] + 1
-            if out < 1:
-                unsure[first + place] = ANY
-            sizes.append(max(out, 1))
-        found = Guess((*x.shape[:first], *sizes), x.dtype, unsure)
-        if indices or arguments.get("return_indices"):
-            return found, Guess(found.shape, torch.int64, found.unsure)
-        return (found,)
-
-    return rule
-
-
-def _adaptive_pool(rank: int) -> Callable[[Arguments], Guess | None]:
-    def rule(arguments: Arguments) -> Guess | None:
-        x = arguments["input"]
-        if x.dim() not in (rank + 1, rank + 2) or arguments.get("return_indices"):
-            return None
-        first = x.dim() - rank
-        asked = _per_dimension(arguments["output_size"], rank, 1)
-        sizes = [x.shape[first + p] if size is None else size for p, size in enumerate(asked)]
-        return Guess((*x.shape[:first], *sizes), x.dtype)
-
-    return rule
 
 
 def _broadcast(shapes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], Unsure]:
@@ -335,73 +190,28 @@ def _expand(arguments: Arguments) -> Guess | None:
     return Guess(tuple(sizes), x.dtype)
 
 
-def _halved(arguments: Arguments) -> Guess:
-    """`glu`: one half of a dimension gates the other."""
-    x = arguments["input"]
-    dim = arguments.get("dim", -1) % x.dim()
-    half = max(x.shape[dim] // 2, 1)
-    return Guess((*x.shape[:dim], half, *x.shape[dim + 1 :]), x.dtype, {dim: ANY})
-
-
-def _loss(arguments: Arguments) -> Guess | None:
-    x = arguments["input"]
-    return None if arguments.get("reduction", "mean") == "none" else Guess((), x.dtype)
-
-
-def _cell(states: int) -> Callable[[Arguments], tuple[Guess, ...]]:
-    def rule(arguments: Arguments) -> tuple[Guess, ...]:
-        x, weight = arguments["input"], arguments["w_hh"]
-        found = Guess((*x.shape[:-1], weight.shape[1]), weight.dtype)
-        return (found,) * states
-
-    return rule
-
-
-def _attention(arguments: Arguments) -> Guess:
-    query, value = arguments["query"], arguments["value"]
-    return Guess((*query.shape[:-1], value.shape[-1]), query.dtype)
-
-
-def _multi_head_attention(arguments: Arguments) -> tuple[Guess, ...]:
-    query, key = arguments["query"], arguments["key"]
-    width = arguments["embed_dim_to_check"]
-    # Made for another width than it got, it may have been meant for that one.
-    unsure = {query.dim() - 1: frozenset({width, query.shape[-1]})}
-    output = Guess(
-        (*query.shape[:-1], width), query.dtype, unsure if query.shape[-1] != width else {}
-    )
-    if not arguments.get("need_weights", True):
-        return output, Guess((), query.dtype)
-    batched = query.dim() == 3
-    steps = (query.shape[0], key.shape[0])
-    batch = (query.shape[1],) if batched else ()
-    if not arguments.get("average_attn_weights", True):
-        batch += (arguments["num_heads"],)
-    return output, Guess((*batch, *steps), query.dtype)
-
-
 _RULES: Mapping[str, Callable[[Arguments], Any]] = MappingProxyType(
     {
-        "linear": _linear,
-        "bilinear": _bilinear,
-        "embedding": _embedding,
-        **{f"conv{n}d": _convolution(n, False) for n in (1, 2, 3)},
-        **{f"conv_transpose{n}d": _convolution(n, True) for n in (1, 2, 3)},
+        "linear": layers.linear,
+        "bilinear": layers.bilinear,
+        "embedding": layers.embedding,
+        **{f"conv{n}d": layers.convolution(n, False) for n in (1, 2, 3)},
+        **{f"conv_transpose{n}d": layers.convolution(n, True) for n in (1, 2, 3)},
         **dict.fromkeys(
             ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm",
              "local_response_norm", "prelu"),
-            _same,
+            layers.same,
         ),
         **dict.fromkeys(
             ("softmax", "log_softmax", "softmin", "gumbel_softmax", "dropout", "dropout1d",
              "dropout2d", "dropout3d", "relu", "gelu", "silu", "elu", "sigmoid", "tanh",
              "leaky_relu", "hardswish", "normalize", "mish"),
-            _floating,
+            layers.floating,
         ),
-        **{f"{kind}_pool{n}d": _pool(n) for kind in ("max", "avg", "lp") for n in (1, 2, 3)},
-        **{f"max_pool{n}d_with_indices": _pool(n, True) for n in (1, 2, 3)},
+        **{f"{kind}_pool{n}d": layers.pool(n) for kind in ("max", "avg", "lp") for n in (1, 2, 3)},
+        **{f"max_pool{n}d_with_indices": layers.pool(n, True) for n in (1, 2, 3)},
         **{
-            f"adaptive_{kind}_pool{n}d": _adaptive_pool(n)
+            f"adaptive_{kind}_pool{n}d": layers.adaptive_pool(n)
             for kind in ("avg", "max")
             for n in (1, 2, 3)
         },
@@ -417,19 +227,19 @@ _RULES: Mapping[str, Callable[[Arguments], Any]] = MappingProxyType(
         "addmm": _addmm("mat1", "mat2"),
         "baddbmm": _addmm("batch1", "batch2"),
         "einsum": _einsum,
-        "glu": _halved,
-        "lstm_cell": _cell(2),
-        **dict.fromkeys(("gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _cell(1)),
+        "glu": layers.halved,
+        "lstm_cell": layers.cell(2),
+        **dict.fromkeys(("gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), layers.cell(1)),
         **dict.fromkeys(
             ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy",
              "binary_cross_entropy_with_logits", "smooth_l1_loss", "huber_loss", "kl_div"),
-            _loss,
+            layers.loss,
         ),
         "view": _reshape,
         "reshape": _reshape,
         "unflatten": _unflatten,
         "expand": _expand,
-        "scaled_dot_product_attention": _attention,
-        "multi_head_attention_forward": _multi_head_attention,
+        "scaled_dot_product_attention": layers.attention,
+        "multi_head_attention_forward": layers.multi_head_attention,
     }
 )  # fmt: skip
