@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from archcheck.evidence import Shape, Trace
 from archcheck.trace.attempt import Attempt
+from archcheck.trace.dimensions import values_in
 from archcheck.trace.functions import Functions
 from archcheck.trace.inputs import leaves, map_nest
 from archcheck.trace.memory import ActivationMemory
@@ -28,11 +29,11 @@ from archcheck.trace.patches import without_slow_imports
 from archcheck.trace.placement import LeaveRung, MetaPlacement, Placement
 from archcheck.trace.recorder import Recorder, tensors_in
 from archcheck.trace.shortcuts import answer
-from archcheck.trace.sizes import valid_sizes, values_in
+from archcheck.trace.sizes import valid_sizes
 from archcheck.trace.snapshot import preserved_settings
 
 # All passes together take no longer; what comes later is not answered.
-SECONDS = 5.0
+SECONDS = 2.0
 # Real tensors of more elements than these times the traced input's are not tried.
 _LARGER = 4
 
@@ -79,6 +80,7 @@ class ResizedPasses:
         self._outputs = outputs
         self._end = time.monotonic() + SECONDS
         self._functions = Functions()
+        self._known: dict[frozenset[tuple[tuple[int, int], int]], bool | None] = {}
 
     def __call__(self, sizes: Mapping[tuple[int, int], int]) -> bool | None:
         """Whether the model accepts inputs of these sizes; None where no pass can tell.
@@ -87,6 +89,12 @@ class ResizedPasses:
         and that its outputs have as many dimensions as before and as many samples: a flatten that
         moves elements from one sample to the next is no way to accept a size.
         """
+        key = frozenset(sizes.items())
+        if key not in self._known:
+            self._known[key] = self._accepts(sizes)
+        return self._known[key]
+
+    def _accepts(self, sizes: Mapping[tuple[int, int], int]) -> bool | None:
         tensors = [leaf for leaf in leaves([self._args, self._kwargs]) if _is_tensor(leaf)]
         wanted = [list(tensor.shape) for tensor in tensors]
         for (number, dimension), size in sizes.items():

@@ -18,32 +18,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from archcheck.evidence import Sizes, Trace, Value, ValueIndex
+from archcheck.evidence import Sizes, Trace
+from archcheck.trace.dimensions import Axis, Symbol, names_of, symbols_of
 from archcheck.trace.replay import Demand, Reading, Replay, Rule
 from archcheck.trace.replay_arrays import ARRAYS
 from archcheck.trace.replay_layers import LAYERS
 from archcheck.trace.replay_views import VIEWS
 from archcheck.trace.symbols import Size, Tables, free
 
-Axis: TypeAlias = tuple[int, int]
 Confirm: TypeAlias = Callable[[Mapping[Axis, int]], bool | None]
 
 RULES: Mapping[str, Rule] = {**LAYERS, **VIEWS, **ARRAYS}
 SEARCHED = 1024
-# A waveform of ten seconds has more sizes than anyone wants to know.
-LARGEST = 2048
 # What models ask their input's size to be a multiple of.
 _USUAL_STEPS = (2, 4, 7, 8, 14, 16, 28, 32, 64)
-
-
-@dataclass(frozen=True, slots=True)
-class _Symbol:
-    """A free dimension, or several that share a letter."""
-
-    name: str
-    axes: tuple[Axis, ...]
-    traced: int
-    letter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +42,7 @@ class _Range:
     pass can show that they are.
     """
 
-    symbols: tuple[_Symbol, ...]
+    symbols: tuple[Symbol, ...]
     low: int
     high: int
     step: int
@@ -79,13 +67,13 @@ def valid_sizes(trace: Trace, confirm: Confirm | None = None) -> tuple[Sizes, ..
         confirm: Runs a pass with other sizes; without it the replay is believed where it leaves
             no choice.
     """
-    symbols = _symbols(trace)
+    symbols = symbols_of(trace)
     if not symbols or trace.rung is None:
         return ()
     found = _Search(trace, symbols, "followed")
     if found.replay.hopeless:
         return ()
-    names = _names(trace, found.replay, symbols)
+    names = names_of(trace, found.replay.demands, symbols)
     ranges = [
         item
         for item in _chosen(trace, symbols, found, confirm)
@@ -123,7 +111,7 @@ def _reported(item: _Range, names: Mapping[str, str]) -> Iterator[Sizes]:
 
 
 def _chosen(
-    trace: Trace, symbols: Sequence[_Symbol], found: _Search, confirm: Confirm | None
+    trace: Trace, symbols: Sequence[Symbol], found: _Search, confirm: Confirm | None
 ) -> Iterator[_Range]:
     """The ranges under the reading of the record that real passes agree with."""
     readings: list[Reading] = []
@@ -133,20 +121,26 @@ def _chosen(
         readings.append("written")
     others = [_Search(trace, symbols, reading) for reading in readings]
     alternatives = [other.by_symbols for other in others if not other.replay.hopeless]
+    alike: dict[tuple[frozenset[int], ...], list[list[_Range]]] = {}
     for group, item in found.by_symbols.items():
         candidates = [item]
         for alternative in alternatives:
             other = alternative.get(group)
             if other is not None and all(other.accepted != one.accepted for one in candidates):
                 candidates.append(other)
-        while len(candidates) > 1 and confirm is not None:
-            size = _told_apart(candidates[0], candidates[1])
-            accepted = confirm(_at(group, size))
+        alike.setdefault(tuple(one.accepted for one in candidates), []).append(candidates)
+    for groups in alike.values():
+        # Height and width mostly have the same choice, which one pass settles for both.
+        symbols = [symbol for candidates in groups for symbol in candidates[0].symbols]
+        left = list(range(len(groups[0])))
+        while len(left) > 1 and confirm is not None:
+            size = _told_apart(groups[0][left[0]], groups[0][left[1]])
+            accepted = confirm(_at(symbols, size))
             if accepted is None:
                 break
-            candidates = [one for one in candidates if (size in one.accepted) == accepted]
-        if len(candidates) == 1:
-            yield candidates[0]
+            left = [place for place in left if (size in groups[0][place].accepted) == accepted]
+        if len(left) == 1:
+            yield from (candidates[left[0]] for candidates in groups)
 
 
 def _told_apart(one: _Range, other: _Range) -> int:
@@ -155,7 +149,7 @@ def _told_apart(one: _Range, other: _Range) -> int:
     return min(one.accepted ^ other.accepted, key=lambda size: (abs(size - traced), size))
 
 
-def _at(symbols: Sequence[_Symbol], size: int) -> dict[Axis, int]:
+def _at(symbols: Sequence[Symbol], size: int) -> dict[Axis, int]:
     return {axis: size for symbol in symbols for axis in symbol.axes}
 
 
@@ -195,7 +189,7 @@ def _exact(item: _Range, confirm: Confirm) -> _Range | None:
 class _Search:
     """The sizes that one replay lets each free dimension have."""
 
-    def __init__(self, trace: Trace, symbols: Sequence[_Symbol], reading: Reading) -> None:
+    def __init__(self, trace: Trace, symbols: Sequence[Symbol], reading: Reading) -> None:
         self._symbols = symbols
         self._traced = {symbol.name: symbol.traced for symbol in symbols}
         self.replay = Replay(
@@ -215,7 +209,7 @@ class _Search:
         for symbol in self._symbols:
             if symbol.name in done:
                 continue
-            group: tuple[_Symbol, ...] = (symbol,)
+            group: tuple[Symbol, ...] = (symbol,)
             found = self._vary(group)
             # After a failure no size is known to be right, so height and width go together.
             if self._failed or found is None or len(found.accepted) <= 2:
@@ -229,7 +223,7 @@ class _Search:
             if found is not None:
                 yield found
 
-    def _partners(self, symbol: _Symbol) -> tuple[_Symbol, ...]:
+    def _partners(self, symbol: Symbol) -> tuple[Symbol, ...]:
         """Dimensions of the same size that demands name together with this one."""
         named: set[str] = set()
         for demand in self.replay.demands:
@@ -242,7 +236,7 @@ class _Search:
             if other.name in named and other.traced == symbol.traced
         )
 
-    def _vary(self, group: tuple[_Symbol, ...]) -> _Range | None:
+    def _vary(self, group: tuple[Symbol, ...]) -> _Range | None:
         """The accepted sizes around the traced one, or nearest to it; None where there are none."""
         traced = group[0].traced
         searched = SEARCHED if traced <= SEARCHED // 2 else 2 * traced
@@ -326,88 +320,3 @@ def _symbols_in(size: Size) -> Iterator[str]:
                 for part in atom.parts:
                     if isinstance(part, Size):
                         yield from _symbols_in(part)
-
-
-# --- which dimensions, and what they are called ---------------------------------------------------
-
-
-def _symbols(trace: Trace) -> tuple[_Symbol, ...]:
-    """Every dimension of an input that could be free: all but the batch, and all with a letter."""
-    found: dict[str, _Symbol] = {}
-    for entry in trace.inputs:
-        lettered = {dim: letter for letter, dim in entry.free.items()}
-        for value in values_in(entry.value):
-            for dim, size in enumerate(trace.values[value].shape):
-                letter = lettered.get(dim) if isinstance(entry.value, ValueIndex) else None
-                if letter is None and (dim == 0 or not 1 < size <= LARGEST):
-                    continue
-                name = letter or f"{value}.{dim}"
-                known = found.get(name)
-                axes = (*(known.axes if known else ()), (value, dim))
-                found[name] = _Symbol(name, axes, size, letter is not None)
-    return tuple(found.values())
-
-
-def values_in(nest: Any) -> Iterator[int]:
-    """The indices of the values in a nest of inputs or outputs, in order."""
-    if isinstance(nest, ValueIndex):
-        yield nest.index
-    elif isinstance(nest, Mapping):
-        for item in nest.values():
-            yield from values_in(item)
-    elif isinstance(nest, list | tuple):
-        for item in nest:
-            yield from values_in(item)
-
-
-def _names(trace: Trace, replay: Replay, symbols: Sequence[_Symbol]) -> dict[str, str]:
-    """What the dimensions of space and time are called; channels and features have no name."""
-    widths = {_width(demand) for demand in replay.demands}
-    names = {symbol.name: symbol.name for symbol in symbols if symbol.letter}
-    taken = set(names.values())
-    places = {axis: symbol for symbol in symbols for axis in symbol.axes}
-    for index in dict.fromkeys(value for value, _ in places):
-        value = trace.values[index]
-        features = {dim for (at, dim), symbol in places.items() if at == index}
-        features = {dim for dim in features if places[index, dim].name in widths}
-        for dim, name in _letters(trace, value, features).items():
-            symbol = places.get((index, dim))
-            if symbol is None or symbol.name in names:
-                continue
-            name = f"{value.name}.{name}" if name in taken else name
-            taken.add(name)
-            names[symbol.name] = name
-    return names
-
-
-def _width(demand: Demand) -> str | None:
-    """The free dimension that a demand on channels or features is about, if it is itself one."""
-    if not demand.width:
-        return None
-    shift = sum(factor for atoms, factor in demand.left.terms if not atoms)
-    return (demand.left - shift).symbol
-
-
-def _letters(trace: Trace, value: Value, features: set[int]) -> dict[int, str]:
-    """Names for the dimensions of space and time, from where the channels or features are."""
-    rank = len(value.shape)
-    floating = value.dtype.startswith(("float", "bfloat", "complex"))
-    if rank == 2 and not floating:
-        return {1: "T"}
-    if rank == 3 and _without_batch(trace, value):
-        return {1: "H", 2: "W"}
-    if rank == 3 and features & {1, 2}:
-        return {2: "L"} if 1 in features else {1: "T"}
-    if rank == 4:
-        if 3 in features and 1 not in features:
-            return {1: "H", 2: "W"}
-        images = any(op.name.endswith(("2d", "shuffle", "interpolate")) for op in trace.ops)
-        return {2: "H", 3: "W"} if 1 in features or images or value.shape[1] == 1 else {}
-    if rank == 5 and features & {1, 2}:
-        return {2: "D", 3: "H", 4: "W"} if 1 in features else {1: "T", 3: "H", 4: "W"}
-    return {}
-
-
-def _without_batch(trace: Trace, value: Value) -> bool:
-    """Whether a 3-D input goes into a layer for images."""
-    return any(trace.ops[user].name.endswith("2d") for user in value.users)
