@@ -49,13 +49,8 @@ LINEAR = MOVES | frozenset(
     "adaptive_avg_pool3d interpolate upsample cat concat stack".split()
 )
 
-# Ops through which no gradient reaches their input.
-BLOCKS_GRADIENT = frozenset(
-    "detach argmax argmin argsort sign round floor ceil trunc eq ne lt le gt ge isnan isinf "
-    "isfinite nonzero bool int long short byte numpy item tolist bernoulli multinomial "
-    "heaviside one_hot bucketize searchsorted sgn zeros_like ones_like empty_like full_like "
-    "rand_like randn_like randint_like new_zeros new_ones new_full new_empty".split()
-)
+# Ops whose derivative is zero wherever they have one.
+STEPS = frozenset("sign sgn round floor ceil trunc floor_divide heaviside".split())
 
 
 def indices(nest: Any) -> Iterator[int]:
@@ -272,20 +267,51 @@ class Dataflow:
 
     @cached_property
     def reached_by_gradient(self) -> frozenset[int]:
-        """The values whose gradient a loss on the model's outputs would compute."""
-        found = {value for value in self.outputs if self.is_differentiable(value)}
+        """The values that a loss on what the pass ends in would compute a gradient for.
+
+        A pass ends in its outputs, and in whatever nothing reads: a loss may be kept somewhere.
+        """
+        values = self.trace.values
+        found = {value.index for value in values if not value.users and value.requires_grad}
+        found.update(value for value in self.outputs if values[value].requires_grad)
         for op in reversed(self.trace.ops):
-            if self.passes_gradient(op) and not found.isdisjoint(op.outputs):
-                found.update(value for value in op.inputs if self.is_differentiable(value))
+            if not found.isdisjoint(op.outputs) and not self.stops_gradient(op):
+                found.update(value for value in op.inputs if values[value].requires_grad)
         return frozenset(found)
 
-    def passes_gradient(self, op: Op) -> bool:
-        """Whether the gradient of an op's outputs reaches what it was given."""
-        return op.grad_enabled and op.name not in BLOCKS_GRADIENT
+    def stops_gradient(self, op: Op) -> bool:
+        """Whether no gradient goes from what an op gives back to what it was given, although that
+        has one: below `no_grad`, a detached copy, an index, a step function."""
+        values = self.trace.values
+        if not any(values[value].requires_grad for value in op.inputs):
+            return False
+        return op.name in STEPS or not any(values[value].requires_grad for value in op.outputs)
 
-    def is_differentiable(self, value: int) -> bool:
-        """Whether a value is of a dtype that has gradients."""
-        return self.trace.values[value].dtype.startswith(("float", "bfloat", "complex"))
+    def barriers(self, parameter: int) -> list[Op]:
+        """The ops that keep the gradient of a live output from a parameter, in order."""
+        found: list[Op] = []
+        carried = {parameter}
+        for op in self.trace.ops:
+            if carried.isdisjoint(op.inputs) or self.live.isdisjoint(op.outputs):
+                continue
+            if self.stops_gradient(op):
+                found.append(op)
+            else:
+                carried.update(op.outputs)
+        return found
+
+    # Depth --------------------------------------------------------------------------------
+
+    @cached_property
+    def depth(self) -> int:
+        """How many ops with weights the longest path from an input to an output applies."""
+        depths: dict[int, int] = {}
+        for op in self.trace.ops:
+            fed = [value for value in op.inputs if value in self.fed]
+            longest = max((depths.get(value, 0) for value in fed), default=0)
+            for value in op.outputs if fed else ():
+                depths[value] = longest + (op.name in AFFINE)
+        return max((depths.get(value, 0) for value in self.outputs), default=0)
 
     # Memory -------------------------------------------------------------------------------
 

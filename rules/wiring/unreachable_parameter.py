@@ -1,0 +1,76 @@
+"""A parameter that never gets a gradient.
+
+What it does
+------------
+Follows the gradient of what a pass ends in back through its operators, and looks for trainable
+parameters that it never reaches: behind `detach()`, `.data`, `no_grad`, `argmax`, a cast to
+integers or a step function; and for parameters that nothing reads at all. Parameters that say
+`requires_grad=False` are frozen on purpose.
+
+Why it is bad
+-------------
+The weights stay what they were at initialisation, and no message says so. Distributed training
+stops on them: "Expected to have finished reduction in the prior iteration".
+
+Example
+-------
+    class Net(nn.Module):
+        def forward(self, x):
+            features = self.encoder(x).detach()
+            return self.head(features)
+
+Use instead
+-----------
+    class Net(nn.Module):
+        def forward(self, x):
+            features = self.encoder(x)
+            return self.head(features)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.evidence import Op, Trace
+from archcheck.faults import shortened, source_file, text_at
+from archcheck.finding import Finding, Severity
+from archcheck.gradients import cut_off, never_read
+from archcheck.rule import Rule
+from archcheck.source import Project
+
+rule = Rule("AC308", "unreachable-parameter", Severity.WARNING)
+
+
+@rule.on_trace
+def behind_a_barrier(trace: Trace, project: Project) -> Iterator[Finding]:
+    for cut in cut_off(trace):
+        file = source_file(project, cut.at)
+        written = shortened(text_at(file, cut.at)) if file is not None else cut.op.name
+        names = ", ".join(f"`{owner}`" for owner in cut.owners[:3])
+        more = f" and {len(cut.owners) - 3} more" if len(cut.owners) > 3 else ""
+        get = "gets a" if len(cut.owners) == 1 else "get a"
+        yield Finding(
+            f"{names}{more} never {get} gradient: `{written}` {_how(cut.op)}",
+            cut.at,
+            label="no gradient goes back from here",
+            module=cut.owners[0],
+            help="take it out; or, if they are frozen on purpose, say so: requires_grad_(False)",
+        )
+
+
+@rule.on_trace
+def read_by_nothing(trace: Trace, project: Project) -> Iterator[Finding]:
+    for name, write in never_read(trace, project):
+        yield Finding(
+            f"`{name}` is a parameter, and nothing ever reads it",
+            write.location,
+            label="never used",
+            module=name,
+            help="use it in forward, or remove it",
+        )
+
+
+def _how(op: Op) -> str:
+    if not op.grad_enabled:
+        return "runs below no_grad"
+    return "cuts it" if op.name in ("detach", "data") else "has no derivative"
