@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcheck.config import Config, Mode, Model
 from archcheck.evidence import Shape, Trace, Wanted
+from archcheck.examine import Examined, TargetResult
 from archcheck.finding import Severity
 from archcheck.merge import Found
 from archcheck.pipeline import report, run
@@ -85,10 +86,11 @@ def check(
     project = Project(Path.cwd())
     results = [
         replace(result, found=tuple(one for one in result.found if _is_of(trace, one)))
-        for result in read_files(_files(trace), project, config, selection)
+        for result in read_files(_files(trace), project, selection)
         if not result.complaint
     ]
-    return report([trace], results, project, config, selection)
+    traced = TargetResult.of(trace, project, selection)
+    return report(Examined(tuple(results), (traced,), project, config, selection))
 
 
 def lint(

@@ -11,18 +11,17 @@ from types import MappingProxyType
 
 from archcheck.config import Config, Model
 from archcheck.discovery import source_files
-from archcheck.evidence import Trace, Wanted
+from archcheck.evidence import Trace
+from archcheck.examine import Examined, Examiner
 from archcheck.finding import Finding, Location
 from archcheck.load.client import Workers
-from archcheck.merge import merged
-from archcheck.reading import FileResult, read_files, run_reader
+from archcheck.reading import FileResult
 from archcheck.report import Report, TargetReport, source_key
 from archcheck.rule import load_rules
-from archcheck.selection import Selection, ignored_in, matches
+from archcheck.selection import Selection
 from archcheck.source import Project
-from archcheck.source.document import DocumentError, read_document
-from archcheck.suppress import apply
-from archcheck.target import Target, TraceRequest, UsageError, parse_input, parse_target
+from archcheck.source.document import DocumentError
+from archcheck.target import Target, UsageError, parse_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,69 +61,34 @@ def run(
     plan = _plan(targets, config, asked, root, tuple(map(Path, buffers)))
     if not config.trace:
         plan = plan.without_traces()
-    complaints = list(plan.complaints)
-    project = Project(root, [root / place for place in config.source_roots])
-    for path, data in buffers.items():
-        project.add(read_document(Path(path), shown=path, data=data))
     with Workers() as workers:
-        # The worker imports torch while this process reads the source.
-        workers.start([_request(target, model, config) for target, model in plan.models])
-        results = read_files(plan.files, project, config, selection)
-        traces: list[Trace] = []
-        for (_target, model), outcome in zip(plan.models, workers.results(), strict=True):
-            if isinstance(outcome, UsageError):
-                complaints.append(str(outcome))
-            else:
-                traces.append(replace(outcome, wanted=_wanted(model)))
-    complaints += [result.complaint for result in results if result.complaint]
+        examiner = Examiner(plan.files, plan.models, config, workers, root)
+        examined = examiner.examine(selection, buffers)
     unchecked = [f"{text}: not traced, because tracing is off" for text in plan.untraced]
-    return report(traces, results, project, config, selection, complaints, unchecked)
+    return report(examined, plan.complaints, unchecked)
 
 
 def report(
-    traces: Sequence[Trace],
-    results: Sequence[FileResult],
-    project: Project,
-    config: Config,
-    selection: Selection,
-    complaints: Sequence[str] = (),
-    unchecked: Sequence[str] = (),
+    examined: Examined, complaints: Sequence[str] = (), unchecked: Sequence[str] = ()
 ) -> Report:
-    """Run the trace rules, and put together what they and the source rules found."""
-    defects = [defect for result in results for defect in result.defects]
-    found = [one for result in results for one in result.found]
-    for trace in traces:
-        for rule in selection.rules:
-            for reader in rule.trace_readers:
-                found += run_reader(rule, partial(reader, trace, project), trace.target, defects)
-    wanted = [
-        finding
-        for finding in merged(found)
-        if selection.keeps(finding)
-        and not matches(finding.code, ignored_in(finding.location.path, config.per_file_ignores))
-    ]
-    kept, suppressed = apply(
-        wanted,
-        [result.suppressions for result in results if result.suppressions],
-        selection,
-        traced={trace.path for trace in traces},
-    )
+    """What was found, as the user sees it: with the positions of the files as they wrote them."""
+    project = examined.project
     findings = sorted(
-        (_as_the_user_sees_it(finding, project) for finding in kept),
+        (_as_the_user_sees_it(finding, project) for finding in examined.findings),
         key=lambda f: (f.location.path, f.location.cell or 0, f.location, f.code, f.message),
     )
-    read = [result for result in results if not result.complaint]
+    read = [result for result in examined.files if not result.complaint]
     return Report(
         findings=tuple(findings),
-        targets=tuple(TargetReport(trace, _places(trace, project)) for trace in traces),
+        targets=tuple(TargetReport(trace, _places(trace, project)) for trace in examined.traces),
         files=len(read),
-        suppressed=suppressed,
+        suppressed=examined.suppressed,
         unchecked=(*_unchecked(read), *unchecked),
-        complaints=tuple(complaints),
-        defects=tuple(defects),
-        fail_on=config.fail_on,
+        complaints=(*complaints, *examined.complaints),
+        defects=examined.defects,
+        fail_on=examined.config.fail_on,
         sources=_sources(findings, project),
-        rules=selection.rules,
+        rules=examined.selection.rules,
     )
 
 
@@ -182,38 +146,6 @@ def _named(
         else:
             models.append(replace(asked, target=text))
     return paths, models, complaints
-
-
-def _request(target: Target, model: Model, config: Config) -> TraceRequest:
-    return TraceRequest(
-        target=target,
-        inputs=tuple(parse_input(text) for text in model.inputs),
-        mode=model.mode,
-        timeout=model.timeout or config.timeout,
-        memory_limit=config.memory_limit,
-        import_whole=model.import_whole,
-        input_from=_function(model.input_from),
-    )
-
-
-def _function(text: str | None) -> Target | None:
-    """The function that `--input-from` names."""
-    if text is None:
-        return None
-    target = parse_target(text)
-    if target is None:
-        raise UsageError(f"--input-from {text}: write `file.py:function`")
-    return target
-
-
-def _wanted(model: Model) -> Wanted:
-    return Wanted(
-        output=model.expect_output,
-        loss=model.loss,
-        max_params=model.max_params,
-        max_macs=model.max_macs,
-        max_memory=model.max_memory,
-    )
 
 
 def _unchecked(results: Iterable[FileResult]) -> Iterable[str]:

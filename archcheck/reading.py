@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
 
-from archcheck.config import Config
 from archcheck.finding import Finding
 from archcheck.merge import Found
 from archcheck.rule import Findings, Rule, load_rules
 from archcheck.selection import Selection
 from archcheck.source import Project
-from archcheck.source.document import DocumentError
+from archcheck.source.document import DocumentError, read_document
 from archcheck.suppress import Suppressions
-
-if TYPE_CHECKING:
-    pass
 
 # Below this many bytes of source, starting processes costs more than they save.
 _BYTES_WORTH_PROCESSES = 1_500_000
@@ -38,10 +34,27 @@ class FileResult:
     defects: tuple[str, ...] = ()
 
 
+def open_project(
+    root: Path, source_roots: Iterable[Path | str], buffers: Mapping[str, bytes]
+) -> Project:
+    """A project in which some files have another text than on the disk."""
+    project = Project(root, source_roots)
+    for path, data in buffers.items():
+        project.add(read_document(Path(path), shown=path, data=data))
+    return project
+
+
 def read_files(
-    paths: Sequence[Path], project: Project, config: Config, selection: Selection
+    paths: Sequence[Path],
+    project: Project,
+    selection: Selection,
+    buffers: Mapping[str, bytes] = MappingProxyType({}),
 ) -> list[FileResult]:
-    """Run the selected source rules over these files."""
+    """Run the selected source rules over these files.
+
+    Args:
+        buffers: The files of the project whose text is not that of the disk.
+    """
     sizes = {path: _size(path) for path in paths}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if cores is None or cores < 2 or sum(sizes.values()) < _BYTES_WORTH_PROCESSES:
@@ -51,7 +64,13 @@ def read_files(
 
     # Neighbours share bases, so each process gets runs of neighbours; small runs even out.
     chunks = list(_chunks(sizes, sum(sizes.values()) // (cores * 8)))
-    work = partial(_read_chunk, root=project.root, roots=project.source_roots, config=config)
+    work = partial(
+        _read_chunk,
+        root=project.root,
+        roots=project.source_roots,
+        codes=frozenset(rule.code for rule in selection.rules),
+        buffers=dict(buffers),
+    )
     with ProcessPoolExecutor(cores) as pool:
         return [result for results in pool.map(work, chunks) for result in results]
 
@@ -77,11 +96,16 @@ def _chunks(sizes: dict[Path, int], limit: int) -> Iterator[list[Path]]:
 
 
 def _read_chunk(
-    paths: Sequence[Path], *, root: Path, roots: Sequence[Path], config: Config
+    paths: Sequence[Path],
+    *,
+    root: Path,
+    roots: Sequence[Path],
+    codes: frozenset[str],
+    buffers: Mapping[str, bytes],
 ) -> list[FileResult]:
-    selection = Selection.of(load_rules(), config)
-    project = Project(root, roots)
-    return [read_file(path, project, selection) for path in paths]
+    rules = tuple(rule for rule in load_rules() if rule.code in codes)
+    project = open_project(root, roots, buffers)
+    return [read_file(path, project, Selection(rules, codes)) for path in paths]
 
 
 def read_file(path: Path, project: Project, selection: Selection) -> FileResult:

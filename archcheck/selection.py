@@ -43,6 +43,12 @@ class Selection:
                 chosen.add(rule.code)
         return cls(tuple(selected), frozenset(chosen))
 
+    def with_defaults(self, rules: Sequence[Rule]) -> Selection:
+        """These rules and all that are on by default."""
+        codes = {rule.code for rule in self.rules}
+        more = tuple(rule for rule in rules if rule.code in codes or rule.runs_by_default)
+        return Selection(more, self.chosen)
+
     def keeps(self, finding: Finding) -> bool:
         return finding.code in self.chosen or finding.severity != Severity.NOTE
 

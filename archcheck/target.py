@@ -67,6 +67,7 @@ class TraceRequest:
         memory_limit: In bytes, beyond what Python and torch take; None for 80 % of what is free.
         import_whole: Import the target's file the ordinary way, not only what the name needs.
         input_from: `file.py:function` that returns the arguments of forward.
+        buffers: The bytes of files that are read in the place of the disk's, by absolute path.
     """
 
     target: Target
@@ -78,6 +79,7 @@ class TraceRequest:
     find_sizes: bool = True
     options: Mapping[str, str] = field(default_factory=dict)
     input_from: Target | None = None
+    buffers: Mapping[str, bytes] = field(default_factory=dict)
 
 
 # File name endings that make a place a file even where it is a dotted name too.

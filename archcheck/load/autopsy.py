@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, cast
 
@@ -55,7 +55,7 @@ def autopsy(request: TraceRequest, remains: Remains, reason: str | None) -> Trac
         stage=kind,
         error=error,
         message=message,
-        location=frames[-1].location if frames else _definition(request.target),
+        location=frames[-1].location if frames else _definition(request.target, request.buffers),
         frames=frames,
     )
     return Trace(
@@ -67,12 +67,12 @@ def autopsy(request: TraceRequest, remains: Remains, reason: str | None) -> Trac
     )
 
 
-def _definition(target: Target) -> Location | None:
+def _definition(target: Target, buffers: Mapping[str, bytes]) -> Location | None:
     """Where the target is defined: the place to look at when it is not known where it was."""
     if not target.is_file:
         return None
     try:
-        source = read_source(Path(target.place))
+        source = read_source(Path(target.place), buffers)
     except UsageError:
         return None
     units = source.units.binders.get(target.name.partition(".")[0], [])

@@ -18,7 +18,7 @@ def check_request(request: TraceRequest) -> None:
     """
     for target in (request.target, request.input_from):
         if target is not None and target.is_file:
-            check_target(target, read_source(Path(target.place)))
+            check_target(target, read_source(Path(target.place), request.buffers))
 
 
 def check_target(target: Target, source: ModuleSource) -> None:

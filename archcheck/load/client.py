@@ -50,6 +50,7 @@ class Workers:
 
     def __init__(self) -> None:
         self._requests: Sequence[TraceRequest] = ()
+        self._answered = 0
         self._process: WorkerProcess | None = None
         self._sent = -1
         self._refused: dict[int, UsageError] = {}
@@ -66,19 +67,28 @@ class Workers:
         self.close()
 
     def start(self, requests: Iterable[TraceRequest]) -> None:
-        """Let a worker begin with the first of these requests, and return at once."""
-        self._requests = tuple(requests)
-        if self._requests:
-            self._process = WorkerProcess()
-            self._send(0)
+        """Let a worker begin with the first of these requests, and return at once.
+
+        Further requests may follow when those before have been answered.
+        """
+        # Numbers go on, so that no answer is taken for that of an earlier request.
+        first = len(self._requests)
+        self._requests = (*self._requests, *requests)
+        if len(self._requests) > first:
+            if self._process is None:
+                self._process = WorkerProcess()
+            self._send(first)
 
     def results(self) -> Iterator[Outcome]:
         """What became of each request, in order: its trace, or why it cannot be served.
 
+        Of those that were started since the last answer.
+
         Raises:
             WorkerDefect: archcheck itself failed.
         """
-        for number, request in enumerate(self._requests):
+        for number in range(self._answered, len(self._requests)):
+            request, self._answered = self._requests[number], number + 1
             if self._sent < number:
                 self._send(number)
             outcome = self._refused.pop(number, None) or self._await(number, request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -21,12 +21,14 @@ class Found:
 
     Attributes:
         source: Its file; None where it is a module that cannot be sliced, or is loaded already.
+        buffers: The bytes of files that are read in the place of the disk's, by absolute path.
         user_files: Which files count as the user's own.
     """
 
     target: Target
     place: ImportPlace
     source: ModuleSource | None
+    buffers: Mapping[str, bytes]
     user_files: Callable[[str], bool] = is_users
 
     def resolved(self) -> Found:
@@ -62,16 +64,17 @@ class Found:
             return replace(self, user_files=user_files)
         top = Path(origin).parents[name.count(".") + (1 if spec.submodule_search_locations else 0)]
         place = ImportPlace(name, spec.parent or "", (str(top),), ())
-        return replace(self, place=place, source=read_source(Path(origin)), user_files=user_files)
+        source = read_source(Path(origin), self.buffers)
+        return replace(self, place=place, source=source, user_files=user_files)
 
 
-def find_target(target: Target, home: Path) -> Found:
+def find_target(target: Target, home: Path, buffers: Mapping[str, bytes]) -> Found:
     """Where a target is, before anything is imported.
 
     Raises:
         UsageError: There is no such file.
     """
     if not target.is_file:
-        return Found(target, module_place(target.place, home), None)
-    source = read_source(home / target.place)
-    return Found(target, import_place(source.path, source.tree, home), source)
+        return Found(target, module_place(target.place, home), None, buffers)
+    source = read_source(home / target.place, buffers)
+    return Found(target, import_place(source.path, source.tree, home), source, buffers)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from archcheck.load.units import ModuleUnits
@@ -21,6 +22,7 @@ class ModuleSource:
         document: With its code as it is run: repaired where that was certain.
         problems: What was wrong with its syntax.
         complete: Nothing was left out of `tree`.
+        buffers: The bytes of files that are read in the place of the disk's, by absolute path.
     """
 
     path: Path
@@ -29,6 +31,7 @@ class ModuleSource:
     units: ModuleUnits
     problems: tuple[SyntaxProblem, ...]
     complete: bool
+    buffers: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def is_document(self) -> bool:
@@ -39,18 +42,19 @@ class ModuleSource:
         return None if target.line is None else self.document.code_line(target.line)
 
 
-def read_source(path: Path) -> ModuleSource:
-    """Read and parse a file.
+def read_source(path: Path, buffers: Mapping[str, bytes]) -> ModuleSource:
+    """Read and parse a file, or what is given in its place.
 
     Raises:
         UsageError: It is not there, or is no text.
     """
-    if not path.exists():
+    data = buffers.get(str(path.absolute()))
+    if data is None and not path.exists():
         raise UsageError(f"{path.as_posix()}: no such file")
     if path.is_dir():
         raise UsageError(f"{path.as_posix()} is a folder; name the file that the model is in")
     try:
-        parsed = parse(read_document(path))
+        parsed = parse(read_document(path, data=data))
     except DocumentError as error:
         raise UsageError(str(error)) from None
     return ModuleSource(
@@ -60,4 +64,5 @@ def read_source(path: Path) -> ModuleSource:
         ModuleUnits(parsed.tree),
         parsed.problems,
         parsed.complete,
+        buffers,
     )

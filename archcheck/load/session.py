@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import linecache
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from typing import Literal
 from torch import nn
 
 from archcheck.evidence import Failure, Trace
+from archcheck.load.buffers import imports_read
 from archcheck.load.environment import environment, forget_users_modules
 from archcheck.load.files import OpenedFiles, loaded_files
 from archcheck.load.find import Found, find_target
@@ -55,6 +56,7 @@ class Session:
     def __init__(self, announce: Callable[[Stage, str | None], None]) -> None:
         self._announce = announce
         self._root: str | None = None
+        self._buffers: Mapping[str, bytes] = {}
         self._home = Path.cwd()
         self._weights = Weights()
         self._weights.install()
@@ -83,12 +85,16 @@ class Session:
         """The trace, and the names that the target's file binds."""
         target = request.target
         self._announce("import", str(self._home / target.place) if target.is_file else None)
-        found = find_target(target, self._home)
-        if self._root is not None and self._root != found.place.root:
+        found = find_target(target, self._home, request.buffers)
+        if self._root not in (None, found.place.root) or self._buffers != request.buffers:
             forget_users_modules()
-        self._root = found.place.root
+        self._root, self._buffers = found.place.root, request.buffers
         argument = str(found.source.path) if found.source is not None else target.place
-        with environment(found.place, argument), self._opened.recorded():
+        with (
+            environment(found.place, argument),
+            imports_read(request.buffers),
+            self._opened.recorded(),
+        ):
             try:
                 found = found.resolved()
             except UsageError:
@@ -210,7 +216,7 @@ class Session:
         target = job.request.input_from
         if target is None:
             return None
-        found = find_target(target, self._home).resolved()
+        found = find_target(target, self._home, job.request.buffers).resolved()
         if found.source is None:
             module = importlib.import_module(target.place)
             function = getattr(module, target.name, None)

@@ -227,7 +227,7 @@ class SlicedModule:
         ):
             return False
         try:
-            source = read_source(Path(spec.origin or ""))
+            source = read_source(Path(spec.origin or ""), self.source.buffers)
         except UsageError:
             return False
         package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]

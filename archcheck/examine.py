@@ -1,0 +1,281 @@
+"""Look at files and models, and look again at them with other texts in the place of the disk's."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+from archcheck.config import Config, Model
+from archcheck.evidence import Trace, Wanted
+from archcheck.finding import Finding
+from archcheck.load.client import Outcome, Workers
+from archcheck.merge import Found, merged
+from archcheck.reading import FileResult, open_project, read_files, run_reader
+from archcheck.selection import Selection, ignored_in, matches
+from archcheck.source import Project
+from archcheck.suppress import apply
+from archcheck.target import Target, TraceRequest, UsageError, parse_input, parse_target
+
+# Statements that import, in Python, Markdown and notebooks alike; rather too many than too few.
+_IMPORTS = re.compile(rb"\b(?:from|import)\b[^\n]*?(?:\([^)]*\)|\n|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetResult:
+    """What tracing one target gave. `complaint`: why it could not be traced."""
+
+    trace: Trace | None
+    found: tuple[Found, ...] = ()
+    complaint: str | None = None
+    defects: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, trace: Trace, project: Project, selection: Selection) -> TargetResult:
+        """Run the selected trace rules."""
+        found: list[Found] = []
+        defects: list[str] = []
+        for rule in selection.rules:
+            for reader in rule.trace_readers:
+                found += run_reader(rule, partial(reader, trace, project), trace.target, defects)
+        return cls(trace, tuple(found), defects=tuple(defects))
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What one look at files and models showed; all positions are those of the code.
+
+    Attributes:
+        buffers: The texts that stood in the place of the disk's, by path.
+    """
+
+    files: tuple[FileResult, ...]
+    targets: tuple[TargetResult, ...]
+    project: Project
+    config: Config
+    selection: Selection
+    buffers: Mapping[str, bytes] = field(default_factory=dict)
+
+    @cached_property
+    def traces(self) -> tuple[Trace, ...]:
+        return tuple(result.trace for result in self.targets if result.trace is not None)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is to be reported."""
+        return self._kept[0]
+
+    @property
+    def suppressed(self) -> int:
+        return self._kept[1]
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        results: Iterable[TargetResult | FileResult] = (*self.targets, *self.files)
+        return tuple(result.complaint for result in results if result.complaint)
+
+    @property
+    def defects(self) -> tuple[str, ...]:
+        results: Iterable[TargetResult | FileResult] = (*self.files, *self.targets)
+        return tuple(defect for result in results for defect in result.defects)
+
+    def selected(self, selection: Selection) -> Examined:
+        """What fewer rules would have shown."""
+        codes = {rule.code for rule in selection.rules}
+
+        def chosen(found: Sequence[Found]) -> tuple[Found, ...]:
+            return tuple(one for one in found if one.finding.code in codes)
+
+        return replace(
+            self,
+            files=tuple(replace(result, found=chosen(result.found)) for result in self.files),
+            targets=tuple(replace(result, found=chosen(result.found)) for result in self.targets),
+            selection=selection,
+        )
+
+    @cached_property
+    def _kept(self) -> tuple[tuple[Finding, ...], int]:
+        results: Iterable[TargetResult | FileResult] = (*self.files, *self.targets)
+        ignores = self.config.per_file_ignores
+        wanted = [
+            finding
+            for finding in merged([one for result in results for one in result.found])
+            if self.selection.keeps(finding)
+            and not matches(finding.code, ignored_in(finding.location.path, ignores))
+        ]
+        kept, silenced = apply(
+            wanted,
+            [result.suppressions for result in self.files if result.suppressions],
+            self.selection,
+            traced={trace.path for trace in self.traces},
+        )
+        return tuple(kept), silenced
+
+
+class Examiner:
+    """Examines the same files and models as often as it is asked to.
+
+    Args:
+        workers: Trace the models; they are kept from one look to the next.
+        root: The folder that the configuration is relative to.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        models: Sequence[tuple[Target, Model]],
+        config: Config,
+        workers: Workers,
+        root: Path,
+    ) -> None:
+        self._files = files
+        self._models = models
+        self._config = config
+        self._workers = workers
+        self._root = root
+
+    def examine(self, selection: Selection, buffers: Mapping[str, bytes]) -> Examined:
+        """Look at everything; `buffers` are files whose text is not that of the disk, by path."""
+        project = self._project(buffers)
+        # The worker imports torch while this process reads the source.
+        self._workers.start([self._request(target, m, buffers) for target, m in self._models])
+        files = read_files(self._files, project, selection, buffers)
+        targets = [
+            _result(outcome, model, project, selection)
+            for (_, model), outcome in zip(self._models, self._workers.results(), strict=True)
+        ]
+        return Examined(tuple(files), tuple(targets), project, self._config, selection, buffers)
+
+    def again(self, before: Examined, buffers: Mapping[str, bytes]) -> Examined:
+        """Look at what may have changed, now that these texts stand in the place of the disk's."""
+        paths = {*before.buffers, *buffers}
+        changed = {path for path in paths if before.buffers.get(path) != buffers.get(path)}
+        if not changed:
+            return before
+        project = self._project(buffers)
+        selection = before.selection
+        known = dict(zip(map(_key, self._files), before.files, strict=True))
+        stale = [path for path in self._files if _key(path) in self._readers(changed, buffers)]
+        places = {_key(path) for path in changed}
+        requests: list[TraceRequest] = []
+        kept: list[Trace | None] = []
+        for (target, model), result in zip(self._models, before.targets, strict=True):
+            old = result.trace
+            if old is None or not places.isdisjoint(map(_key, (*old.files, old.path))):
+                requests.append(self._request(target, model, buffers))
+                kept.append(None)
+            else:
+                kept.append(old)
+        self._workers.start(requests)
+        read = read_files(stale, project, selection, buffers)
+        known.update(zip(map(_key, stale), read, strict=True))
+        answers = self._workers.results()
+        targets = [
+            _result(next(answers) if old is None else old, model, project, selection)
+            for (_, model), old in zip(self._models, kept, strict=True)
+        ]
+        files = tuple(known[_key(path)] for path in self._files)
+        return Examined(files, tuple(targets), project, self._config, selection, buffers)
+
+    def widened(self, examined: Examined, selection: Selection) -> Examined:
+        """The same look with further rules. Nothing is traced again."""
+        if {rule.code for rule in selection.rules} <= {r.code for r in examined.selection.rules}:
+            return examined
+        project = self._project(examined.buffers)
+        targets = [
+            result if result.trace is None else TargetResult.of(result.trace, project, selection)
+            for result in examined.targets
+        ]
+        files = read_files(self._files, project, selection, examined.buffers)
+        return replace(
+            examined,
+            files=tuple(files),
+            targets=tuple(targets),
+            project=project,
+            selection=selection,
+        )
+
+    def _project(self, buffers: Mapping[str, bytes]) -> Project:
+        roots = [self._root / place for place in self._config.source_roots]
+        return open_project(self._root, roots, buffers)
+
+    def _readers(self, changed: Iterable[str], buffers: Mapping[str, bytes]) -> set[str]:
+        """The files whose findings may depend on the text of one of these, these among them."""
+        found = {_key(path) for path in changed}
+        others = [path for path in self._files if _key(path) not in found]
+        if not others:
+            return found
+        given = {_key(path): data for path, data in buffers.items()}
+        imports = {_key(path): _imports(path, given) for path in others}
+        waiting = list(found)
+        while waiting:
+            place = Path(waiting.pop())
+            if place.name == "__init__.py":
+                # What is imported from a package is written in many ways.
+                folder = str(place.parent) + os.sep
+                more = {path for path in imports if path.startswith(folder)}
+                name = place.parent.name
+            else:
+                more, name = set(), place.stem
+            word = re.compile(rf"\b{re.escape(name)}\b".encode())
+            more |= {path for path, text in imports.items() if word.search(text)}
+            waiting += more
+            found |= more
+            imports = {path: text for path, text in imports.items() if path not in more}
+        return found
+
+    def _request(self, target: Target, model: Model, buffers: Mapping[str, bytes]) -> TraceRequest:
+        return TraceRequest(
+            target=target,
+            inputs=tuple(parse_input(text) for text in model.inputs),
+            mode=model.mode,
+            timeout=model.timeout or self._config.timeout,
+            memory_limit=self._config.memory_limit,
+            import_whole=model.import_whole,
+            input_from=_function(model.input_from),
+            buffers={os.path.abspath(path): data for path, data in buffers.items()},
+        )
+
+
+def _result(outcome: Outcome, model: Model, project: Project, selection: Selection) -> TargetResult:
+    if isinstance(outcome, UsageError):
+        return TargetResult(None, complaint=str(outcome))
+    return TargetResult.of(replace(outcome, wanted=_wanted(model)), project, selection)
+
+
+def _function(text: str | None) -> Target | None:
+    """The function that `--input-from` names."""
+    if text is None:
+        return None
+    target = parse_target(text)
+    if target is None:
+        raise UsageError(f"--input-from {text}: write `file.py:function`")
+    return target
+
+
+def _wanted(model: Model) -> Wanted:
+    return Wanted(
+        output=model.expect_output,
+        loss=model.loss,
+        max_params=model.max_params,
+        max_macs=model.max_macs,
+        max_memory=model.max_memory,
+    )
+
+
+def _key(path: Path | str) -> str:
+    return os.path.abspath(path)
+
+
+def _imports(path: Path, buffers: Mapping[str, bytes]) -> bytes:
+    """The statements of a file that import."""
+    data = buffers.get(_key(path))
+    if data is None:
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return b""
+    return b"\n".join(_IMPORTS.findall(data))
