@@ -353,10 +353,20 @@ class Function(Scope):
 
     @cached_property
     def name_reads(self) -> dict[str, list[ast.Name]]:
-        """Every read of a bare name in the body, nested functions included, by name."""
+        """Every read of a bare name in the body, nested functions included, by name, in source
+        order."""
         reads: dict[str, list[ast.Name]] = {}
-        for statement in self.node.body:
-            for node in ast.walk(statement):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        stack: list[Any] = self.node.body[::-1]
+        while stack:
+            node = stack.pop()
+            if node.__class__ is ast.Name:
+                if node.ctx.__class__ is ast.Load:
                     reads.setdefault(node.id, []).append(node)
+            elif isinstance(node, ast.AST) and node.__class__ is not ast.Constant:
+                for field in reversed(node._fields):
+                    child = getattr(node, field, None)
+                    if child.__class__ is list:
+                        stack += reversed(child)
+                    elif child is not None:
+                        stack.append(child)
         return reads
