@@ -1,0 +1,38 @@
+"""The forward pass takes more multiply-accumulates than `--max-macs` allows.
+
+What it does
+------------
+Compares the multiply-accumulates (MACs) of one forward pass on the traced input, batch included,
+with the limit that the command line or the configuration sets.
+
+Why it is bad
+-------------
+A stride that got lost or a stage that got wider costs latency and money long before anybody looks.
+
+Example
+-------
+    # --max-macs 100M
+    self.stem = nn.Conv2d(3, 64, 7, padding=3)
+
+Use instead
+-----------
+    self.stem = nn.Conv2d(3, 64, 7, stride=2, padding=3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.budgets import over_budget, own_macs
+from archcheck.evidence import Trace
+from archcheck.finding import Finding, Severity
+from archcheck.rule import Rule
+
+rule = Rule("AC602", "compute-budget", Severity.ERROR)
+
+
+@rule.on_trace
+def too_much_to_compute(trace: Trace) -> Iterator[Finding]:
+    limit = trace.wanted.max_macs
+    if limit is not None and trace.complete and trace.macs > limit:
+        yield over_budget(trace, "MACs", trace.macs, limit, own_macs(trace))

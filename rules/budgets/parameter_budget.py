@@ -1,0 +1,40 @@
+"""The model has more parameters than `--max-params` allows.
+
+What it does
+------------
+Compares the model's parameters, each counted once however many modules share it, with the limit
+that the command line or the configuration sets.
+
+Why it is bad
+-------------
+A model grows by small changes that nobody weighs; the limit makes a pull request say it.
+
+Example
+-------
+    # --max-params 1M
+    self.head = nn.Linear(25088, 4096)
+
+Use instead
+-----------
+    self.pool = nn.AdaptiveAvgPool2d(1)
+    self.head = nn.Linear(512, 1000)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archcheck.budgets import over_budget, own_parameters
+from archcheck.evidence import Trace
+from archcheck.finding import Finding, Severity
+from archcheck.rule import Rule
+
+rule = Rule("AC601", "parameter-budget", Severity.ERROR)
+
+
+@rule.on_trace
+def too_many_parameters(trace: Trace) -> Iterator[Finding]:
+    limit = trace.wanted.max_params
+    count = sum(one.count for one in trace.parameters if not one.buffer)
+    if limit is not None and count > limit:
+        yield over_budget(trace, "parameters", count, limit, own_parameters(trace))
