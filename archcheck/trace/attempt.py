@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 from archcheck.evidence import Rung, Trace, TracedInput
 from archcheck.trace.build import Origins, noted_origins
 from archcheck.trace.calls import Calls, recorded_calls
-from archcheck.trace.describe import hidden_modules, module_paths, modules_of, parameters_of
+from archcheck.trace.describe import modules_of, parameters_of
 from archcheck.trace.failures import Failures
 from archcheck.trace.functions import Functions
 from archcheck.trace.inputs import leaves
@@ -23,6 +23,7 @@ from archcheck.trace.kernels import KernelMode
 from archcheck.trace.lines import Lines
 from archcheck.trace.memory import ActivationMemory
 from archcheck.trace.patches import without_slow_imports
+from archcheck.trace.paths import hidden_modules, module_paths
 from archcheck.trace.placement import LeaveRung, MetaPlacement, Placement
 from archcheck.trace.recorder import Recorder
 from archcheck.trace.spans import Spans
@@ -73,7 +74,8 @@ class Attempt:
         self.needs_saved = False
         self._tensors_named = _named_tensors(model)
         self.recorder = Recorder(
-            ActivationMemory(t for t, _, _ in self._tensors_named if not is_lazy(t))
+            ActivationMemory(t for t, _, _ in self._tensors_named if not is_lazy(t)),
+            tells_devices=rung == "meta",
         )
         self.lines = Lines(self.recorder, spans)
         self.kernels = KernelMode(self.recorder, spans, self.lines, shortcuts=rung == "meta")
@@ -90,7 +92,6 @@ class Attempt:
         )
         self._inputs: tuple[TracedInput, ...] = ()
         self._outputs: Any = None
-        # Kept alive, so that no other module takes an id over.
         self._hidden = hidden_modules(model, module_paths(model))
 
     def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -113,7 +114,8 @@ class Attempt:
             else:
                 recorder.new_value(tensor, "buffer" if is_buffer else "parameter", name=name)
         registered = module_paths(self.model)
-        paths = {**self._hidden, **{key: names[0] for key, names in registered.items()}}
+        paths = {key: path for key, (_, path) in self._hidden.items()}
+        paths |= {key: names[0] for key, names in registered.items()}
         calls = Calls(recorder, self._spans, self.lines, self.failures, self.kernels, paths)
         functions = FunctionMode(
             recorder,

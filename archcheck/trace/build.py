@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from archcheck.finding import Location
 from archcheck.trace.functions import Functions
 from archcheck.trace.patches import on_this_thread, replaced
+from archcheck.trace.paths import hidden_modules, module_paths
 from archcheck.trace.placement import MetaPlacement, Placement
 from archcheck.trace.recorder import tensors_in
 from archcheck.trace.spans import Spans
@@ -199,7 +200,8 @@ def convert(model: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) ->
             changed[id(tensor)] = change(tensor)
         return changed[id(tensor)]
 
-    for module in model.modules():
+    hidden = [module for module, _ in hidden_modules(model, module_paths(model)).values()]
+    for module in (*model.modules(), *hidden):
         if isinstance(module, torch.jit.ScriptModule):
             continue  # its tensors are kept where Python cannot reach them
         for tensors in (module._parameters, module._buffers):

@@ -209,6 +209,10 @@ class _Ladder:
         fake_mode: Any = None
         signature = forward_parameters(model.forward)
         args, kwargs, names = bind(self._inputs, signature, type(model).__name__)
+        if rung == "fake" and any(map(is_lazy, model.parameters())):
+            attempt = Attempt(model, rung, self._mode, self._spans, origins)
+            attempt.leave = "lazy modules make their weights in the pass, which must be real ones"
+            return attempt
         if rung == "fake":
             from torch._subclasses.fake_tensor import FakeTensorMode
 

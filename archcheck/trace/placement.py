@@ -76,6 +76,8 @@ class MetaPlacement(Placement):
         kwargs: Mapping[str, Any],
         tensors: Sequence[tuple[int, torch.Tensor]],
     ) -> tuple[Any, Sequence[Any], Mapping[str, Any]]:
+        if torch.is_autocast_cpu_enabled():
+            raise LeaveRung("autocast chooses dtypes by the device, and knows none named meta")
         metas = sum([tensor.is_meta for _, tensor in tensors])
         if described.factory and not tensors:
             asked = kwargs.get("device")
@@ -110,7 +112,7 @@ class MetaPlacement(Placement):
 
     def _turn_meta(self, tensor: torch.Tensor) -> None:
         """A constant that gets written with what is not known becomes unknown itself."""
-        index = None if self._recorder is None else self._recorder.forget(tensor)
+        known = None if self._recorder is None else self._recorder.forget(tensor)
         try:
             with self._pause(), torch.no_grad():
                 torch.utils.swap_tensors(tensor, _as_meta(tensor))  # type: ignore[no-untyped-call]
@@ -118,8 +120,8 @@ class MetaPlacement(Placement):
             raise LeaveRung(
                 "a constant tensor is filled with computed values, which needs its memory"
             ) from error
-        if index is not None and self._recorder is not None:
-            self._recorder.watch(tensor, index)
+        if known is not None and self._recorder is not None:
+            self._recorder.watch(tensor, *known)
 
 
 def _same(tensor: torch.Tensor) -> torch.Tensor:

@@ -127,8 +127,10 @@ class PendingCall:
 class Recorder:
     """What has been seen of a pass so far."""
 
-    def __init__(self, memory: ActivationMemory) -> None:
+    def __init__(self, memory: ActivationMemory, tells_devices: bool = False) -> None:
         self.memory = memory
+        # On the meta rung a stranger that is real was made without a thought of devices.
+        self.tells_devices = tells_devices
         self.values: list[PendingValue] = []
         self.ops: list[PendingOp] = []
         self.calls: list[PendingCall] = []
@@ -174,8 +176,8 @@ class Recorder:
         if unmade is not None:
             self.memory.leave_out(tensor)
             return self.new_value(tensor, "buffer" if unmade[2] else "parameter", name=unmade[1])
-        device = "model" if tensor.is_meta else "cpu"
-        return self.new_value(tensor, "constant", device=device)
+        stays = self.tells_devices and not tensor.is_meta
+        return self.new_value(tensor, "constant", device="cpu" if stays else "model")
 
     def known(self, tensor: torch.Tensor) -> int | None:
         """The index that this very object was last seen as, None for a stranger."""
@@ -214,15 +216,17 @@ class Recorder:
         self._tensors[id(tensor)] = (weakref.ref(tensor), index, storage)
         return index
 
-    def forget(self, tensor: torch.Tensor) -> int | None:
+    def forget(self, tensor: torch.Tensor) -> tuple[int, StorageRecord] | None:
         """Stops watching the object, so that it can be swapped; gives what it was."""
         index = self.known(tensor)
-        self._tensors.pop(id(tensor), None)
-        return index
+        if index is None:
+            return None
+        return index, self._tensors.pop(id(tensor))[2]
 
-    def watch(self, tensor: torch.Tensor, index: int) -> None:
-        """Takes up watching an object that holds a known value."""
-        self._tensors[id(tensor)] = (weakref.ref(tensor), index, self.storage(tensor))
+    def watch(self, tensor: torch.Tensor, index: int, storage: StorageRecord) -> None:
+        """Takes up watching an object that was swapped: its memory stands for what it was."""
+        self._storages[self.memory.saw(tensor)] = storage
+        self._tensors[id(tensor)] = (weakref.ref(tensor), index, storage)
 
     def written(self, tensor: torch.Tensor, op: PendingOp | None) -> None:
         """A kernel wrote into the tensor's memory."""
