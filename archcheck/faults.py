@@ -168,6 +168,15 @@ class Fault:
         literal = isinstance(argument, ast.Constant) and type(argument.value) is int
         return Declared(file.location(argument), at, literal)
 
+    def is_constant(self, parameter: str, position: int | None = None) -> bool:
+        """Whether the file itself fixes a parameter of the layer's constructor to one number."""
+        declared = self.declared(parameter, position)
+        file = source_file(self.project, declared.location) if declared is not None else None
+        if declared is None or file is None or declared.location == declared.constructor:
+            return False
+        node = node_at(file, declared.location)
+        return isinstance(node, ast.expr) and type(file.value(node)) is int
+
     def replacing(self, declared: Declared | None, new: str) -> Fix | None:
         """The fix that writes another number, where one literal belongs to this layer alone."""
         if declared is None or not declared.literal or self.trace.inferred_input:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -118,10 +118,14 @@ def working_sizes(trace: Trace) -> str:
 
 
 def span(trace: Trace) -> str:
-    """The sizes that the model accepts: `163 to 226 pixels`."""
-    spans = {size.dimension: between(size) for size in trace.valid_input_sizes}
-    if not spans or all(size.high < 8 for size in trace.valid_input_sizes):
-        return ""
+    """The sizes that the model accepts: `163 to 226 pixels`; "" where they are not known."""
+    sizes = trace.valid_input_sizes
+    return "" if all(size.high < 8 for size in sizes) else spans_of(sizes)
+
+
+def spans_of(sizes: Sequence[Sizes]) -> str:
+    """Accepted sizes in words: `163 to 226 pixels`, `1 to 77 for T`."""
+    spans = {size.dimension: between(size) for size in sizes}
     if len(set(spans.values())) == 1 and set(spans) <= {"H", "W"}:
         return f"{next(iter(spans.values()))} pixels"
     return ", ".join(f"{sizes} for {name}" for name, sizes in spans.items())

@@ -40,23 +40,28 @@ from archcheck.finding import Edit, Finding, Fix, Severity
 from archcheck.implied_sizes import implied, written_sizes
 from archcheck.rule import Rule
 from archcheck.source import Project
-from archcheck.widths import accepts, explained, origin, span
+from archcheck.widths import accepts, explained, origin, spans_of
 
 rule = Rule("AC212", "hardcoded-input-size", Severity.NOTE, fix="unsafe", default=True)
 
 
 @rule.on_trace
 def sizes_that_work(trace: Trace, project: Project) -> Iterator[Finding]:
+    free = {letter for one in trace.inputs for letter in one.free}
     limits = [
         size
         for size in trace.valid_input_sizes
-        if size.high < size.searched and accepts(size, size.traced)
+        if size.high < size.searched
+        and accepts(size, size.traced)
+        and size.dimension in {"H", "W"} | free
     ]
     limit = next((size for size in limits if size.limited_by is not None), None)
     if limit is None or limit.limited_by is None or trace.failures:
         return
     fault = Fault.of(trace, project, trace.ops[limit.limited_by])
-    reasons = [*_left_free(trace, limits), *_contradicted(trace, project, limits)]
+    reasons = [*_left_free(trace, limits)]
+    if fault.kind == "linear" and fault.is_constant("in_features", 0):
+        reasons += _contradicted(trace, project, limits)
     notes: tuple[str, ...] = ()
     folded: Shape = ()
     help = "nn.AdaptiveAvgPool2d(1) before the flattening lifts the limit"
@@ -66,8 +71,8 @@ def sizes_that_work(trace: Trace, project: Project) -> Iterator[Finding]:
             pool = f"nn.AdaptiveAvgPool{len(folded) - 1}d(1)"
             help = f"{pool} and nn.Linear({folded[0]}, …) take any input size"
     finding = fault.finding(
-        f"{fault.subject} ties the model to an input of {span(trace)}",
-        label=f"only for {span(trace)}",
+        f"{fault.subject} ties the model to an input of {spans_of(limits)}",
+        label=f"only for {spans_of(limits)}",
         declared=fault.declared("in_features", 0) if fault.kind == "linear" else None,
         notes=(*notes, *reasons),
         help=help,
