@@ -148,6 +148,25 @@ def test_json_of_a_trace(folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "code"),
+    [
+        ("--max-params", "14", "AC601"),
+        ("--max-macs", "95", "AC602"),
+        ("--max-memory", "16B", "AC603"),
+        ("--expect-output", "8,10", "AC214"),
+    ],
+)
+def test_what_is_asked_of_the_model(folder: Path, option: str, value: str, code: str) -> None:
+    trace = ("clean.py:Net(3)", "--input", "8,4", "--format", "concise")
+    run = archcheck(*trace, option, value, cwd=folder)
+    assert run.returncode == 1
+    assert code in run.stdout
+    run = archcheck(*trace, option, "many", cwd=folder)
+    assert run.returncode == 2
+    assert option in run.stderr and "many" in run.stderr
+
+
 def test_a_model_that_crashes_is_a_finding(folder: Path) -> None:
     run = archcheck("clean.py:Net(3)", "--input", "8,5", "--format", "concise", cwd=folder)
     assert run.returncode == 1

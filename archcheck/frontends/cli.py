@@ -15,7 +15,15 @@ import typer
 from typer.core import TyperGroup
 
 from archcheck import __version__
-from archcheck.config import Config, Model, parse_bytes, read_config
+from archcheck.config import (
+    LOSSES,
+    Config,
+    Model,
+    parse_bytes,
+    parse_count,
+    parse_shape,
+    read_config,
+)
 from archcheck.finding import Severity
 from archcheck.output import FORMATS, render
 from archcheck.rule import PackError
@@ -48,6 +56,7 @@ app = typer.Typer(
 
 Format = StrEnum("Format", {name: name for name in FORMATS})  # type: ignore[misc]
 TEXT = Format("text")
+Loss = StrEnum("Loss", {name: name for name in LOSSES})  # type: ignore[misc]
 
 
 class Import(StrEnum):
@@ -118,6 +127,21 @@ def check(
     train: Annotated[
         bool | None, typer.Option("--train/--eval", help="The mode that is traced (train).")
     ] = None,
+    loss: Annotated[
+        Loss | None, typer.Option(help="The loss that the output goes into, if it is not in sight.")
+    ] = None,
+    expect_output: Annotated[
+        str | None, typer.Option(metavar="SHAPE", help="The shape that the output must have: 8,10.")
+    ] = None,
+    max_params: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="More parameters are an error: 25M.")
+    ] = None,
+    max_macs: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="More multiply-adds are an error: 4G.")
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="More activation memory is an error: 8GiB.")
+    ] = None,
     depth: Annotated[int | None, typer.Option(min=0, help="How deep the layer table goes.")] = None,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds that loading and tracing a target may take.")
@@ -160,8 +184,18 @@ def check(
         memory_limit=_option(parse_bytes, "--memory-limit", memory_limit),
         trace=False if no_trace else None,
     )
-    asked = Model("", tuple(inputs or ()), "train" if train is None or train else "eval")
-    asked = replace(asked, input_from=input_from, import_whole=import_ is Import.WHOLE)
+    asked = Model(
+        target="",
+        inputs=tuple(inputs or ()),
+        mode="eval" if train is False else "train",
+        loss=loss,
+        expect_output=_option(parse_shape, "--expect-output", expect_output),
+        max_params=_option(parse_count, "--max-params", max_params),
+        max_macs=_option(parse_count, "--max-macs", max_macs),
+        max_memory=_option(parse_bytes, "--max-memory", max_memory),
+        input_from=input_from,
+        import_whole=import_ is Import.WHOLE,
+    )
     named = [target for target in targets or () if target != "-"]
     piped = "-" in (targets or ())
     buffers = {stdin_filename: sys.stdin.buffer.read()} if piped else {}
