@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def model_location(trace: Trace) -> Location:
     """The line of the model's class, or the expression that built it."""
     root = trace.module("")
-    place = root and (root.defined or root.constructed)
+    place = (root.defined or root.constructed) if root is not None else None
     if place is None:
         return Location(trace.path, 1)
     return place if place.end_line <= place.line else replace(place, end_line=0, end_column=0)
