@@ -47,7 +47,9 @@ module_class, argument(name, position), has_star, scope, statement, conditional,
 `Signature.bind(call.node)` gives values, missing, extra, unknown, fits.
 
 Layers (`Layer`): type, class_name, is_a("Conv2d"), argument("in_channels") (folded, torch's
-defaults filled in), expression("in_channels"), children, module_class, location, walk().
+defaults filled in), expression("in_channels"), children, module_class, location, walk(). What a
+container certainly holds, but nobody can tell what it is, is a child that is not `is_known`; what
+a loop adds is `repeated`.
 
 Chains. `file.chains` are the runs of layers and functions that hand one value on, in Sequentials
 (however built) and in forwards, Sequentials taken apart: `chain.links`, `chain.pairs()`,
@@ -58,6 +60,11 @@ Flow. `module.flow()` (of forward), `module.flow(method)`, `file.flow(function)`
 script itself): steps, inputs, returns, outputs, bindings, is_straight. A `Step` has kind, name,
 operation, inputs, users, source, before(), after(), layer, attribute, argument, in_place,
 conditional, names, location.
+
+Other files. `project.files_naming(name, file)` are the files of the package that speak of a name;
+`module.subclasses`, `surely_lacks` and `surely_never_reads` look there. They read much text: ask
+them last, when all that is cheap has been asked. Likewise ask `file.calls_named(…)` first where a
+rule is about one operation, before it follows any flow.
 
 Scripts. `file.loops` (`Loop`: node, scope, outer, calls, calls_named, statements, location),
 `file.losses` (`LossCall`: loss, call, prediction, location), `file.main_block`, `file.nodes(…)`.
