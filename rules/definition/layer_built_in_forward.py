@@ -50,9 +50,13 @@ _MOVES = frozenset({"to", "cuda", "cpu", "half", "float", "double", "eval", "tra
 @rule.on_source
 def new_weights_each_time(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
-        built_once = set(module.initializing)
-        for method in module.computing:
-            if method.owner is module.definition and method not in built_once:
+        building = [
+            method
+            for method in module.own_methods
+            if method.name != "__init__" and any(map(_constructs, method.calls))
+        ]
+        for method in building:
+            if method in module.computing and method not in module.initializing:
                 yield from _built_in(file, module, method)
 
 
@@ -111,8 +115,6 @@ def _is_applied(function: Function, node: ast.Call, at: Statement) -> bool:
 
 def _built_in(file: SourceFile, module: ModuleClass, method: Function) -> Iterator[Finding]:
     calls = [call for call in method.calls if _constructs(call)]
-    if not calls:
-        return
     inner = {part for call in calls for part in ast.walk(call.node) if part is not call.node}
     for call in calls:
         if call.node in inner or not _is_used_at_once(module, method, call):

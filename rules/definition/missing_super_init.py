@@ -43,7 +43,9 @@ rule = Rule("AC101", "missing-super-init", Severity.ERROR, fix="safe")
 def constructor_without_its_base(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
         constructor = _constructor(module)
-        if constructor is None or constructor.always_raises or _works_without(module):
+        if constructor is None or _asks_a_base(module, constructor):
+            continue
+        if constructor.always_raises or _works_without(module):
             continue
         if any(_asks_a_base(module, method) for method in _methods_run(module, constructor)):
             continue

@@ -55,14 +55,16 @@ _CATCHES = frozenset({"AttributeError", "Exception", "BaseException"})
 @rule.on_source
 def read_and_never_set(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
-        seen: set[str] = set()
+        settled: set[str] = set()
         for use in module.uses:
-            if use.name in seen or use.kind not in ("load", "call"):
+            name = use.name
+            if name in settled or use.kind not in ("load", "call"):
                 continue
-            if not module.surely_lacks(use.name) or _is_guarded(file, use):
-                continue
-            seen.add(use.name)
-            yield _finding(file, module, use)
+            if not module.surely_lacks(name):
+                settled.add(name)
+            elif not _is_guarded(file, use):
+                settled.add(name)
+                yield _finding(file, module, use)
 
 
 @rule.on_trace

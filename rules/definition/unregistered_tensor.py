@@ -61,6 +61,7 @@ _DERIVE = frozenset({
     "float", "log", "log2", "mul", "permute", "pow", "repeat", "reshape", "sin", "sqrt", "squeeze",
     "sub", "t", "tanh", "transpose", "unsqueeze", "view",
 })  # fmt: skip
+_NAMES = _DERIVE | {name.rpartition(".")[2] for name in _MAKE}
 # Methods of a parameter that give a tensor which is none.
 _UNMAKE = frozenset({
     "clone", "cuda", "detach", "expand", "permute", "repeat", "reshape", "squeeze", "t",
@@ -80,13 +81,14 @@ _MEET = frozenset({*_COMBINE, "rsub", "pow", "true_divide", "embedding"})
 @rule.on_source
 def stays_behind(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
-        starting = set(module.initializing)
         for write in module.own_writes:
-            if write.kind != "assign" or write.function not in starting or write.value is None:
+            if write.kind != "assign" or write.function is None or write.value is None:
                 continue
             loses = _lost_parameter(file, write.value, write.statement)
             made = loses or _is_made_here(file, write.value, write.statement)
-            if not made or not _is_the_only_way(module, write):
+            if not made or write.function not in module.initializing:
+                continue
+            if not _is_the_only_way(module, write):
                 continue
             if loses:
                 yield _finding(module, write, "no nn.Parameter any more", "is not trained")
@@ -205,14 +207,15 @@ def _is_made_here(file: SourceFile, value: ast.expr, at: Statement, depth: int =
 def _call_makes(file: SourceFile, call: ast.Call, at: Statement, depth: int) -> bool:
     if any(keyword.arg in ("device", None) for keyword in call.keywords):
         return False
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if name not in _NAMES:
+        return False
     dotted = file.dotted(call.func, at)
     if dotted in _MAKE:
         return _has_dimensions(dotted, call)
     if dotted is not None:
-        name = dotted.removeprefix("torch.")
-        return (
-            name in _DERIVE and bool(call.args) and _is_made_here(file, call.args[0], at, depth + 1)
-        )
+        derives = dotted.removeprefix("torch.") in _DERIVE
+        return derives and bool(call.args) and _is_made_here(file, call.args[0], at, depth + 1)
     if isinstance(call.func, ast.Attribute) and call.func.attr in _DERIVE:
         return _is_made_here(file, call.func.value, at, depth + 1)
     return False
