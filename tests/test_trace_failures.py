@@ -234,6 +234,25 @@ def test_code_that_reads_values_runs_on_real_tensors(kind: str) -> None:
     assert all(": " in step for step in trace.steps)
 
 
+def test_code_that_handles_what_only_a_rung_raises_takes_its_real_way() -> None:
+    def reads(self: Any, x: Any) -> Any:
+        try:
+            return x * float(x.max())
+        except RuntimeError:
+            return x.flatten()
+
+    def counts(self: Any, x: Any) -> Any:
+        try:
+            return torch.unique(x)[:1]
+        except:  # noqa: E722
+            return x.flatten()
+
+    for forward in (reads, counts):
+        trace = traced(module(forward), (2, 4))
+        assert trace.rung == "real"
+        assert "flatten" not in [op.name for op in trace.ops]
+
+
 def test_an_endless_recursion_and_an_exit_are_failures() -> None:
     endless = traced(module(lambda self, x: self(x + 1)), (2, 4))
     assert endless.failures[-1].error == "RecursionError"

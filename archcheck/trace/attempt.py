@@ -144,6 +144,7 @@ class Attempt:
                 result = self.model(*args, **kwargs)
             self._outputs = recorder.nest(result)
             self.complete = True
+            self._doubt(functions)
         except LeaveRung as reason:
             self.leave = str(reason)
         except (Exception, SystemExit) as error:
@@ -152,6 +153,17 @@ class Attempt:
             recorder.running = None
             recorder.settle()
             self.lines.finish()
+
+    def _doubt(self, functions: FunctionMode) -> None:
+        """The code handled what only this rung raised: it took a way that it never takes."""
+        if functions.left is not None:
+            self.leave = str(functions.left)
+        elif functions.unread is not None and self.rung != "real":
+            self._leave_for_values()
+
+    def _leave_for_values(self) -> None:
+        self.leave = "the code reads the values of tensors, which only real ones have"
+        self.reads_values = True
 
     def _judge(self, error: BaseException, functions: FunctionMode) -> None:
         """An exception left forward: the model's own, or this rung's?"""
@@ -162,8 +174,7 @@ class Attempt:
             _raise_own(error)
         unread = _follows(error, functions.unread)
         if self.rung != "real" and (unread or _needs_values(error)):
-            self.leave = "the code reads the values of tensors, which only real ones have"
-            self.reads_values = True
+            self._leave_for_values()
             return
         unsure = self.rung != "real" and not self.failures.is_certain(error)
         if unsure and isinstance(error, NotImplementedError):

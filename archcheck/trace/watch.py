@@ -16,7 +16,7 @@ from archcheck.trace.functions import Function, Functions, named_arguments
 from archcheck.trace.inputs import filled_lengths
 from archcheck.trace.kernels import KernelMode
 from archcheck.trace.lines import Lines
-from archcheck.trace.placement import Placement
+from archcheck.trace.placement import LeaveRung, Placement
 from archcheck.trace.recorder import PendingOp, Recorder, tensors_in
 from archcheck.trace.spans import Spans
 
@@ -45,6 +45,7 @@ class FunctionMode(TorchFunctionMode):
         # The last exception that torch raised, and the last of a question about values.
         self.raised: BaseException | None = None
         self.unread: BaseException | None = None
+        self.left: LeaveRung | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         described = self._functions.of(func)
@@ -57,7 +58,11 @@ class FunctionMode(TorchFunctionMode):
             except Exception as error:
                 self.raised = error
                 raise
-        return self._record(func, described, args, kwargs or {})
+        try:
+            return self._record(func, described, args, kwargs or {})
+        except LeaveRung as reason:
+            self.left = reason  # a bare `except:` of the user's may swallow it
+            raise
 
     def _record(self, func: Any, described: Function, args: Any, kwargs: Any) -> Any:
         recorder = self._recorder
