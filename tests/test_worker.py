@@ -82,6 +82,8 @@ def test_models_of_all_kinds_from_files_of_all_kinds() -> None:
         "loose/net.py:Net": 3 * 3 + 3,
         "torch.nn:Linear(3, 4)": 3 * 4 + 4,
         "variables:stem": 6 * 6 + 6,
+        # Neighbours that cannot be imported, and hold what is needed.
+        "neighbours/net.py:Net": 5 * 5 + 5 + 5 * 2 + 2,
     }
     found = outcomes(*map(request, wanted))
     for (text, count), outcome in zip(wanted.items(), found, strict=True):
@@ -103,11 +105,12 @@ def test_positions_paths_and_files_are_those_of_the_user() -> None:
 
 
 def test_missing_packages_are_told_where_they_are_needed() -> None:
-    needy, logging, derived, plain = outcomes(
+    needy, logging, derived, plain, plotted = outcomes(
         request("missing.py:Needy"),
         request("missing.py:Logging"),
         request("missing.py:Derived"),
         request("missing.py:Plain"),
+        request("neighbours/net.py:Plotted"),
     )
     lines = (LOADING / "missing.py").read_text().splitlines()
     for outcome, package, text in (
@@ -121,6 +124,8 @@ def test_missing_packages_are_told_where_they_are_needed() -> None:
         assert found.location is not None
         assert text in lines[found.location.line - 1]
     assert not traced(plain).failures
+    assert failure(plotted).stage == "import"
+    assert "the package `absent_plots`, which is not installed" in failure(plotted).message
 
 
 def test_whatever_the_code_does_an_answer_comes_back() -> None:
@@ -237,8 +242,7 @@ def test_the_parent_s_death_ends_the_worker() -> None:
 def test_wrong_calls_are_told_in_one_line(
     workers: Workers, text: str, inputs: tuple[str, ...], part: str
 ) -> None:
-    workers._requests = [request(text, *inputs)]
-    workers._sent = -1
+    workers.start([request(text, *inputs)])
     (outcome,) = workers.results()
     assert isinstance(outcome, UsageError)
     assert part in str(outcome)

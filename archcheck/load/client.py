@@ -176,7 +176,8 @@ class Workers:
         now = time.monotonic()
         begun = process.begun(number)
         if begun is None:
-            return "start" if not process.ready and now - process.born > _START_LIMIT else None
+            # It imports torch, or has only to begin.
+            return "start" if process.silent_for > _START_LIMIT else None
         if now - begun > request.timeout + _GRACE:
             return "time"
         return "memory" if process.growth > limit else None
@@ -189,7 +190,7 @@ class Workers:
 
         self._process = None
         process.end()
-        if reason == "start" or (process.begun(number) is None and not process.ready):
+        if process.begun(number) is None:
             return UsageError(
                 "the worker process that imports torch did not start: "
                 + (process.last_words() or f"nothing happened for {_START_LIMIT:.0f} s")

@@ -48,6 +48,7 @@ class WorkerProcess:
         self.born = time.monotonic()
         self.ready = False
         self.served = 0
+        self._last_heard = self.born
         self._stages: dict[int, tuple[float, str, str | None]] = {}
         self._first_begun: dict[int, float] = {}
         self._baseline: int | None = None
@@ -79,6 +80,7 @@ class WorkerProcess:
 
     def send(self, number: int, request: TraceRequest) -> bool:
         """Hand over a request; whether the worker could take it."""
+        self._last_heard = time.monotonic()
         try:
             send(cast(BinaryIO, self._process.stdin), (number, request))
         except (OSError, ValueError):
@@ -94,6 +96,11 @@ class WorkerProcess:
     @property
     def is_alive(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since it was last given, or said, anything."""
+        return time.monotonic() - self._last_heard
 
     @property
     def growth(self) -> int:
@@ -145,6 +152,7 @@ class WorkerProcess:
                 return
             if message is None:
                 return
+            self._last_heard = time.monotonic()
             if message.kind == "ready":
                 self.ready = True
             if message.kind == "stage":

@@ -123,7 +123,8 @@ def _fetch(channel: Channel, requests: queue.SimpleQueue[tuple[int, TraceRequest
     while True:
         try:
             item = receive(channel.requests)
-        except (OSError, ValueError, EOFError):
+        except Exception:
+            # The parent is gone, or says what cannot be understood.
             item = None
         if item is None:
             end_own_tree()
