@@ -271,6 +271,8 @@ def _shapes_for(layer: nn.Module) -> Iterator[tuple[tuple[int, ...], str | None]
             side = round(layer.in_features**0.5)
             if side * side == layer.in_features:
                 yield (_BATCH, 1, side, side), None
+            # A gate over channels averages a feature map first.
+            yield (_BATCH, layer.in_features, 16, 16), None
         case nn.Bilinear():
             return
         case nn.Embedding() | nn.EmbeddingBag():

@@ -64,12 +64,14 @@ def sizes_that_work(trace: Trace, project: Project) -> Iterator[Finding]:
         reasons += _contradicted(trace, project, limits)
     notes: tuple[str, ...] = ()
     folded: Shape = ()
-    help = "nn.AdaptiveAvgPool2d(1) before the flattening lifts the limit"
+    help = None
     if fault.kind == "linear" and len(fault.shapes) > 1:
         notes, folded = explained(trace, fault.values[0], fault.shapes[1][-1])
         if folded:
             pool = f"nn.AdaptiveAvgPool{len(folded) - 1}d(1)"
             help = f"{pool} and nn.Linear({folded[0]}, …) take any input size"
+        else:
+            help = "nn.AdaptiveAvgPool2d(1) before the flattening lifts the limit"
     finding = fault.finding(
         f"{fault.subject} ties the model to an input of {spans_of(limits)}",
         label=f"only for {spans_of(limits)}",
@@ -107,8 +109,9 @@ def _lifted(fault: Fault, folded: Shape) -> Fix | None:
 
 def _left_free(trace: Trace, limits: list[Sizes]) -> Iterator[str]:
     for given in trace.inputs:
-        for letter in given.free:
-            if any(size.dimension == letter for size in limits):
+        for letter, dimension in given.free.items():
+            # Behind batch and channels; that a sequence has a longest length is no mistake.
+            if dimension >= 2 and any(size.dimension == letter for size in limits):
                 yield f"the input leaves {letter} free, and the model does not"
 
 
