@@ -20,7 +20,7 @@ from archcheck.trace.errors import ABOUT_SIZES, described_error, handles, is_eve
 from archcheck.trace.functions import Function
 from archcheck.trace.kernels import KernelMode
 from archcheck.trace.placement import LeaveRung, Placement
-from archcheck.trace.recorder import PendingCall, PendingOp, Recorder
+from archcheck.trace.recorder import PendingCall, PendingOp, Recorder, tensors_in
 from archcheck.trace.recovered_layers import Guess
 from archcheck.trace.recovery import guess
 from archcheck.trace.spans import Spans
@@ -51,6 +51,7 @@ class Failures:
         self._kernels = kernels
         self.asks_eager = ask_eager
         self._certain = certain
+        self._passed: set[Any] = set()  # calls that eager was asked about, and takes
         self._trees: dict[str, ast.Module | None] = {}
         self._answered: tuple[PendingOp, tuple[Guess, ...], int] | None = None
         # The op that raised last, and what eager said about it.
@@ -91,6 +92,8 @@ class Failures:
             certain,
         )
         op.failure = index
+        if op.call is not None and self._recorder.calls[op.call].failure is None:
+            self._recorder.calls[op.call].failure = index
         if described.in_place and isinstance(args[0], torch.Tensor):
             made: list[torch.Tensor] = [args[0]]
         else:
@@ -176,6 +179,7 @@ class Failures:
             described_error("forward", error),
             location=frames[-1].location if frames else None,
             frames=frames,
+            missing=error.name if isinstance(error, ImportError) else None,
         )
         certain = self.is_certain(error)
         if self._raised is not None and self._raised[0] is error:
@@ -235,12 +239,16 @@ class Failures:
 
     def ask(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raises what eager raises for a call that other kinds of tensors let pass."""
+        key = (func, *((t.shape, t.dtype) for t in tensors_in((*args, *kwargs.values()))))
+        if key in self._passed:
+            return
         try:
             error = eager_error(func, args, kwargs)
         except TooLarge:
             return
         if error is not None:
             raise error
+        self._passed.add(key)
 
     def _make(self, part: Guess, grows: bool) -> torch.Tensor:
         with self._kernels.paused():

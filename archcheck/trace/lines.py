@@ -37,6 +37,8 @@ class _Stores:
         for instruction in dis.get_instructions(code):
             if instruction.opname.startswith(("STORE_FAST", "STORE_DEREF")):
                 names = instruction.argval
+                if instruction.opname == "STORE_FAST_LOAD_FAST":
+                    names = names[0]
                 for name in names if isinstance(names, tuple) else (names,):
                     self.offsets.setdefault(name, []).append(instruction.offset)
             elif instruction.opname.startswith("RETURN_"):

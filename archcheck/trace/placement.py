@@ -76,7 +76,7 @@ class MetaPlacement(Placement):
         kwargs: Mapping[str, Any],
         tensors: Sequence[tuple[int, torch.Tensor]],
     ) -> tuple[Any, Sequence[Any], Mapping[str, Any]]:
-        if torch.is_autocast_cpu_enabled():
+        if torch.is_autocast_enabled("cpu"):
             raise LeaveRung("autocast chooses dtypes by the device, and knows none named meta")
         metas = sum([tensor.is_meta for _, tensor in tensors])
         if described.factory and not tensors:
