@@ -56,6 +56,8 @@ def test_models_of_all_kinds_from_files_of_all_kinds() -> None:
     wanted = {
         # A training script, of which the class alone runs.
         "script.py:Net": 3 * 3 * 3 * 16 + 16 + 16 * 10 + 10,
+        # Weights that are not there.
+        "script.py:Trained": 3 * 3 * 3 * 16 + 16 + 16 * 10 + 10,
         "script.py:Net(8)": 3 * 3 * 3 * 8 + 8 + 8 * 10 + 10,
         # The command line as if the script were run without arguments.
         "configured.py:Net": 12 * 2 + 2,

@@ -77,4 +77,8 @@ def find_target(target: Target, home: Path, buffers: Mapping[str, bytes]) -> Fou
     if not target.is_file:
         return Found(target, module_place(target.place, home), None, buffers)
     source = read_source(home / target.place, buffers)
-    return Found(target, import_place(source.path, source.tree, home), source, buffers)
+    place = import_place(source.path, source.tree, home)
+    # Of an installed package that is named by its file, the package is what the user asks about.
+    installed = not is_users(str(source.path))
+    user_files = among(str(source.path.parent)) if installed else is_users
+    return Found(target, place, source, buffers, user_files)

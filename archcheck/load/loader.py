@@ -19,6 +19,7 @@ from archcheck.load.slice import Slice, slice_for
 from archcheck.load.sliced_module import SlicedModule
 from archcheck.load.suggest import no_such_name, not_a_module
 from archcheck.load.units import is_main_guard
+from archcheck.load.weights import Withheld
 from archcheck.target import Target, UsageError
 
 
@@ -129,6 +130,8 @@ def _loaded(
                     f"`{target.name}` is a model already: write `{target.place}:{target.name}`"
                 )
             return value if makes_value else copy.deepcopy(value)
+        if isinstance(value, Withheld):
+            raise FileNotFoundError(value.reason)
         if not callable(value) or _is_other_class(value):
             raise not_a_module(target, value, source)
         check_call(target, value, call, tree)

@@ -13,6 +13,7 @@ from typing import Literal
 from torch import nn
 
 from archcheck.evidence import Failure, Trace
+from archcheck.finding import Location
 from archcheck.load.buffers import imports_read
 from archcheck.load.environment import environment, forget_users_modules
 from archcheck.load.files import OpenedFiles, loaded_files
@@ -144,7 +145,9 @@ class Session:
             files.add(trace.path)
         trace = replace(
             trace,
-            failures=tuple(_classified(failure, reach) for failure in trace.failures),
+            failures=tuple(
+                _located(_classified(failure, reach), found) for failure in trace.failures
+            ),
             files=tuple(sorted({shown(file, self._home) for file in files})),
         )
         return relocated(trace, lambda file: shown(file, self._home))
@@ -226,6 +229,18 @@ class Session:
         else:
             result = call_function(target, found.source, found.place, job.reach)
         return inputs_from(result, loaded.forward, f"the input is that of {target.text}")
+
+
+def _located(failure: Failure, found: Found) -> Failure:
+    """The failure with a place: that of the target's definition, if nothing nearer is known."""
+    source = found.source
+    if failure.location is not None or source is None:
+        return failure
+    units = source.units.binders.get(found.target.name.partition(".")[0])
+    if not units:
+        return failure
+    node = units[-1].node
+    return replace(failure, location=Location(str(source.path), node.lineno, node.col_offset + 1))
 
 
 def _names_lacking(trace: Trace) -> frozenset[str]:

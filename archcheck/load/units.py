@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from archcheck.load.names import Body, Call, ChangeKind, Uses, dotted_name, uses
+from archcheck.load.name_readers import uses
+from archcheck.load.names import Body, Call, ChangeKind, Uses, dotted_name
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
