@@ -4,8 +4,9 @@
 
 Every command is a process of its own, with an empty cache folder. They run in turns, so that a
 busy moment of the machine meets all of them; of ROUNDS runs (5) the fastest counts, and the
-largest memory of any process in it (of archcheck, that is the worker's). The last column is the
-limit that the project has set itself.
+largest memory of any process in it (of archcheck, that is the worker's). Processor seconds, of
+all its processes together, tell more than seconds where the machine is busy. The last column is
+the limit that the project has set itself.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ COMMANDS = {
 @dataclass(frozen=True, slots=True)
 class Run:
     seconds: float
+    processor: float
     megabytes: float
 
 
@@ -106,7 +108,7 @@ def run(command: Sequence[str]) -> Run:
     if process.returncode not in (0, 1) or "Traceback" in complaint:
         raise SystemExit(f"{' '.join(command)[:200]}\n{complaint}")
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return Run(seconds, kilobytes / 1024)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, kilobytes / 1024)
 
 
 def fastest(rounds: int) -> dict[str, Run]:
@@ -115,26 +117,32 @@ def fastest(rounds: int) -> dict[str, Run]:
         for name, command in COMMANDS.items():
             runs[name].append(run(command))
     return {
-        name: Run(min(one.seconds for one in own), max(one.megabytes for one in own))
+        name: Run(
+            min(one.seconds for one in own),
+            min(one.processor for one in own),
+            max(one.megabytes for one in own),
+        )
         for name, own in runs.items()
     }
 
 
 def main() -> None:
     measured = fastest(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
-    print(f"{'command':<36}{'seconds':>9}{'MB':>8}")
+    print(f"{'command':<36}{'seconds':>9}{'processor':>11}{'MB':>8}")
     for name, best in measured.items():
-        print(f"{name:<36}{best.seconds:>9.2f}{best.megabytes:>8.0f}")
+        print(f"{name:<36}{best.seconds:>9.2f}{best.processor:>11.2f}{best.megabytes:>8.0f}")
     print()
-    print(f"{'against':<74}{'ratio':>7}{'limit':>8}")
+    print(f"{'against':<76}{'ratio':>7}{'limit':>8}{'processor':>11}")
     for limit in LIMITS:
-        ratio = getattr(measured[limit.command], limit.measured) / getattr(
-            measured[limit.other], limit.measured
-        )
+        one, other = measured[limit.command], measured[limit.other]
+        ratio = getattr(one, limit.measured) / getattr(other, limit.measured)
         word = "≥" if limit.at_least else "≤"
         pair = f"{limit.command} : {limit.other} ({limit.measured})"
         missed = ratio < limit.factor if limit.at_least else ratio > limit.factor
-        print(f"{pair:<74}{ratio:>7.2f}{word:>4}{limit.factor:>4}{' missed' if missed else ''}")
+        print(
+            f"{pair:<76}{ratio:>7.2f}{word:>4}{limit.factor:>4}"
+            f"{one.processor / other.processor:>11.2f}{' missed' if missed else ''}"
+        )
 
 
 if __name__ == "__main__":
