@@ -70,11 +70,18 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """Edits that mend a finding. `verified`: they were tried, and the finding went away."""
+    """Edits that mend a finding.
+
+    Attributes:
+        verified: They were tried: the finding went away, and no other one came.
+        reveals: The defect keeps other rules from seeing the class or function that it is in.
+            What they find there once it is mended is no fault of this fix.
+    """
 
     safety: Safety
     edits: tuple[Edit, ...]
     verified: bool = False
+    reveals: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from archcheck.config import Config, Model
 from archcheck.discovery import source_files
@@ -16,12 +16,16 @@ from archcheck.examine import Examined, Examiner
 from archcheck.finding import Finding, Location
 from archcheck.load.client import Workers
 from archcheck.reading import FileResult
-from archcheck.report import Report, TargetReport, source_key
+from archcheck.report import Repairs, Report, TargetReport, source_key
 from archcheck.rule import load_rules
+from archcheck.scopes import scope_at
 from archcheck.selection import Selection
 from archcheck.source import Project
 from archcheck.source.document import DocumentError
 from archcheck.target import Target, UsageError, parse_target
+
+if TYPE_CHECKING:
+    from archcheck.fix.mend import Mending
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ def run(
     *,
     root: Path,
     buffers: Mapping[str, bytes] = MappingProxyType({}),
+    mending: Mending | None = None,
 ) -> Report:
     """Check targets of all forms; without any, what the configuration names.
 
@@ -53,28 +58,54 @@ def run(
         asked: What the command line asks of each model that it names.
         root: The folder that the configuration's paths are relative to.
         buffers: Files whose text is not (yet) on the disk, by path: they are checked too.
+        mending: What to do with fixes, if they are to be applied.
 
     Raises:
         UsageError: The settings are wrong.
     """
-    selection = Selection.of(load_rules(), config)
+    rules = load_rules()
+    selection = Selection.of(rules, config)
     plan = _plan(targets, config, asked, root, tuple(map(Path, buffers)))
     if not config.trace:
         plan = plan.without_traces()
     with Workers() as workers:
         examiner = Examiner(plan.files, plan.models, config, workers, root)
         examined = examiner.examine(selection, buffers)
+        repairs: Repairs | None = None
+        verdicts: Mapping[Finding, bool] = {}
+        if any(finding.fix for finding in examined.findings):
+            # What only the tools of fixing import, a check without fixes need not wait for.
+            from archcheck.fix.mend import mend, tried
+
+            # A fix must not offend a rule that merely was not selected this time.
+            examined = examiner.widened(examined, selection.with_defaults(rules))
+            codes = {rule.code for rule in selection.rules}
+            if mending is not None:
+                examined, repairs = mend(examined, codes, examiner.again, mending)
+            verdicts = tried(examined, codes, examiner.again)
+            examined = examined.selected(selection)
     unchecked = [f"{text}: not traced, because tracing is off" for text in plan.untraced]
-    return report(examined, plan.complaints, unchecked)
+    checked = report(examined, verdicts, plan.complaints, unchecked)
+    return replace(checked, repairs=repairs or Repairs()) if mending is not None else checked
 
 
 def report(
-    examined: Examined, complaints: Sequence[str] = (), unchecked: Sequence[str] = ()
+    examined: Examined,
+    verdicts: Mapping[Finding, bool] = MappingProxyType({}),
+    complaints: Sequence[str] = (),
+    unchecked: Sequence[str] = (),
 ) -> Report:
-    """What was found, as the user sees it: with the positions of the files as they wrote them."""
+    """What was found, as the user sees it: with the positions of the files as they wrote them.
+
+    Args:
+        verdicts: Whether the fixes of these findings hold.
+    """
     project = examined.project
     findings = sorted(
-        (_as_the_user_sees_it(finding, project) for finding in examined.findings),
+        (
+            _as_the_user_sees_it(_with_verdict(finding, verdicts.get(finding)), project)
+            for finding in examined.findings
+        ),
         key=lambda f: (f.location.path, f.location.cell or 0, f.location, f.code, f.message),
     )
     read = [result for result in examined.files if not result.complaint]
@@ -174,6 +205,16 @@ def _places(trace: Trace, project: Project) -> dict[str, Location]:
     return places
 
 
+def _with_verdict(finding: Finding, holds: bool | None) -> Finding:
+    """The finding with the fix that may be offered: one that failed is none, and one that could
+    not be tried is unsafe."""
+    if finding.fix is None:
+        return finding
+    if holds is None:
+        return replace(finding, fix=replace(finding.fix, safety="unsafe"))
+    return replace(finding, fix=replace(finding.fix, verified=True) if holds else None)
+
+
 def _as_the_user_sees_it(finding: Finding, project: Project) -> Finding:
     """The finding with the positions of the file as the user wrote it."""
     origin = partial(_origin, project=project)
@@ -181,7 +222,7 @@ def _as_the_user_sees_it(finding: Finding, project: Project) -> Finding:
     return replace(
         finding,
         location=origin(finding.location),
-        scope=finding.scope or _scope(finding.location, project),
+        scope=finding.scope or scope_at(finding.location, project),
         trail=tuple(replace(note, location=origin(note.location)) for note in finding.trail),
         related=tuple(replace(place, location=origin(place.location)) for place in finding.related),
         fix=fix
@@ -190,29 +231,6 @@ def _as_the_user_sees_it(finding: Finding, project: Project) -> Finding:
             edits=tuple(replace(edit, location=origin(edit.location)) for edit in fix.edits),
         ),
     )
-
-
-def _scope(location: Location, project: Project) -> str | None:
-    """The dotted name of the innermost class or function around a place."""
-    try:
-        node: ast.AST | None = project.file(location.path).tree
-    except (DocumentError, OSError):
-        return None
-    names: list[str] = []
-    while node is not None:
-        node = next(
-            (
-                child
-                for child in ast.walk(node)
-                if child is not node
-                and isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-                and child.lineno <= location.line <= (child.end_lineno or child.lineno)
-            ),
-            None,
-        )
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            names.append(node.name)
-    return ".".join(names) or None
 
 
 def _sources(findings: Iterable[Finding], project: Project) -> dict[str, tuple[str, ...]]:

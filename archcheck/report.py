@@ -188,6 +188,23 @@ class Summary:
     files: int
 
 
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """What fixing did, or would do.
+
+    Attributes:
+        fixed: How many findings were mended.
+        diff: The changes of the files, as a unified diff.
+        untouched: For each file that was left alone, a sentence that says why.
+        written: The files were changed; else it is only said how they would change.
+    """
+
+    fixed: int = 0
+    diff: str = ""
+    untouched: tuple[str, ...] = ()
+    written: bool = True
+
+
 @dataclass(frozen=True)
 class Report:
     """The result of one check.
@@ -203,6 +220,7 @@ class Report:
         fail_on: The least severity that makes the check fail.
         sources: The lines of the files that findings speak of, by `source_key`.
         rules: The rules that ran, for formats that describe them.
+        repairs: What fixing did, where it was asked for; `findings` are those that are left.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -215,6 +233,7 @@ class Report:
     fail_on: Severity = Severity.WARNING
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+    repairs: Repairs | None = None
 
     @property
     def failing(self) -> tuple[Finding, ...]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -26,8 +26,12 @@ from archcheck.config import (
 )
 from archcheck.finding import Severity
 from archcheck.output import FORMATS, render
+from archcheck.output.words import fixes_text
 from archcheck.rule import PackError
 from archcheck.target import UsageError
+
+if TYPE_CHECKING:
+    from archcheck.fix.mend import Mending
 
 USAGE_EXIT, DEFECT_EXIT, INTERRUPTED_EXIT = 2, 3, 130
 
@@ -124,6 +128,20 @@ def check(
         Path | None,
         typer.Option(help="Write the report into this file, and text to the terminal."),
     ] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Apply the safe fixes.")] = False,
+    unsafe_fixes: Annotated[
+        bool,
+        typer.Option("--unsafe-fixes", help="Apply those too that change the architecture."),
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what fixes would change, and change nothing.")
+    ] = False,
+    fix_only: Annotated[
+        bool, typer.Option("--fix-only", help="Fix, and keep quiet about what is left.")
+    ] = False,
+    fix_outside: Annotated[
+        bool, typer.Option("--fix-outside", help="Fix files outside the working directory too.")
+    ] = False,
     train: Annotated[
         bool | None, typer.Option("--train/--eval", help="The mode that is traced (train).")
     ] = None,
@@ -199,13 +217,24 @@ def check(
     named = [target for target in targets or () if target != "-"]
     piped = "-" in (targets or ())
     buffers = {stdin_filename: sys.stdin.buffer.read()} if piped else {}
-    report = run(named, config, asked, root=root, buffers=buffers)
+    mending: Mending | None = None
+    if fix or unsafe_fixes or diff or fix_only:
+        from archcheck.fix.mend import Mending
+
+        mending = Mending(unsafe=unsafe_fixes, write=not diff, outside=fix_outside)
+    report = run(named, config, asked, root=root, buffers=buffers, mending=mending)
     shown = partial(render, report, depth=depth, statistics=statistics, quiet=quiet)
-    if output is None:
+    repairs = report.repairs
+    if repairs is not None and (diff or fix_only):
+        _print(repairs.diff if diff else "")
+        _complain(fixes_text(report))
+    elif output is None:
         _print(shown(format.value, color=_wants_color()))
     else:
         _write(output, shown(format.value))
         _print(shown("text", color=_wants_color()))
+    for sentence in repairs.untouched if repairs is not None else ():
+        _complain(sentence)
     if verbose:
         for target in report.targets:
             if target.trace.printed:
@@ -215,7 +244,11 @@ def check(
     for defect in report.defects:
         print(defect, file=sys.stderr)
         _complain(_DEFECT)
-    raise typer.Exit(report.exit_code)
+    code = report.exit_code
+    if repairs is not None and (diff or fix_only) and code <= 1:
+        # Whether findings are left is not what was asked.
+        code = int(diff and bool(repairs.diff))
+    raise typer.Exit(code)
 
 
 def _overridden(config: Config, **values: Any) -> Config:

@@ -47,9 +47,23 @@ def summary(report: Report) -> str:
     text = f"{', '.join(found)} in {files}" if found else f"{calm} ({files})"
     if counts.suppressed:
         text += f"; {counts.suppressed:,} suppressed"
-    if fixable := sum(one.fix is not None and one.fix.safety == "safe" for one in report.findings):
-        text += f"; {fixable:,} fixable with --fix"
-    return text
+    fixes = fixes_text(report)
+    return f"{text}; {fixes}" if fixes else text
+
+
+def fixes_text(report: Report) -> str:
+    """`fixed 5, 2 more with --unsafe-fixes`, `5 fixable with --fix`, or nothing."""
+    kinds = Counter(finding.fix.safety for finding in report.findings if finding.fix)
+    parts = []
+    if report.repairs is not None:
+        done = "fixed" if report.repairs.written else "would fix"
+        parts.append(f"{done} {report.repairs.fixed:,}")
+    if kinds["safe"]:
+        parts.append(f"{kinds['safe']:,} fixable with --fix")
+    if kinds["unsafe"]:
+        more = " more" if parts else ""
+        parts.append(f"{kinds['unsafe']:,}{more} with --unsafe-fixes")
+    return ", ".join(parts)
 
 
 def count_by_rule(report: Report) -> list[str]:

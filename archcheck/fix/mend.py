@@ -1,0 +1,161 @@
+"""Fixing: what is proven is applied, again and again, until nothing changes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from archcheck.examine import Examined
+from archcheck.finding import Finding
+from archcheck.fix.apply import Patch, compatible, patches
+from archcheck.fix.verify import Again, proven
+from archcheck.fix.write import WriteError, obstacle, write
+from archcheck.report import Repairs
+from archcheck.source.document import Document
+
+# One fix may make room for another; more rounds than this are a circle.
+_MOST_ROUNDS = 50
+_LINES = re.compile(r"[^\n]*\n|[^\n]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Mending:
+    """What the user wants done.
+
+    Attributes:
+        unsafe: Apply the fixes too that change the architecture.
+        write: Change the files; else only say how they would change.
+        outside: Change files outside the working directory too.
+    """
+
+    unsafe: bool = False
+    write: bool = True
+    outside: bool = False
+
+
+@dataclass
+class _Work:
+    """The fixes that were made so far, in memory."""
+
+    start: Examined
+    examined: Examined
+    again: Again
+    fixed: int = 0
+
+    def round(self, candidates: Sequence[Patch]) -> bool:
+        """Make what holds of these fixes; whether any did."""
+        waiting = list(candidates)
+        while waiting:
+            group, waiting = compatible(waiting)
+            after, held = proven(self.examined, group, self.again)
+            if held:
+                self.examined = after
+                self.fixed += sum(len(patch.findings) for patch in held)
+                return True
+        return False
+
+
+def mend(
+    examined: Examined, chosen: Collection[str], again: Again, wanted: Mending
+) -> tuple[Examined, Repairs]:
+    """Apply the fixes that hold, and write the files.
+
+    Gives what is seen with the fixes, and what they changed.
+
+    Args:
+        examined: What all rules showed that a fix must not offend.
+        chosen: The codes of the rules that the user runs: those whose findings are fixed.
+    """
+    work = _Work(examined, examined, again)
+    closed: dict[str, str] = {}
+    seen = {_state(examined)}
+    for _ in range(_MOST_ROUNDS):
+        candidates = [
+            patch
+            for patch in _patches(work.examined, chosen)
+            if (wanted.unsafe or patch.is_safe) and _is_open(patch, examined, wanted, closed)
+        ]
+        if not work.round(candidates) or _state(work.examined) in seen:
+            break
+        seen.add(_state(work.examined))
+    if wanted.write:
+        _write(work, closed)
+    sentences = (f"{path} was not fixed: it {reason}" for path, reason in sorted(closed.items()))
+    return work.examined, Repairs(work.fixed, _diff(work), tuple(sentences), wanted.write)
+
+
+def tried(examined: Examined, chosen: Collection[str], again: Again) -> dict[Finding, bool]:
+    """Whether the fix of each finding that has one holds, on the files as they are."""
+    verdicts: dict[Finding, bool] = {}
+    waiting = _patches(examined, chosen)
+    while waiting:
+        group, waiting = compatible(waiting)
+        _, held = proven(examined, group, again)
+        for patch in group:
+            verdicts.update(dict.fromkeys(patch.findings, patch in held))
+    return verdicts
+
+
+def _patches(examined: Examined, chosen: Collection[str]) -> list[Patch]:
+    wanted = [finding for finding in examined.findings if finding.code in chosen]
+    return patches(wanted, examined.project)
+
+
+def _is_open(patch: Patch, start: Examined, wanted: Mending, closed: dict[str, str]) -> bool:
+    """Whether all files of a fix may be changed; notes why not."""
+    is_open = True
+    for path in patch.edits:
+        if path in start.buffers:
+            reason = "came from standard input" if wanted.write else None
+        elif path in closed:
+            reason = closed[path]
+        else:
+            document = start.project.file(path).document
+            reason = obstacle(document, Path.cwd(), outside=wanted.outside)
+        if reason is not None:
+            closed[path] = reason
+            is_open = False
+    return is_open
+
+
+def _state(examined: Examined) -> frozenset[tuple[str, bytes]]:
+    return frozenset(examined.buffers.items())
+
+
+def _changes(work: _Work) -> Iterator[tuple[Document, bytes]]:
+    """The files that are changed: as they were read, and as they are to be."""
+    for path, data in sorted(work.examined.buffers.items()):
+        document = work.start.project.file(path).document
+        if data != work.start.buffers.get(path, document.encode(document.text)):
+            yield document, data
+
+
+def _write(work: _Work, closed: dict[str, str]) -> None:
+    """Write the files; what cannot be written is seen as it is on the disk."""
+    failed = set()
+    for document, data in _changes(work):
+        try:
+            write(document, data)
+        except WriteError as error:
+            closed[document.path] = str(error)
+            failed.add(document.path)
+    if failed:
+        left = {path: data for path, data in work.examined.buffers.items() if path not in failed}
+        work.examined = work.again(work.examined, left)
+
+
+def _diff(work: _Work) -> str:
+    parts: list[str] = []
+    for document, data in _changes(work):
+        after = data.decode(document.encoding)
+        name = document.path.lstrip("/")
+        lines = difflib.unified_diff(
+            _LINES.findall(document.text), _LINES.findall(after), f"a/{name}", f"b/{name}"
+        )
+        for line in lines:
+            whole = line.endswith("\n")
+            parts.append(line if whole else f"{line}\n\\ No newline at end of file\n")
+    return "".join(parts)
