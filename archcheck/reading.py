@@ -99,7 +99,7 @@ def _tools(desk: Desk) -> tuple[Project, Selection]:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Trees are large and live long: to look through them again and again takes half of the time."""
+    """Trees are large and live long: looking through them again and again takes half the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
