@@ -23,7 +23,6 @@ import sys
 import sysconfig
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -351,8 +350,3 @@ def _predicate(
         return not file.startswith((*outside, *packages))
 
     return is_user
-
-
-def with_failure(trace: Trace, failure: Failure) -> Trace:
-    """The trace with one failure more."""
-    return replace(trace, failures=(*trace.failures, failure))

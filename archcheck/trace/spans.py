@@ -93,9 +93,6 @@ class Spans:
             _characters(path, end_line, end_column) + 1,
         )
 
-    def definition(self, code: CodeType) -> Location:
-        return Location(code.co_filename, code.co_firstlineno)
-
     def frames(self, traceback: TracebackType | None) -> tuple[Frame, ...]:
         """The user's frames of a traceback, outermost first."""
         found: list[Frame] = []
