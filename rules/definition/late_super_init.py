@@ -45,6 +45,8 @@ def assigned_before_the_base(file: SourceFile) -> Iterator[Finding]:
         constructor = module.initializer
         if constructor is None or any("__new__" in d.methods for d in module.lineage):
             continue
+        if not _touches_itself_first(constructor):
+            continue
         first = _first_call(module, constructor)
         if first is None:
             continue
@@ -72,6 +74,16 @@ def assigned_before_the_base(file: SourceFile) -> Iterator[Finding]:
             )
             # Python stops at the first one, and one fix mends all of them.
             fix = None
+
+
+def _touches_itself_first(constructor: Function) -> bool:
+    """Whether anything is done with `self` above the call of the base."""
+    for reference in constructor.references:
+        if reference.parts[-1] == "__init__":
+            return False
+        if reference.parts[0] == constructor.self_name:
+            return True
+    return False
 
 
 def _first_call(module: ModuleClass, constructor: Function) -> SuperCall | None:

@@ -48,26 +48,21 @@ _CHANGES = frozenset({
 @rule.on_source
 def asked_whether_empty(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
-        empty = _may_be_empty(module)
-        if not empty:
-            continue
-        for method in module.own_methods:
-            for node, at in method.nodes(ast.If, ast.While, ast.IfExp, ast.Assert):
-                assert isinstance(node, ast.If | ast.While | ast.IfExp | ast.Assert)
-                for asked, whole, negated in _asked(node.test, node.test, False):
-                    name = asked.attr
-                    if (
-                        name in empty
-                        and isinstance(asked.value, ast.Name)
-                        and asked.value.id == method.self_name
-                        and not _changes_nothing(method, node, at, asked)
-                    ):
-                        yield _finding(file, module, empty[name], asked, whole, negated)
+        asked = [
+            (method, at, node, *found)
+            for method in module.own_methods
+            for node, at in method.nodes(ast.If, ast.While, ast.IfExp, ast.Assert)
+            for found in _asked(node.test, node.test, False)  # type: ignore[attr-defined]
+            if isinstance(found[0].value, ast.Name) and found[0].value.id == method.self_name
+        ]
+        empty = _may_be_empty(module) if asked else {}
+        for method, at, node, attribute, whole, negated in asked:
+            if attribute.attr in empty and not _changes_nothing(method, node, at, attribute):
+                yield _finding(file, empty[attribute.attr], attribute, whole, negated)
 
 
 def _finding(
     file: SourceFile,
-    module: ModuleClass,
     write: AttributeWrite,
     asked: ast.Attribute,
     whole: ast.expr,

@@ -25,6 +25,7 @@ Use instead
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -45,6 +46,9 @@ _GO_OVER_ALL = frozenset({
 @rule.on_source
 def assigned_twice(file: SourceFile) -> Iterator[Finding]:
     for module in (*file.modules, *file.fragments):
+        written = Counter((w.name, w.function) for w in module.own_writes if w.value is not None)
+        if all(count < 2 for count in written.values()):
+            continue
         by_name: dict[str, list[Submodule]] = {}
         for submodule in module.submodules:
             by_name.setdefault(submodule.attribute, []).append(submodule)

@@ -43,6 +43,7 @@ from archcheck.evidence import Trace
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import ModuleClass, Project, SelfUse, SourceFile
+from archcheck.source.torch_names import MODULE_ATTRIBUTES
 from archcheck.spelling import distance
 from archcheck.traced_classes import class_named
 
@@ -55,6 +56,11 @@ _CATCHES = frozenset({"AttributeError", "Exception", "BaseException"})
 @rule.on_source
 def read_and_never_set(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
+        if not module.is_certain:
+            continue
+        # Most classes are settled by names alone.
+        if not module.definition.names_read - MODULE_ATTRIBUTES - module.attributes.keys():
+            continue
         settled: set[str] = set()
         for use in module.uses:
             name = use.name
