@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from archcheck.dataflow import AFFINE, JOINS, MOVES
+from archcheck.dataflow import AFFINE, MOVES
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Trace
@@ -18,6 +18,8 @@ _RESAMPLING: Final = frozenset(
 _PRODUCTS: Final = frozenset(
     "matmul bmm baddbmm einsum scaled_dot_product_attention multi_head_attention_forward".split()
 )
+# In which a skip meets the layers that it goes around; a product is a gate.
+_SUMS: Final = frozenset("add sub cat concat concatenate stack lerp".split())
 # What stands between a projection and the attention that it is for: heads, scales, rotations.
 _ON_THE_WAY: Final = MOVES | frozenset(
     "mul div add sub neg cat stack layer_norm rms_norm normalize softmax elu relu exp norm".split()
@@ -27,15 +29,18 @@ _ON_THE_WAY: Final = MOVES | frozenset(
 def linear_pairs(trace: Trace) -> Iterator[tuple[Op, Op]]:
     """The pairs of affine ops of which the second takes what the first gives.
 
-    Left out is what is linear on purpose: low-rank factors, separable and grouped convolutions,
-    projections into and out of attention, resampling in between, several heads on one layer,
-    layers whose result is an output as well, weights that are fixed or computed.
+    Left out is what is linear on purpose: low-rank factors, separable and grouped convolutions, a
+    pointwise convolution beside one that looks around, projections into and out of attention,
+    resampling in between or by a transposed convolution, several heads on one layer, layers whose
+    result is an output as well, weights that are fixed or computed.
     """
     for second in trace.ops:
         chain = trace.dataflow.affine_chain(second) if _is_layer(trace, second) else ()
         if not chain or not _is_layer(trace, chain[0]):
             continue
         if any(op.name in _RESAMPLING for op in chain) or _is_factored(trace, chain[0], second):
+            continue
+        if _kind(trace, chain[0]) != _kind(trace, second):
             continue
         if _is_read_elsewhere(trace, chain) or _feeds_attention(trace, second):
             continue
@@ -66,6 +71,13 @@ def _is_factored(trace: Trace, first: Op, second: Op) -> bool:
     return between < min(before, after)
 
 
+def _kind(trace: Trace, op: Op) -> tuple[bool, bool]:
+    """Whether a convolution is transposed, and whether it is pointwise; a linear layer is no
+    convolution, and alike to each of them."""
+    spatial = trace.shape(op.inputs[1])[2:]
+    return "transpose" in op.name, bool(spatial) and set(spatial) == {1}
+
+
 def _is_read_elsewhere(trace: Trace, chain: tuple[Op, ...]) -> bool:
     """Whether what the first op gives has another use than the second, or a skip around it."""
     flow = trace.dataflow
@@ -77,7 +89,7 @@ def _is_read_elsewhere(trace: Trace, chain: tuple[Op, ...]) -> bool:
                 return True
             for index in trace.values[value].users:
                 user = trace.ops[index]
-                skips = user.name in JOINS and not through.isdisjoint(user.inputs)
+                skips = user.name in _SUMS and not through.isdisjoint(user.inputs)
                 if user is not following and not skips:
                     return True
     return False

@@ -119,7 +119,7 @@ def describe(func: Any) -> Function:
         raw = getattr(owner, "__name__", raw)
         return Function(raw, f"torch.Tensor.{raw}", quiet=raw not in _TENSOR_GETTERS)
     in_place = (raw.endswith("_") and not raw.endswith("__")) or raw == "__setitem__"
-    in_place = in_place or (raw.startswith("__i") and raw in _SAME)
+    in_place = in_place or (raw.startswith("__i") and raw in _SAME and raw != "__invert__")
     bare = raw[:-1] if in_place and raw.endswith("_") and not raw.endswith("__") else raw
     name = _SAME.get(bare, bare.strip("_") if bare.startswith("__") else bare).lstrip("_")
     return Function(

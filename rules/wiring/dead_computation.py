@@ -30,10 +30,11 @@ Use instead
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from archcheck.dropped import is_dropped, is_thrown_away
-from archcheck.evidence import Trace
+from archcheck.evidence import Op, Trace
 from archcheck.faults import node_at, shortened, source_file
 from archcheck.finding import Finding, Location, Severity
 from archcheck.rule import Rule
@@ -53,8 +54,17 @@ def read_by_nobody(trace: Trace, project: Project) -> Iterator[Finding]:
             continue
         layers = trace.dataflow.layers_before(ops)
         alone = is_thrown_away(file, node)
-        if layers or alone:
+        if layers or (alone and _computes(node, ops)):
             yield _finding(at, shortened(file.text(node)), layers, alone)
+
+
+def _computes(node: ast.AST, ops: list[Op]) -> bool:
+    """Whether a statement is a call of a layer or operator itself, not of a check that uses one."""
+    function = node.func if isinstance(node, ast.Call) else None
+    if not isinstance(function, ast.Attribute):
+        return False
+    of_self = isinstance(function.value, ast.Name) and function.value.id == "self"
+    return of_self or function.attr in {op.function.rpartition(".")[2] for op in ops}
 
 
 def _finding(at: Location, written: str, layers: list[str], alone: bool) -> Finding:
