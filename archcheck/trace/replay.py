@@ -159,8 +159,10 @@ class Replay:
             shapes = self._done[key]
         for place, index in enumerate(op.outputs):
             self._enter(index, shapes[place] if place < len(shapes) else self._view_of(index))
-            if op.inputs and op.inputs[0] in self.counts and op.name in _KEEP_NUMBERS:
-                self.counts[index] = self.counts[op.inputs[0]]
+            if op.inputs and op.inputs[0] in self.counts:
+                shift = op.arguments.get("other") if op.name == "add" else 0
+                if isinstance(shift, int) and op.name in _KEEP_NUMBERS:
+                    self.counts[index] = self.counts[op.inputs[0]] + shift
 
     def _ruled(
         self, step: Step, rule: Rule, outputs: Sequence[Sequence[int]], believe: bool
@@ -343,7 +345,7 @@ Rule: TypeAlias = Callable[[Step], "Iterable[Dims]"]
 
 # What an index of every place may go through before it is looked up.
 _KEEP_NUMBERS = frozenset(
-    ("unsqueeze", "expand", "expand_as", "view", "reshape", "repeat", "to", "long", "contiguous")
+    "unsqueeze expand expand_as view reshape repeat to long contiguous add".split()
 )
 
 
