@@ -13,7 +13,7 @@ from archcheck.config import Config, Model
 from archcheck.discovery import source_files
 from archcheck.evidence import Trace
 from archcheck.examine import Examined, Examiner
-from archcheck.finding import Finding, Location
+from archcheck.finding import Finding, Fix, Location
 from archcheck.load.client import Workers
 from archcheck.reading import FileResult
 from archcheck.report import Repairs, Report, TargetReport, source_key
@@ -72,7 +72,7 @@ def run(
         examiner = Examiner(plan.files, plan.models, config, workers, root)
         examined = examiner.examine(selection, buffers)
         repairs: Repairs | None = None
-        verdicts: Mapping[Finding, bool] = {}
+        verdicts: Mapping[Finding, Fix | None] = {}
         if any(finding.fix for finding in examined.findings):
             # What only the tools of fixing import, a check without fixes need not wait for.
             from archcheck.fix.mend import mend, tried
@@ -91,19 +91,19 @@ def run(
 
 def report(
     examined: Examined,
-    verdicts: Mapping[Finding, bool] = MappingProxyType({}),
+    verdicts: Mapping[Finding, Fix | None] = MappingProxyType({}),
     complaints: Sequence[str] = (),
     unchecked: Sequence[str] = (),
 ) -> Report:
     """What was found, as the user sees it: with the positions of the files as they wrote them.
 
     Args:
-        verdicts: Whether the fixes of these findings hold.
+        verdicts: The fixes that were tried: as they hold, or None where they do not.
     """
     project = examined.project
     findings = sorted(
         (
-            _as_the_user_sees_it(_with_verdict(finding, verdicts.get(finding)), project)
+            _as_the_user_sees_it(_with_verdict(finding, verdicts), project)
             for finding in examined.findings
         ),
         key=lambda f: (f.location.path, f.location.cell or 0, f.location, f.code, f.message),
@@ -205,14 +205,13 @@ def _places(trace: Trace, project: Project) -> dict[str, Location]:
     return places
 
 
-def _with_verdict(finding: Finding, holds: bool | None) -> Finding:
-    """The finding with the fix that may be offered: one that failed is none, and one that could
-    not be tried is unsafe."""
+def _with_verdict(finding: Finding, verdicts: Mapping[Finding, Fix | None]) -> Finding:
+    """The finding with the fix that may be offered; one that was not tried is unsafe."""
     if finding.fix is None:
         return finding
-    if holds is None:
-        return replace(finding, fix=replace(finding.fix, safety="unsafe"))
-    return replace(finding, fix=replace(finding.fix, verified=True) if holds else None)
+    return replace(
+        finding, fix=verdicts.get(finding, replace(finding.fix, safety="unsafe", verified=False))
+    )
 
 
 def _as_the_user_sees_it(finding: Finding, project: Project) -> Finding:

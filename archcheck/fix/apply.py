@@ -17,16 +17,24 @@ class Patch:
 
     Attributes:
         findings: What it mends; several where they propose the same edits.
+        made: The edits as the findings have them, in positions of the code.
         edits: By the path of the file; offsets are those of its text before any fix.
     """
 
     findings: tuple[Finding, ...]
+    made: tuple[Edit, ...]
     edits: Mapping[str, tuple[TextEdit, ...]]
 
     @property
     def is_safe(self) -> bool:
         """Whether one of its findings calls it safe."""
         return any(one.fix is not None and one.fix.safety == "safe" for one in self.findings)
+
+    def with_edits(self, more: Iterable[Edit], project: Project) -> Patch | None:
+        """The fix with further edits; None where they do not go together."""
+        made = tuple(dict.fromkeys((*self.made, *more)))
+        edits = _text_edits(made, project)
+        return Patch(self.findings, made, edits) if edits else None
 
 
 def patches(findings: Iterable[Finding], project: Project) -> list[Patch]:
@@ -36,21 +44,31 @@ def patches(findings: Iterable[Finding], project: Project) -> list[Patch]:
     """
     found: dict[tuple[tuple[str, tuple[TextEdit, ...]], ...], Patch] = {}
     for finding in findings:
-        edits = _text_edits(finding, project)
+        made = finding.fix.edits if finding.fix is not None else ()
+        edits = _text_edits(made, project)
         if not edits:
             continue
         key = tuple(sorted(edits.items(), key=lambda item: item[0]))
         known = found.get(key)
         mended = (*known.findings, finding) if known is not None else (finding,)
-        found[key] = Patch(mended, edits)
+        found[key] = Patch(mended, made, edits)
     return sorted(found.values(), key=_place)
 
 
-def compatible(candidates: Sequence[Patch]) -> tuple[list[Patch], list[Patch]]:
-    """Those that can be made at once, the earlier ones first, and those that have to wait."""
+def compatible(
+    candidates: Sequence[Patch], *, with_all_of: Sequence[Patch] = ()
+) -> tuple[list[Patch], list[Patch]]:
+    """Those that can be made at once, the earlier ones first, and those that have to wait.
+
+    Args:
+        with_all_of: Fixes that are made too.
+    """
     group: list[Patch] = []
     waiting: list[Patch] = []
     taken: dict[str, list[TextEdit]] = {}
+    for patch in with_all_of:
+        for path, edits in patch.edits.items():
+            taken.setdefault(path, []).extend(edits)
     for patch in candidates:
         if any(
             _clash(edit, other)
@@ -93,12 +111,10 @@ def patched(text: str, edits: Iterable[TextEdit]) -> str:
     return "".join((*parts, text[at:]))
 
 
-def _text_edits(finding: Finding, project: Project) -> dict[str, tuple[TextEdit, ...]]:
-    """The edits of a finding's fix in the texts of files; none where they change nothing."""
-    if finding.fix is None:
-        return {}
+def _text_edits(made: Iterable[Edit], project: Project) -> dict[str, tuple[TextEdit, ...]]:
+    """The edits of a fix in the texts of files; none where they change nothing."""
     found: dict[str, list[TextEdit]] = {}
-    for edit in finding.fix.edits:
+    for edit in made:
         try:
             # A file may be called by several paths: its document knows one.
             document = project.file(edit.location.path).document

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from archcheck.examine import Examined
-from archcheck.finding import Finding
+from archcheck.finding import Finding, Fix
 from archcheck.fix.apply import Patch, compatible, patches
-from archcheck.fix.verify import Again, proven
+from archcheck.fix.verify import Again, Key, key_of, proven
 from archcheck.fix.write import WriteError, obstacle, write
 from archcheck.report import Repairs
 from archcheck.source.document import Document
@@ -43,7 +44,7 @@ class _Work:
     start: Examined
     examined: Examined
     again: Again
-    fixed: int = 0
+    mended: Counter[Key] = field(default_factory=Counter)
 
     def round(self, candidates: Sequence[Patch]) -> bool:
         """Make what holds of these fixes; whether any did."""
@@ -52,10 +53,17 @@ class _Work:
             group, waiting = compatible(waiting)
             after, held = proven(self.examined, group, self.again)
             if held:
+                for patch in held:
+                    self.mended.update(key_of(f, self.examined.project) for f in patch.findings)
                 self.examined = after
-                self.fixed += sum(len(patch.findings) for patch in held)
                 return True
         return False
+
+    def fixed(self) -> int:
+        """How many findings were mended; one that was mended twice (a comment, and again when
+        the model changed) counts once."""
+        known = Counter(key_of(finding, self.start.project) for finding in self.start.findings)
+        return sum(min(number, known[key] or number) for key, number in self.mended.items())
 
 
 def mend(
@@ -78,25 +86,37 @@ def mend(
             for patch in _patches(work.examined, chosen)
             if (wanted.unsafe or patch.is_safe) and _is_open(patch, examined, wanted, closed)
         ]
-        if not work.round(candidates) or _state(work.examined) in seen:
+        # What changes the architecture is tried on a model that has no other faults, if possible.
+        if not any(work.round(kind) for kind in _by_safety(candidates)):
+            break
+        if _state(work.examined) in seen:
             break
         seen.add(_state(work.examined))
     if wanted.write:
         _write(work, closed)
     sentences = (f"{path} was not fixed: it {reason}" for path, reason in sorted(closed.items()))
-    return work.examined, Repairs(work.fixed, _diff(work), tuple(sentences), wanted.write)
+    return work.examined, Repairs(work.fixed(), _diff(work), tuple(sentences), wanted.write)
 
 
-def tried(examined: Examined, chosen: Collection[str], again: Again) -> dict[Finding, bool]:
-    """Whether the fix of each finding that has one holds, on the files as they are."""
-    verdicts: dict[Finding, bool] = {}
-    waiting = _patches(examined, chosen)
-    while waiting:
-        group, waiting = compatible(waiting)
-        _, held = proven(examined, group, again)
-        for patch in group:
-            verdicts.update(dict.fromkeys(patch.findings, patch in held))
+def tried(examined: Examined, chosen: Collection[str], again: Again) -> dict[Finding, Fix | None]:
+    """The fix of each finding that has one, verified, or None where it does not hold."""
+    verdicts: dict[Finding, Fix | None] = {}
+    for waiting in _by_safety(_patches(examined, chosen)):
+        while waiting:
+            group, waiting = compatible(waiting)
+            _, held = proven(examined, group, again)
+            verdicts.update(dict.fromkeys((f for patch in group for f in patch.findings), None))
+            for patch in held:
+                for finding in patch.findings:
+                    if finding.fix is not None:
+                        fix = replace(finding.fix, edits=patch.made, verified=True)
+                        verdicts[finding] = fix
     return verdicts
+
+
+def _by_safety(candidates: Sequence[Patch]) -> tuple[list[Patch], list[Patch]]:
+    """The safe fixes, and those that are not."""
+    return [one for one in candidates if one.is_safe], [o for o in candidates if not o.is_safe]
 
 
 def _patches(examined: Examined, chosen: Collection[str]) -> list[Patch]:

@@ -13,8 +13,8 @@ from typing import Protocol, TypeAlias
 
 from archcheck.evidence import Trace
 from archcheck.examine import Examined
-from archcheck.finding import Finding
-from archcheck.fix.apply import Patch, applied
+from archcheck.finding import Edit, Finding
+from archcheck.fix.apply import Patch, applied, compatible
 from archcheck.scopes import scope_at
 from archcheck.source import Project, SourceFile
 from archcheck.source.document import DocumentError
@@ -40,23 +40,63 @@ def _hold(
     base: Examined, known: Examined, held: list[Patch], group: list[Patch], again: Again
 ) -> tuple[Examined, list[Patch]]:
     """Try a group on top of fixes that hold; `known` is what is seen with those."""
+    after, to_blame = _look(base, known, held, group, again)
+    if not to_blame:
+        return after, [*held, *group]
+    if len(group) > 1:
+        for part in _parts(group, to_blame):
+            part, _ = compatible(part, with_all_of=held)
+            if part:
+                known, held = _hold(base, known, held, part, again)
+        return known, held
+    whole = _with_what_follows(group[0], base, known, after)
+    if whole is not None and compatible([whole], with_all_of=held)[0]:
+        after, to_blame = _look(base, known, held, [whole], again)
+        if not to_blame:
+            return after, [*held, whole]
+    return known, held
+
+
+def _look(
+    base: Examined, known: Examined, held: list[Patch], group: list[Patch], again: Again
+) -> tuple[Examined, set[str]]:
+    """What is seen with these fixes, and the files in which they do not hold."""
     texts = applied([*held, *group], base.project)
     try:
         after = again(known, {**base.buffers, **texts})
-        to_blame = _to_blame(known, after, group, texts)
+        return after, _to_blame(known, after, group, texts)
     except DocumentError:
-        after, to_blame = known, set(texts)
-    if not to_blame:
-        return after, [*held, *group]
-    for part in _parts(group, to_blame):
-        known, held = _hold(base, known, held, part, again)
-    return known, held
+        return known, set(texts)
+
+
+def _with_what_follows(
+    patch: Patch, base: Examined, known: Examined, after: Examined
+) -> Patch | None:
+    """A fix with the safe fixes of what it brings about: a layer that changes leaves the shape
+    comments behind it stale. None where it brings about anything else."""
+    places = {(one.code, one.location.path, one.location.line) for one in known.findings}
+    edits: list[Edit] = []
+    for finding in after.findings:
+        if (finding.code, finding.location.path, finding.location.line) in places:
+            continue
+        if finding.fix is None or finding.fix.safety != "safe":
+            return None
+        edits += finding.fix.edits
+    if not edits or not all(_is_where_it_was(edit, base.project, after.project) for edit in edits):
+        return None
+    return patch.with_edits(edits, base.project)
+
+
+def _is_where_it_was(edit: Edit, before: Project, after: Project) -> bool:
+    """Whether a place is the same in both, because no line was inserted or taken away."""
+    at = edit.location
+    old, new = before.file(at.path).lines, after.file(at.path).lines
+    rows = slice(at.line - 1, at.end_line)
+    return len(old) == len(new) and old[rows] == new[rows]
 
 
 def _parts(group: list[Patch], to_blame: set[str]) -> tuple[list[Patch], ...]:
     """A group that failed, in parts to try next; those in files that nothing was found in first."""
-    if len(group) == 1:
-        return ()
     innocent = [patch for patch in group if to_blame.isdisjoint(patch.edits)]
     if 0 < len(innocent) < len(group):
         return innocent, [patch for patch in group if patch not in innocent]
@@ -96,12 +136,12 @@ def _not_better(
         for finding in mended
         if finding.fix is not None and finding.fix.reveals
     }
-    gone = Counter(_key(finding, before.project) for finding in mended)
-    known = Counter(_key(finding, before.project) for finding in before.findings)
+    gone = Counter(key_of(finding, before.project) for finding in mended)
+    known = Counter(key_of(finding, before.project) for finding in before.findings)
     now: Counter[Key] = Counter()
     shown: Counter[Key] = Counter()
     for finding in after.findings:
-        key = _key(finding, after.project)
+        key = key_of(finding, after.project)
         now[key] += 1
         hidden = finding.target in further or _outermost(finding, after.project) in opened
         if hidden and not gone[key]:
@@ -109,7 +149,7 @@ def _not_better(
     return {key[1] for key in {*now, *gone} if now[key] - shown[key] > known[key] - gone[key]}
 
 
-def _key(finding: Finding, project: Project) -> Key:
+def key_of(finding: Finding, project: Project) -> Key:
     """What a finding is known by, wherever the lines have moved."""
     at = finding.defect or finding.location
     return finding.code, at.path, scope_at(at, project)
@@ -117,7 +157,7 @@ def _key(finding: Finding, project: Project) -> Key:
 
 def _outermost(finding: Finding, project: Project) -> tuple[str, str | None]:
     """The class or function at module level that a finding is in."""
-    _, path, scope = _key(finding, project)
+    _, path, scope = key_of(finding, project)
     return path, scope and scope.partition(".")[0]
 
 
