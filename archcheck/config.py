@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -66,6 +65,8 @@ def read_config(start: Path) -> tuple[Config, Path]:
         path = folder / "pyproject.toml"
         if not path.is_file():
             continue
+        import tomllib
+
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

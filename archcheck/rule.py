@@ -14,10 +14,10 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from inspect import cleandoc, signature
+from inspect import cleandoc
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from archcheck.finding import Finding, Safety, Severity
 
@@ -70,7 +70,7 @@ class Rule:
 
     def on_trace(self, reader: Callable[..., Findings]) -> Callable[..., Findings]:
         """Run `reader(trace)`, or `reader(trace, project)` to look at the source too."""
-        wants_project = len(signature(reader).parameters) > 1
+        wants_project = cast(FunctionType, reader).__code__.co_argcount > 1
         self.trace_readers.append(
             reader if wants_project else lambda trace, _project: reader(trace)
         )
@@ -146,7 +146,9 @@ def _others_announced() -> bool:
         except OSError:
             continue
         for name in names:
-            if name.endswith((".dist-info", ".egg-info")) and not name.startswith(("archcheck-", "archcheck.")):
+            if name.endswith((".dist-info", ".egg-info")) and not name.startswith(
+                ("archcheck-", "archcheck.")
+            ):
                 try:
                     text = Path(folder, name, "entry_points.txt").read_text(encoding="utf-8")
                 except (OSError, UnicodeDecodeError):
@@ -200,6 +202,6 @@ def _check(rule: Rule, path: Path) -> None:
         raise PackError(f"{path}: the rule is named {rule.name!r}, its file is not")
     if not (rule.source_readers or rule.trace_readers or rule.by_engine):
         raise PackError(f"{path}: {rule.code} reads no evidence")
-    missing = [heading for heading in HEADINGS if not rule.sections.get(heading)]
+    missing = [heading for heading in HEADINGS if f"\n{heading}\n---" not in rule.doc]
     if missing:
         raise PackError(f"{path}: the docstring lacks the section {missing[0]!r}")

@@ -10,13 +10,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from archcheck.evidence import Trace
-from archcheck.load.limits import free_memory
-from archcheck.load.process import WorkerProcess
-from archcheck.load.wire import Message
 from archcheck.target import TraceRequest, UsageError
+
+if TYPE_CHECKING:
+    from archcheck.load.process import WorkerProcess
+    from archcheck.load.wire import Message
 
 Outcome: TypeAlias = Trace | UsageError
 
@@ -76,7 +77,7 @@ class Workers:
         self._requests = (*self._requests, *requests)
         if len(self._requests) > first:
             if self._process is None:
-                self._process = WorkerProcess()
+                self._process = _new_process()
             self._send(first)
 
     def results(self) -> Iterator[Outcome]:
@@ -127,7 +128,7 @@ class Workers:
 
     def _replace(self) -> None:
         self.close()
-        self._process = WorkerProcess()
+        self._process = _new_process()
 
     def _is_suspicious(self, trace: Trace) -> bool:
         served = self._process.served if self._process is not None else 1
@@ -141,6 +142,8 @@ class Workers:
     def _await(self, number: int, request: TraceRequest) -> Outcome:
         process = self._process
         assert process is not None
+        from archcheck.load.limits import free_memory
+
         limit = request.memory_limit or int(free_memory() * 0.8)
         while True:
             message = process.next_message(_GLANCE)
@@ -211,3 +214,10 @@ def trace(requests: Iterable[TraceRequest]) -> Iterator[Trace]:
             if isinstance(outcome, UsageError):
                 raise outcome
             yield outcome
+
+
+def _new_process() -> WorkerProcess:
+    # Imported only now: a check that traces nothing starts no process.
+    from archcheck.load.process import WorkerProcess
+
+    return WorkerProcess()
