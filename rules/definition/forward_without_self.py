@@ -88,12 +88,15 @@ def _is_an_input(module: ModuleClass, forward: Function, name: str) -> bool:
         return False
     if "self" in forward.name_reads and "self" not in forward.bindings:
         return True
-    if any(
-        reference.parts[0] == name and reference.parts[1:2][0] in module.attributes
+    read = {
+        reference.parts[1]
         for reference in forward.references
-        if len(reference.parts) > 1
-    ):
+        if reference.parts[0] == name and len(reference.parts) > 1
+    }
+    if not read.isdisjoint(module.attributes):
         return False
+    if any(module.surely_lacks(attribute) for attribute in read):
+        return True
     others = {method.self_name for method in module.own_methods if method.name not in ("forward",)}
     rebound = any(binding.kind != "parameter" for binding in forward.bindings.get(name, ()))
     through_dots = sum(reference.parts[0] == name for reference in forward.references)
