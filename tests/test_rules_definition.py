@@ -685,6 +685,50 @@ RIGHT = {
             def forward(self, x):
                 return x * self.scale + self.shift
     """,
+    "AC101 an example that leaves lines out": """
+        class Net(nn.Module):
+            def __init__(self):
+                ...
+                self.fc = nn.Linear(8, 2)
+    """,
+    "AC104 added to the class further down": """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 2)
+
+        @add_to_class(Net)
+        def forward(self, x):
+            return self.fc(x)
+    """,
+    "AC108 forward is only begun": """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 2)
+                self.norm = nn.LayerNorm(8)
+
+            def forward(self, x):
+                x = self.fc(x)
+                # ... and so on
+                return x
+    """,
+    "AC108 unused by name": """
+        class UnusedParameter(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 2)
+                self.extra = nn.Linear(8, 2)
+
+            def forward(self, x):
+                return self.fc(x)
+    """,
+    "AC109 layers as before": """
+        class Net(nn.Module):
+            # __init__ is the same as above
+            def forward(self, x):
+                return self.fc(x)
+    """,
     "AC117 train with the same meaning under another name": """
         class Net(nn.Module):
             def train(self, is_training: bool = True):

@@ -39,6 +39,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from archcheck.elision import is_elided
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
@@ -102,7 +103,7 @@ def _constructor(file: SourceFile, module: ModuleClass) -> Iterator[Finding]:
 
 
 def _misplaced_forward(file: SourceFile, module: ModuleClass) -> Finding | None:
-    if not _lacks_forward(module):
+    if not _lacks_forward(module) or is_elided(file, module.node):
         return None
     for name, method in module.methods.items():
         if _is_near(name) and not method.decorators and not _is_named(file, module, name):
@@ -175,12 +176,16 @@ def _is_near(name: str) -> bool:
 def _below(file: SourceFile, module: ModuleClass) -> Function | None:
     """A function `forward(self, …)` that directly follows the class."""
     end = module.node.end_lineno or module.node.lineno
+    # A document shows methods one by one, and what shows them is no program.
+    if file.document.kind != "python":
+        return None
     for function in file.scope.functions:
         if (
             function.name == "forward"
             and function.parameters[:1] == ("self",)
             and module.definition.parent is file.scope
             and function.line > end
+            and not function.decorators
         ):
             between = [s for s in file.scope.statements if s.suite.parent is None]
             lines = [getattr(s.node, "lineno", 0) for s in between]

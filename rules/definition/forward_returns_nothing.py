@@ -32,6 +32,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from archcheck.elision import is_elided
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
@@ -52,6 +53,8 @@ def last_value_is_lost(file: SourceFile) -> Iterator[Finding]:
     for module in () if is_template(file) else file.modules:
         forward = module.forward
         if forward is None or not _may_return_nothing(forward):
+            continue
+        if is_elided(file, forward.node):
             continue
         for last in _last_statements(forward.node.body):
             if _is_lost(file, module, forward, last):

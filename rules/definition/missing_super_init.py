@@ -32,6 +32,7 @@ import ast
 from collections.abc import Iterator
 
 from archcheck.edits import first_statement
+from archcheck.elision import is_elided
 from archcheck.finding import Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import ClassDefinition, Function, ModuleClass, SourceFile
@@ -46,6 +47,8 @@ def constructor_without_its_base(file: SourceFile) -> Iterator[Finding]:
         if constructor is None or _asks_a_base(module, constructor):
             continue
         if constructor.always_raises or _works_without(module):
+            continue
+        if is_elided(file, constructor.node):
             continue
         if any(_asks_a_base(module, method) for method in _methods_run(module, constructor)):
             continue

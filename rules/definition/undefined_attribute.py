@@ -39,6 +39,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from archcheck.elision import is_elided
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
@@ -68,7 +69,7 @@ def read_and_never_set(file: SourceFile) -> Iterator[Finding]:
                 continue
             if not module.surely_lacks(name):
                 settled.add(name)
-            elif not _is_guarded(file, use):
+            elif not _is_guarded(file, use) and not is_elided(file, module.node):
                 settled.add(name)
                 yield _finding(file, module, use)
 

@@ -105,6 +105,8 @@ def weights_that_nobody_registered(trace: Trace, project: Project) -> Iterator[F
             continue
         if any(_OWN_WAYS & definition.methods.keys() for definition in module.lineage):
             continue
+        if _is_known_elsewhere(module.file, module, name):
+            continue
         write = next((w for w in module.attributes.get(name, ()) if w.value is not None), None)
         if write is None or write.value is None or write.function not in module.initializing:
             continue

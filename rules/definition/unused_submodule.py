@@ -42,6 +42,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from archcheck.elision import is_elided
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
@@ -50,8 +51,7 @@ from archcheck.traced_classes import class_of
 
 rule = Rule("AC108", "unused-submodule", Severity.WARNING)
 
-# The author knows.
-_SAYS_SO = re.compile(r"#.*\b(unused|(not|never) (actually )?used)\b", re.IGNORECASE)
+_UNUSED = re.compile(r"#.*\b(unused|(not|never) (actually )?used)\b", re.IGNORECASE)
 
 
 @rule.on_source
@@ -69,7 +69,9 @@ def never_read(file: SourceFile) -> Iterator[Finding]:
             name = submodule.attribute
             if name in seen or _is_a_placeholder(submodule) or _has_another_name(submodule):
                 continue
-            if module.surely_never_reads(name) and not _SAYS_SO.search(_line(file, submodule)):
+            if not module.surely_never_reads(name) or is_elided(file, module.node):
+                continue
+            if not _says_so(file, module, submodule):
                 seen.add(name)
                 yield _finding(module, submodule)
 
@@ -118,8 +120,11 @@ def _may_choose(module: ModuleClass) -> bool:
     )
 
 
-def _line(file: SourceFile, submodule: Submodule) -> str:
-    return file.lines[submodule.write.location.line - 1]
+def _says_so(file: SourceFile, module: ModuleClass, submodule: Submodule) -> bool:
+    """Whether the author knows, and says it in a comment or a name."""
+    line = file.lines[submodule.write.location.line - 1]
+    names = (module.name, submodule.attribute)
+    return _UNUSED.search(line) is not None or any("unused" in name.lower() for name in names)
 
 
 def _finding(module: ModuleClass, submodule: Submodule) -> Finding:

@@ -34,6 +34,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from archcheck.elision import is_elided
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, Function, Loop, SourceFile, Statement
@@ -63,7 +64,7 @@ def evaluated_in_train_mode(file: SourceFile) -> Iterator[Finding]:
         return
     for loop in file.loops:
         model = _evaluated(file, loop)
-        if model is None:
+        if model is None or is_elided(file, loop.node):
             continue
         yield Finding(
             f"`{model}` is evaluated in train mode: it has dropout or batch norm, and nothing "

@@ -33,6 +33,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from archcheck.elision import is_elided
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import UNKNOWN, Call, Function, SourceFile
@@ -69,6 +70,8 @@ def gradients_pile_up(file: SourceFile) -> Iterator[Finding]:
             continue
         backward = _backward(call, loop)
         if backward is None or _may_clear(file, call, loops[-1], optimizer):
+            continue
+        if is_elided(file, loops[-1]):
             continue
         name = text_of(optimizer) or "optimizer"
         yield Finding(

@@ -1,0 +1,24 @@
+"""Code that is not all there: examples that leave out what they have shown before."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from archcheck.source import SourceFile
+
+_LEFT_OUT: Final = re.compile(
+    r"^\s*\.\.\.\s*(#.*)?$"
+    r"|#\s*(\.\.\.|…|\[\.\.\.\]|snip\b|<snip>|omitted|elided|left out|省略|略)"
+    r"|#.*\b(same as (above|before|in)|as (before|above)|rest of|unchanged|other (layers|methods))\b",
+    re.IGNORECASE,
+)
+
+
+def is_elided(file: SourceFile, node: ast.AST) -> bool:
+    """Whether a line within a node says that something is left out there: `...` on a line of its
+    own, `# ...`, `# same as above`."""
+    at = file.location(node)
+    return any(_LEFT_OUT.search(line) for line in file.lines[at.line - 1 : at.end_line])
