@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import linecache
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from types import CodeType
 from typing import Any
 
 import torch
@@ -178,13 +180,29 @@ class Definitions:
 
     def class_of(self, kind: type) -> Location | None:
         """The class statement, where it is the user's."""
-        for value in vars(kind).values():
-            code = getattr(inspect.unwrap(value) if callable(value) else value, "__code__", None)
-            if code is None or not self._spans.is_user(code):
-                continue
+        for code in self._codes(vars(kind)):
             if code.co_qualname.startswith(f"{kind.__qualname__}."):
                 return self._of(code.co_filename, kind.__qualname__, code.co_firstlineno)
+        # A class without functions of its own: its file is that of its neighbours.
+        neighbours = {
+            name: value
+            for name, value in vars(sys.modules.get(kind.__module__, object)).items()
+            if getattr(value, "__module__", None) == kind.__module__
+        }
+        classes = [value for value in neighbours.values() if isinstance(value, type)]
+        for namespace in (neighbours, *map(vars, classes)):
+            for code in self._codes(namespace):
+                place = self._of(code.co_filename, kind.__qualname__, sys.maxsize)
+                if place is not None:
+                    return place
         return None
+
+    def _codes(self, namespace: Mapping[str, Any]) -> Iterator[CodeType]:
+        """The user's code among the functions in a namespace."""
+        for value in tuple(namespace.values()):
+            code = getattr(inspect.unwrap(value) if callable(value) else value, "__code__", None)
+            if isinstance(code, CodeType) and self._spans.is_user(code):
+                yield code
 
     def _of(self, path: str, name: str, line: int) -> Location | None:
         """Of several definitions of one name, the last that begins at or before a line."""
