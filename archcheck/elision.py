@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _LEFT_OUT: Final = re.compile(
     r"^\s*\.\.\.\s*(#.*)?$"
     r"|#\s*(\.\.\.|…|\[\.\.\.\]|snip\b|<snip>|omitted|elided|left out|省略|略)"
-    r"|#.*\b(same as (above|before|in)|as (before|above)|rest of|unchanged|other (layers|methods))\b",
+    r"|#.*\b(same as (above|before|in)|as (before|above)|rest of|unchanged|other layers)\b",
     re.IGNORECASE,
 )
 
