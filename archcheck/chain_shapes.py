@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from archcheck.deciding import WIDTH_GIVEN, Nobody, deciding, means_the_same
+from archcheck.edits import replacement
 from archcheck.evidence import Shape
 from archcheck.finding import Edit, Finding, Fix, Related
 from archcheck.norms import RANKS, form, sibling
+from archcheck.rewriting import rewritten
 from archcheck.shapes import grid
 from archcheck.source.unknown import UNKNOWN
 from archcheck.windows import Window, output_sizes
@@ -318,9 +321,7 @@ def finding(clash: Clash, noun: str) -> Finding:
         related.append(Related(layer.file.location(argument), "declared here"))
     if clash.giver is not None:
         related.append(Related(clash.giver.location, f"gives {clash.got}"))
-    fix = None
-    if isinstance(argument, ast.Constant) and type(argument.value) is int:
-        fix = Fix("safe", (Edit(layer.file.location(argument), str(clash.got)),))
+    edits = _edits(clash, argument) if argument is not None else ()
     more = ", …" if clash.kind in ("linear", "conv") else ""
     return Finding(
         f"`{clash.link.name}` expects {clash.expected} {noun}, got {clash.got}",
@@ -328,8 +329,23 @@ def finding(clash: Clash, noun: str) -> Finding:
         label=f"gets {clash.got} {noun}",
         related=tuple(related),
         help=f"nn.{layer.class_name}({clash.got}{more})",
-        fix=fix,
+        fix=Fix("safe", edits) if edits else None,
     )
+
+
+def _edits(clash: Clash, argument: ast.expr) -> tuple[Edit, ...]:
+    """The edits that have a layer built for what arrives: under the name that the giver has for
+    it, or else at the one place that decides it."""
+    layer, giver = clash.layer, clash.giver
+    if giver is not None and giver.class_name in WIDTH_GIVEN and giver.file is layer.file:
+        width = giver.expression(WIDTH_GIVEN[giver.class_name][0])
+        named = not isinstance(argument, ast.Constant)
+        if named and width is not None and means_the_same(width, giver.statement, layer.statement):
+            return (replacement(layer.file, argument, layer.file.text(width)),)
+    place = deciding(argument, layer.statement, Nobody())
+    if place is None:
+        return ()
+    return rewritten(place.file, place.expression, clash.expected, clash.got)
 
 
 def collapse_finding(clash: Clash) -> Finding:

@@ -36,6 +36,7 @@ from archcheck.evidence import Trace
 from archcheck.faults import faults
 from archcheck.finding import Finding, Severity
 from archcheck.misfits import in_channels, misfed
+from archcheck.renumbering import renumbered
 from archcheck.rule import Rule
 from archcheck.shapes import text
 from archcheck.source import Project, SourceFile
@@ -65,7 +66,6 @@ def channels_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
         notes = []
         if isinstance(groups, int) and groups > 1:
             notes.append(f"{expected} channels in {groups} groups")
-        fixable = not isinstance(groups, int) or groups == 1
         yield fault.finding(
             f"{fault.subject} expects {expected} channels, got {got}",
             label=f"got {text(fault.got)}, expects [*, {expected}{', *' * (len(fault.got) - 2)}]",
@@ -73,5 +73,5 @@ def channels_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
             at_constructor=True,
             notes=notes,
             help=f"nn.{layer}({got}, …)" if fault.layer is not None else None,
-            fix=fault.replacing(declared, str(got)) if fixable else None,
+            fix=renumbered(fault, declared, expected, got, 1),
         )

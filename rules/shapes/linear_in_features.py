@@ -40,6 +40,7 @@ from archcheck.evidence import Shape, Trace
 from archcheck.faults import Fault, faults
 from archcheck.finding import Finding, Severity
 from archcheck.misfits import RECURRENT, in_features, misfed
+from archcheck.renumbering import renumbered
 from archcheck.rule import Rule
 from archcheck.shapes import text
 from archcheck.source import Project, SourceFile
@@ -71,7 +72,7 @@ def width_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
             at_constructor=True,
             notes=notes,
             help=moved or _resized(fault, folded),
-            fix=None if moved else fault.replacing(declared, str(got)),
+            fix=None if moved else renumbered(fault, declared, expected, got, -1),
         )
 
 

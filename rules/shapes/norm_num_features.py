@@ -31,11 +31,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcheck.chain_shapes import clashes_in, finding
-from archcheck.evidence import Trace
-from archcheck.faults import Fault, faults
-from archcheck.finding import Finding, Severity
+from archcheck.evidence import Shape, Trace
+from archcheck.faults import Declared, Fault, faults
+from archcheck.finding import Finding, Fix, Severity
 from archcheck.misfits import misfed
 from archcheck.norms import channels_expected, rank_fits, trailing_expected
+from archcheck.renumbering import renumbered
 from archcheck.rule import Rule
 from archcheck.shapes import text
 from archcheck.source import Project, SourceFile
@@ -61,6 +62,7 @@ def channels_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
         is_group = fault.kind == "group_norm"
         declared = fault.declared("num_channels" if is_group else "num_features", int(is_group))
         notes = explained(trace, fault.values[0], expected)[0] if len(fault.got) == 2 else ()
+        is_moved = expected in fault.got[2:]
         stars = ", *" * (len(fault.got) - 2)
         yield fault.finding(
             f"{fault.subject} expects {expected} {_noun(fault)}, got {got}",
@@ -69,7 +71,7 @@ def channels_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
             at_constructor=True,
             notes=notes,
             help=_help(fault, got, expected),
-            fix=None if expected in fault.got[2:] else fault.replacing(declared, str(got)),
+            fix=None if is_moved else renumbered(fault, declared, expected, got, 1),
         )
 
 
@@ -92,8 +94,17 @@ def last_dimensions_that_arrived(trace: Trace, project: Project) -> Iterator[Fin
             declared=declared,
             at_constructor=True,
             help=_help(fault, arrived, expected[0]),
-            fix=None if expected[0] in fault.got[1:] else fault.replacing(declared, arrived),
+            fix=_fix(fault, declared, expected, got),
         )
+
+
+def _fix(fault: Fault, declared: Declared | None, expected: Shape, got: Shape) -> Fix | None:
+    """The fix, unless the expected size is there and merely not in the last dimension."""
+    if expected[0] in fault.got[1:]:
+        return None
+    if len(got) > 1:
+        return fault.replacing(declared, text(got))
+    return renumbered(fault, declared, expected[0], got[0], -1)
 
 
 def _noun(fault: Fault) -> str:
