@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from archcheck.finding import Finding, Location
+from archcheck.traced_classes import class_of
 
 if TYPE_CHECKING:
     from archcheck.evidence import Trace
+    from archcheck.source import Project
 
 
-def model_location(trace: Trace) -> Location:
-    """The line of the model's class, or the expression that built it."""
+def model_location(trace: Trace, project: Project) -> Location:
+    """The name of the model's class, or the expression that built it."""
     root = trace.module("")
-    place = (root.defined or root.constructed) if root is not None else None
-    if place is None:
-        return Location(trace.path, 1)
-    return place if place.end_line <= place.line else replace(place, end_line=0, end_column=0)
+    found = class_of(root, project)
+    if found is not None:
+        return found.file.name_location(found.node)
+    return (root.constructed if root is not None else None) or Location(trace.path, 1)
 
 
 def over_budget(
-    trace: Trace, what: str, count: int, limit: int, heaviest: Iterable[tuple[str, int]]
+    place: Location, what: str, count: int, limit: int, heaviest: Iterable[tuple[str, int]]
 ) -> Finding:
     """The finding for a model that has more of something than it may.
 
@@ -33,7 +34,7 @@ def over_budget(
     shares = [f"`{path}` has {part:,} ({part / count:.0%})" for path, part in parts if part]
     return Finding(
         f"the model has {count:,} {what}, its budget is {limit:,}",
-        model_location(trace),
+        place,
         label=f"{count - limit:,} too many",
         notes=(", ".join(shares),) if shares else (),
         help="make these smaller, or raise the limit",

@@ -23,16 +23,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.budgets import over_budget, own_macs
+from archcheck.budgets import model_location, over_budget, own_macs
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
+from archcheck.source import Project
 
 rule = Rule("AC602", "compute-budget", Severity.ERROR)
 
 
 @rule.on_trace
-def too_much_to_compute(trace: Trace) -> Iterator[Finding]:
+def too_much_to_compute(trace: Trace, project: Project) -> Iterator[Finding]:
     limit = trace.wanted.max_macs
     if limit is not None and trace.complete and trace.macs > limit:
-        yield over_budget(trace, "MACs", trace.macs, limit, own_macs(trace))
+        place = model_location(trace, project)
+        yield over_budget(place, "MACs", trace.macs, limit, own_macs(trace))

@@ -24,22 +24,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.budgets import over_budget
+from archcheck.budgets import model_location, over_budget
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
+from archcheck.source import Project
 
 rule = Rule("AC603", "memory-budget", Severity.ERROR)
 
 
 @rule.on_trace
-def too_much_to_keep(trace: Trace) -> Iterator[Finding]:
+def too_much_to_keep(trace: Trace, project: Project) -> Iterator[Finding]:
     limit = trace.wanted.max_memory
     peak = trace.peak_activation_bytes
     if limit is not None and trace.complete and peak > limit:
         parts = [(module.path, module.activation_bytes) for module in trace.modules if module.path]
         leaves = [part for part in parts if not _has_children(trace, part[0])]
-        yield over_budget(trace, "bytes of activations at its peak", peak, limit, leaves)
+        place = model_location(trace, project)
+        yield over_budget(place, "bytes of activations at its peak", peak, limit, leaves)
 
 
 def _has_children(trace: Trace, path: str) -> bool:

@@ -24,17 +24,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.budgets import over_budget, own_parameters
+from archcheck.budgets import model_location, over_budget, own_parameters
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
+from archcheck.source import Project
 
 rule = Rule("AC601", "parameter-budget", Severity.ERROR)
 
 
 @rule.on_trace
-def too_many_parameters(trace: Trace) -> Iterator[Finding]:
+def too_many_parameters(trace: Trace, project: Project) -> Iterator[Finding]:
     limit = trace.wanted.max_params
     count = sum(one.count for one in trace.parameters if not one.buffer)
     if limit is not None and count > limit:
-        yield over_budget(trace, "parameters", count, limit, own_parameters(trace))
+        place = model_location(trace, project)
+        yield over_budget(place, "parameters", count, limit, own_parameters(trace))
