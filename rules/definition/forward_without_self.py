@@ -68,7 +68,7 @@ def instance_lands_in_the_input(file: SourceFile) -> Iterator[Finding]:
             location,
             label=label,
             help="make self the first parameter",
-            fix=Fix("safe", (edit,)) if edit is not None else None,
+            fix=Fix("safe", (edit,), reveals=True) if edit is not None else None,
             explains=file.location(forward.node),
         )
 
