@@ -86,7 +86,9 @@ def run(
             examined = examined.selected(selection)
     unchecked = [f"{text}: not traced, because tracing is off" for text in plan.untraced]
     checked = report(examined, verdicts, plan.complaints, unchecked)
-    return replace(checked, repairs=repairs or Repairs()) if mending is not None else checked
+    if mending is None:
+        return checked
+    return replace(checked, repairs=repairs or Repairs(written=mending.write))
 
 
 def report(
