@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 _MOST_SHOWN = 4  # tensors of one nest
+# Rules that repeat an exception in a sentence; the exception itself is shorter.
+_LOADING = "AC0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +246,12 @@ class _Annotator:
             if file is not None and found is not None:
                 shown.add((path, found[1].lineno))
                 yield self._method(file, *found, calls, is_forward=True)
+            elif file is not None:
+                place = self._origin(Location(path, line))
+                self.notes.append(
+                    f"{place.path}:{place.line}: a forward that is no `def`, such as a lambda, "
+                    "has no lines to show"
+                )
         for one in trace.lines:
             if one.call not in self.calls:
                 continue
@@ -295,7 +303,11 @@ class _Annotator:
             )
             for number in range(first, last + 1)
         )
-        if is_forward and calls and node.decorator_list and len(bound) < 2:
+        if is_forward and node.name != "forward":
+            self.notes.append(
+                f"the forward of {self._types(calls)} is wrapped: what runs first is `{name}`"
+            )
+        elif is_forward and calls and node.decorator_list and len(bound) < 2:
             self.notes.append(f"`{name}` is wrapped by a decorator: nothing was seen of its lines")
         return Method(
             name,
@@ -304,6 +316,11 @@ class _Annotator:
             len(calls) if is_forward else 1,
             lines,
         )
+
+    def _types(self, calls: Sequence[ModuleCall]) -> str:
+        modules = [self.trace.module(call.path) for call in calls]
+        names = dict.fromkeys(f"`{module.type}`" for module in modules if module is not None)
+        return ", ".join(names) or "the model"
 
     def _bound(self, path: str, first: int, last: int) -> dict[int, list[Bound]]:
         found: dict[int, dict[str, list[str]]] = {}
@@ -350,9 +367,9 @@ class _Annotator:
         place = failure.location
         for finding in self.findings:
             at = finding.explains or finding.location
-            if place is None or at.path != place.path:
+            if place is None or at.path != place.path or finding.code.startswith(_LOADING):
                 continue
-            if at.covers(place) or place.covers(at):
+            if at.covers(place) or place.covers(at) or at.line == place.line:
                 return finding.label if "expect" in finding.label else finding.message
         return raised_text(failure)
 
@@ -361,30 +378,31 @@ class _Annotator:
         text = self._expected(failure)
         if place is None:
             return text
-        file = self._file(place.path)
-        place = file.document.origin(place) if file is not None else place
+        place = self._origin(place)
         return f"{place.path}:{place.line}: {text}"
 
     def _hidden(self, methods: Sequence[Method]) -> Iterator[str]:
         """Why the model's own forward is not among what is shown, and whose else is not."""
         trace = self.trace
-        root = trace.module("")
-        if root is None:
-            return
-        if root.forward is None:
-            whose = root.qualified_type.partition(".")[0]
-            if whose == "torch":
-                yield f"`{root.type}` is a class of torch: its forward is not shown"
-            elif root.defined is not None:
-                yield f"the forward of `{root.type}` has no `def` in its class that can be shown"
-            else:
-                yield f"`{root.type}` has no Python source that can be shown"
-        elif not methods:
-            yield f"the source of `{root.type}.forward` cannot be read"
+        own = {
+            module.qualified_type.partition(".")[0]
+            for module in trace.modules
+            if module.defined is not None
+        }
         for module in trace.modules:
-            torch_own = module.qualified_type.startswith("torch.")
-            if module.path and module.calls and not torch_own and module.forward is None:
-                yield f"`{module.type}` ({module.path}) has no Python source that can be shown"
+            if module.forward is not None or not (module.calls or not module.path):
+                continue
+            package = module.qualified_type.partition(".")[0]
+            if module.defined is not None and not methods:
+                yield f"the forward of `{module.type}` is no `def` in its class that can be shown"
+            elif package in own or (not module.path and "." not in module.qualified_type):
+                yield f"`{module.type}` has no Python source that can be shown"
+            elif not module.path:
+                yield f"`{module.type}` is a class of {package}: its forward is not shown"
+
+    def _origin(self, place: Location) -> Location:
+        file = self._file(place.path)
+        return file.document.origin(place) if file is not None else place
 
     def _file(self, path: str) -> SourceFile | None:
         try:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archcheck.annotate import function_at, shown_calls
+from archcheck.annotate import functions_of, shown_calls
 from archcheck.evidence import Trace, ValueIndex
 from archcheck.finding import Edit, Location
 from archcheck.fix.apply import patched
@@ -51,7 +51,9 @@ def write_shapes(trace: Trace, project: Project, depth: int | None, folder: Path
         What was done and what was not, a sentence for each file.
     """
     said = []
-    for path in dict.fromkeys(place.path for place in shown_calls(trace, depth).values()):
+    shown = shown_calls(trace, depth)
+    ran = [one.location.path for one in trace.lines if one.call in shown]
+    for path in dict.fromkeys([*(place.path for place in shown.values()), *ran]):
         try:
             file = project.file(path)
         except (DocumentError, OSError):
@@ -100,11 +102,11 @@ def comment_edits(trace: Trace, file: SourceFile, depth: int | None) -> Iterator
 def _shapes_by_line(trace: Trace, file: SourceFile, depth: int | None) -> dict[int, Shapes]:
     """What each statement of the shown forwards bound, by the line that it ends on."""
     shown = shown_calls(trace, depth)
-    spans = []
-    for line in {place.line for place in shown.values() if place.path == file.path}:
-        found = function_at(file, line)
-        if found is not None:
-            spans.append((found[1].lineno, found[1].end_lineno or found[1].lineno))
+    spans = [
+        (node.lineno, node.end_lineno or node.lineno)
+        for _, node in functions_of(file)
+        if node.name == "forward"
+    ]
     statements = [
         (one.lineno, one.end_lineno or one.lineno)
         for one in ast.walk(file.tree)
@@ -184,9 +186,7 @@ def _replaced(segment: str, shapes: Shapes) -> str | None:
     if not said:
         return None
     head = segment[start : said[0].start].strip()
-    if said[0].kind != "size" and _HEAD.fullmatch(head) is None:
-        return None
-    if said[0].kind == "size" and head and _HEAD.fullmatch(head) is None:
+    if _HEAD.fullmatch(head) is None:
         return None
     begin, end = said[0].start, said[0].end
     named = said[0].variable in shapes
