@@ -389,6 +389,8 @@ class _Annotator:
             for module in trace.modules
             if module.defined is not None
         }
+        # The names that the loaded file's own module may go by.
+        own |= {part.removesuffix(".py") for part in trace.path.split("/")}
         for module in trace.modules:
             if module.forward is not None or not (module.calls or not module.path):
                 continue

@@ -11,14 +11,21 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from archcheck.dataflow import JOINS, LINEAR, indices
+from archcheck.dataflow import AFFINE, JOINS, LINEAR, STEPS, indices
 from archcheck.evidence import ModuleCall, Trace
 
 if TYPE_CHECKING:
     from archcheck.source import SourceFile
 
-# Methods that may give back the tensor itself, or that are no tensor functions everywhere.
-_RECORDED = (JOINS | LINEAR) - {"to", "type", "float", "double", "half", "copy", "contiguous"}
+# Tensor functions by name, without those that may give back the tensor itself.
+_RECORDED = (JOINS | LINEAR | AFFINE | STEPS) - {
+    *("to", "type", "float", "double", "half", "copy", "contiguous", "type_as", "cuda", "cpu"),
+} | frozenset(
+    "relu sigmoid tanh softmax log_softmax gelu exp log sqrt rsqrt sin cos abs square clamp erf "
+    "norm argmax argmin sort topk cumsum cumprod var std prod amax amin logsumexp sigmoid_ relu_ "
+    "tanh_ add_ sub_ mul_ div_ clamp_ masked_fill_ batch_norm layer_norm group_norm max_pool1d "
+    "max_pool2d max_pool3d diff triu tril eq ne lt gt le ge logical_not".split()
+)
 _EXITS = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 _COMPOUND = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.Match)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
@@ -96,10 +103,8 @@ class _Coverage:
             for case in statement.cases:
                 yield from self.dead(case.body, is_branch=True)
             return
-        if isinstance(statement, ast.Try):
-            # What raises in it may have stopped anywhere.
-            return
-        if not isinstance(statement, _COMPOUND):
+        # What raises in a `try` may have stopped anywhere in it.
+        if not isinstance(statement, ast.If | ast.For | ast.While | ast.With):
             return
         body: Sequence[ast.stmt] = statement.body
         yield from self.dead(body, is_branch=True)
