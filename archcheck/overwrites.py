@@ -201,9 +201,11 @@ def _inplace_argument(file: SourceFile, node: ast.Call) -> ast.expr | None:
     if len(built) == 1 and built[0].node is node:
         return built[0].expression("inplace")
     function = node.func
-    owner = flow_around(file, node).module
-    if owner is not None and isinstance(function, ast.Attribute):
-        layer = owner.layer(function.attr) if isinstance(function.value, ast.Name) else None
+    flow = flow_around(file, node)
+    own = flow.function.self_name if flow.function is not None else None
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        of_self = flow.module is not None and function.value.id == own
+        layer = flow.module.layer(function.attr) if flow.module is not None and of_self else None
         if layer is not None and layer.file is file:
             return layer.expression("inplace")
     return argument_of(node, "inplace", 1 if file.dotted(function) in _SECOND else None)

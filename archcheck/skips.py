@@ -41,9 +41,10 @@ _TEXT: Final = re.compile(_WORDS, re.IGNORECASE)
 _DENIED: Final = re.compile(
     r"(?:\b(?:no|non|not|without|w/o|remov\w*|disabl\w*|drop\w*|instead of|replac\w*|lacks?|never|"
     r"unlike|don't|doesn't|before|after|outside|caller|parent)\b[^.;\n]{0,30}?|"
-    r"[无没不去未非][^\uff0c\u3002\n]{0,6}?)" + _WORDS,
+    r"[无没不去未非][^\uff0c\u3002\n]{0,6}?)" + _WORDS
+    + r"|" + _WORDS + r"[^.;\n]{0,40}\b(?:caller|parent|outside|elsewhere|removed|disabled)\b",
     re.IGNORECASE,
-)
+)  # fmt: skip
 _ACTIVATIONS: Final = frozenset({"relu", "relu6", "gelu", "silu", "leaky_relu", "elu", "mish"})
 # Layers of torch in which paths meet.
 _JOINING_LAYERS: Final = (

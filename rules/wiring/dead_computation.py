@@ -71,8 +71,10 @@ def _finding(at: Location, written: str, layers: list[str], alone: bool) -> Find
     names = ", ".join(f"`{name}`" for name in layers[:3])
     more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
     what = "is thrown away" if alone else "is never read"
+    compute = "computes" if len(layers) == 1 else "compute"
+    vain = f": {names}{more} {compute} in vain" if names else ""
     return Finding(
-        f"the result of `{written}` {what}" + (f": {names}{more} compute in vain" if names else ""),
+        f"the result of `{written}` {what}{vain}",
         at,
         label="goes nowhere",
         module=layers[-1] if layers else None,
