@@ -158,7 +158,8 @@ class Examiner:
         project = self._project(buffers)
         selection = before.selection
         known = dict(zip(map(_key, self._files), before.files, strict=True))
-        stale = [path for path in self._files if _key(path) in self._readers(changed, buffers)]
+        readers = self._readers(changed, buffers)
+        stale = [path for path in self._files if _key(path) in readers]
         places = {_key(path) for path in changed}
         requests: list[TraceRequest] = []
         kept: list[Trace | None] = []
