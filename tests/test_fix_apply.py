@@ -220,3 +220,10 @@ def test_no_two_of_a_group_touch(given_: tuple[str, list[TextEdit]]) -> None:
             if one is not other:
                 a, b = one.edits["m.py"][0], other.edits["m.py"][0]
                 assert a.end < b.start or b.end < a.start
+
+
+def test_a_line_between_blank_lines_of_a_quote_goes_whole() -> None:
+    text = "> ```python\n> import torch\n>\n> x = 1\n>\n> y = 2\n> ```\n"
+    project = project_of(text.encode(), "n.md")
+    change = finding(Edit(span(4, 1, 5, 1, path="n.md"), ""))
+    assert made(project, change) == text.replace("> x = 1\n", "")

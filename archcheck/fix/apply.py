@@ -140,10 +140,15 @@ def _encodes(document: Document, text: str) -> bool:
 
 
 def _in_block(edit: Edit, document: Document) -> Edit:
-    """The edit without the end of its block's last line: the next block is another text."""
+    """The edit without the end of its cell's last line: the next cell is another text."""
     at = edit.location
     block = _block_of(at.line, document)
-    if block is None or at.end_line <= block.last_line or at.end_column > 1:
+    if (
+        document.kind != "notebook"
+        or block is None
+        or at.end_line <= block.last_line
+        or at.end_column > 1
+    ):
         return edit
     end = Location(at.path, block.last_line, len(document.lines[block.last_line - 1]) + 1)
     start = (at.line, at.column)

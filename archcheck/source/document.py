@@ -181,13 +181,19 @@ class Document:
                 self._in_json(edit.new, first),
             )
         starts = self._text_line_starts
+        if (
+            not edit.new
+            and at.column == at.end_column == 1
+            and not self._marks(first).strip(" \t>")
+        ):
+            # Whole lines go with what stands before the code in them.
+            return TextEdit(starts[first.line - 1], starts[last.line - 1], "")
         start = starts[first.line - 1] + start_column - 1
         end = starts[last.line - 1] + end_column - 1
         new = edit.new
         if "\n" in new:
-            prefix = self.text[starts[first.line - 1] :][: first.start]
             # A list's marker stands on its first line only.
-            prefix = re.sub(r"[^\s>]", " ", prefix)
+            prefix = re.sub(r"[^\s>]", " ", self._marks(first))
             new = new.replace("\n", self._line_end + prefix)
         return TextEdit(start, max(start, end), new)
 
@@ -201,6 +207,11 @@ class Document:
 
     def _line(self, line: int) -> LineOrigin:
         return self.origins.get(line) or LineOrigin(line)
+
+    def _marks(self, origin: LineOrigin) -> str:
+        """What stands on a line before the code."""
+        start = self._text_line_starts[origin.line - 1]
+        return self.text[start : start + origin.start]
 
     def _start_column(self, origin: LineOrigin, column: int) -> int:
         return origin.start + 1 if column <= 1 else self._end_column(origin, column)
