@@ -5,13 +5,14 @@ Plain data: `archcheck.output.annotate` draws it, `archcheck.annotate_write` put
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from archcheck.dataflow import indices
 from archcheck.evidence import Failure, ModuleCall, Trace, ValueIndex
 from archcheck.finding import Finding, Location
+from archcheck.functions import FunctionNode, first_line, function_at
 from archcheck.never_ran import lines_that_never_ran
 from archcheck.raised import raised_text
 from archcheck.shapes import text as shape_text
@@ -19,8 +20,6 @@ from archcheck.source.document import DocumentError
 
 if TYPE_CHECKING:
     from archcheck.source import Project, SourceFile
-
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 _MOST_SHOWN = 4  # tensors of one nest
 # Rules that repeat an exception in a sentence; the exception itself is shorter.
@@ -132,18 +131,6 @@ def shown_calls(trace: Trace, depth: int | None) -> dict[int, Location]:
     return found
 
 
-def leaves(nest: Any) -> Iterator[ValueIndex]:
-    """The tensors of a nest."""
-    if isinstance(nest, ValueIndex):
-        yield nest
-    elif isinstance(nest, Mapping):
-        for item in nest.values():
-            yield from leaves(item)
-    elif isinstance(nest, list | tuple):
-        for item in nest:
-            yield from leaves(item)
-
-
 def nest_text(trace: Trace, nest: Any) -> str:
     """`[8, 64]`, with the dtype where it is not float32 and a `?` where it is a guess."""
     if isinstance(nest, ValueIndex):
@@ -163,36 +150,8 @@ def _some(parts: list[str]) -> str:
     return ", ".join(parts[:_MOST_SHOWN] + more)
 
 
-def functions_of(file: SourceFile) -> list[tuple[str, FunctionNode]]:
-    """Every function of a file with its dotted name, outer ones before inner ones."""
-    found: list[tuple[str, FunctionNode]] = []
-
-    def visit(node: ast.AST, prefix: str) -> None:
-        for child in ast.iter_child_nodes(node):
-            name = prefix
-            if isinstance(child, FunctionNode | ast.ClassDef):
-                name = f"{prefix}{child.name}"
-                if isinstance(child, FunctionNode):
-                    found.append((name, child))
-                name += "."
-            visit(child, name)
-
-    visit(file.tree, "")
-    return found
-
-
-def function_at(file: SourceFile, line: int) -> tuple[str, FunctionNode] | None:
-    """The innermost function around a line."""
-    around = [
-        (name, node)
-        for name, node in functions_of(file)
-        if _first_line(node) <= line <= (node.end_lineno or node.lineno)
-    ]
-    return around[-1] if around else None
-
-
-def _first_line(node: FunctionNode) -> int:
-    return min((one.lineno for one in node.decorator_list), default=node.lineno)
+def holds_tensor(nest: Any) -> bool:
+    return next(indices(nest), None) is not None
 
 
 class _Annotator:
@@ -276,7 +235,7 @@ class _Annotator:
         *,
         is_forward: bool,
     ) -> Method:
-        first, last = _first_line(node), node.end_lineno or node.lineno
+        first, last = first_line(node), node.end_lineno or node.lineno
         bound = self._bound(file.path, first, last)
         if is_forward:
             given = {
@@ -286,7 +245,7 @@ class _Annotator:
                     if parameter in call.inputs
                 )
                 for parameter in dict.fromkeys(name for call in calls for name in call.inputs)
-                if any(any(leaves(call.inputs.get(parameter))) for call in calls)
+                if any(holds_tensor(call.inputs.get(parameter)) for call in calls)
             }
             header = [Bound(parameter, shapes) for parameter, shapes in given.items()]
             bound[node.lineno] = header + bound.get(node.lineno, [])
@@ -412,8 +371,3 @@ class _Annotator:
         except (DocumentError, OSError):
             self.notes.append(f"{path} cannot be read")
             return None
-
-
-def with_notes(annotation: Annotation, notes: Sequence[str]) -> Annotation:
-    """The annotation with further remarks."""
-    return replace(annotation, notes=(*annotation.notes, *notes))

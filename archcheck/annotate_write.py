@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archcheck.annotate import functions_of, shown_calls
+from archcheck.annotate import shown_calls
 from archcheck.evidence import Trace, ValueIndex
 from archcheck.finding import Edit, Location
 from archcheck.fix.apply import patched
 from archcheck.fix.write import WriteError, obstacle, write
+from archcheck.functions import functions_of
 from archcheck.shape_comments import claims
 from archcheck.shapes import text as shape_text
 from archcheck.source.comments import Comment, comments

@@ -74,7 +74,12 @@ class _Coverage:
             for place in places
             if place is not None and place.path == file.path and first <= place.line <= last
         }
-        given = [name for call in calls for name, nest in call.inputs.items() if any(indices(nest))]
+        given = [
+            name
+            for call in calls
+            for name, nest in call.inputs.items()
+            if next(indices(nest), None) is not None
+        ]
         self._tensors = {one.name for one in bound} | set(given)
         # A pass that stops in the middle leaves the rest of the function out.
         self._returns = sum(one.name == "return" for one in bound)
