@@ -111,13 +111,15 @@ def weights_that_nobody_registered(trace: Trace, project: Project) -> Iterator[F
         if write is None or write.value is None or write.function not in module.initializing:
             continue
         kind = "list" if keys[0].isdigit() else "dict"
+        container = "ModuleList" if kind == "list" else "ModuleDict"
         yield Finding(
             f"the layers in `{module.name}.{name}` are not registered: a plain {kind} hides them "
             "from parameters(), state_dict() and .to()",
             write.owner.file.location(write.value),
             label=f"a plain {kind}",
             module=f"{owner}.{name}" if owner else name,
-            help=f"keep them in an nn.{'ModuleList' if kind == 'list' else 'ModuleDict'}",
+            help=f"keep them in an nn.{container}",
+            fix=_fix(module.file, module, write, container) if _holds_a_display(write) else None,
         )
 
 

@@ -32,12 +32,14 @@ import re
 from collections.abc import Iterator
 
 from archcheck.evidence import Trace
+from archcheck.faults import source_file
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
-from archcheck.source import BoundArguments, Call, Signature, SourceFile
+from archcheck.source import BoundArguments, Call, ModuleClass, Project, Signature, SourceFile
 from archcheck.source.classes import is_torch_module
 from archcheck.source.signature import torch_signature
 from archcheck.templates import is_template
+from archcheck.traced_classes import class_named
 
 rule = Rule("AC111", "wrong-constructor-call", Severity.ERROR)
 
@@ -47,6 +49,10 @@ _MESSAGE = re.compile(r"(\w+)\.__init__\(\) (missing \d|got an unexpected|takes 
 
 @rule.on_source
 def arguments_that_do_not_fit(file: SourceFile) -> Iterator[Finding]:
+    yield from _in_file(file)
+
+
+def _in_file(file: SourceFile) -> Iterator[Finding]:
     small = {definition.name for definition in file.classes}
     for call in () if is_template(file) else file.calls:
         # Looking every call up costs; classes have capitals, or stand in this file.
@@ -62,21 +68,29 @@ def arguments_that_do_not_fit(file: SourceFile) -> Iterator[Finding]:
 
 
 @rule.on_trace
-def constructor_raised(trace: Trace) -> Iterator[Finding]:
+def constructor_raised(trace: Trace, project: Project) -> Iterator[Finding]:
     for failure in trace.failures:
         match = _MESSAGE.search(failure.message)
-        if (
-            match is not None
-            and failure.error == "TypeError"
-            and failure.stage == "construct"
-            and failure.location is not None
-        ):
-            yield Finding(
-                f"`{match[1]}` is built with arguments that do not fit: {_words(failure.message)}",
-                failure.location,
-                label="does not fit the constructor",
-                help="call it as its constructor is written",
-            )
+        at = failure.location
+        if match is None or failure.error != "TypeError" or at is None:
+            continue
+        if failure.stage != "construct":
+            continue
+        file = source_file(project, at)
+        known = [found for found in _in_file(file) if found.defect == at] if file else []
+        if known:
+            # The source says which parameter.
+            yield known[0]
+            continue
+        module = class_named(match[1], trace, project)
+        declared = _constructor_of(module) if module is not None else None
+        yield Finding(
+            f"`{match[1]}` is built with arguments that do not fit: {_words(failure.message)}",
+            at,
+            label="does not fit the constructor",
+            related=(declared,) if declared is not None else (),
+            help="call it as its constructor is written",
+        )
 
 
 def _words(message: str) -> str:
@@ -135,7 +149,7 @@ def _finding(file: SourceFile, call: Call, bound: BoundArguments) -> Finding:
         count = len(bound.extra)
         message = f"`{name}` is given {count} argument{'s' if count > 1 else ''} too many"
         label, help = "has no place", "leave it out"
-    declared = _declared(call)
+    declared = _constructor_of(call.module_class) if call.module_class is not None else None
     return Finding(
         message,
         file.location(node),
@@ -147,10 +161,7 @@ def _finding(file: SourceFile, call: Call, bound: BoundArguments) -> Finding:
     )
 
 
-def _declared(call: Call) -> Related | None:
-    module = call.module_class
-    if module is None:
-        return None
+def _constructor_of(module: ModuleClass) -> Related | None:
     for definition in module.lineage:
         constructor = definition.methods.get("__init__")
         if constructor is not None:
