@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from archcheck.dataflow import AFFINE
-from archcheck.edits import before
-from archcheck.finding import Fix, Location
+from archcheck.finding import Location
 from archcheck.source.comments import comments
 from archcheck.source.unknown import UNKNOWN
 
@@ -45,7 +44,6 @@ _DENIED: Final = re.compile(
     + r"|" + _WORDS + r"[^.;\n]{0,40}\b(?:caller|parent|outside|elsewhere|removed|disabled)\b",
     re.IGNORECASE,
 )  # fmt: skip
-_ACTIVATIONS: Final = frozenset({"relu", "relu6", "gelu", "silu", "leaky_relu", "elu", "mish"})
 # Layers of torch in which paths meet.
 _JOINING_LAYERS: Final = (
     "MultiheadAttention", "Transformer", "TransformerEncoder", "TransformerDecoder",
@@ -237,37 +235,6 @@ def is_kept_in_vain(flow: Flow, name: str) -> bool:
     if not steps or any(step not in own or step.kind in ("tuple", "item") for step in steps):
         return False
     return any(step.kind != "input" for step in steps) or not meetings(flow)
-
-
-def added(flow: Flow, name: str) -> Fix | None:
-    """The fix that adds a kept value right before the last activation, or before it is returned.
-
-    None where the returned value has no name, or where there are several returns.
-    """
-    file, body = flow.scope.file, getattr(flow.scope.node, "body", [])
-    if len(flow.returns) != 1 or not body or body[-1] is not flow.returns[0][1]:
-        return None
-    place: ast.stmt = body[-1]
-    out = flow.returns[0][1].value
-    if isinstance(out, ast.Call) and len(out.args) == 1 and not out.keywords:
-        out = out.args[0]
-    elif len(body) > 1 and isinstance(out, ast.Name) and _activates(flow, body[-2], out.id):
-        place = body[-2]
-    if not isinstance(out, ast.Name) or out.id == name:
-        return None
-    indent = " " * place.col_offset
-    return Fix("unsafe", (before(file, place, f"{out.id} = {out.id} + {name}\n{indent}"),))
-
-
-def _activates(flow: Flow, statement: ast.stmt, name: str) -> bool:
-    """Whether a statement is `out = relu(out)`."""
-    match statement:
-        case ast.Assign(
-            targets=[ast.Name(id=target)], value=ast.Call(args=[ast.Name(id=given)]) as call
-        ) if target == given == name:
-            step = flow.step_of(call)
-            return step is not None and step.operation in _ACTIVATIONS
-    return False
 
 
 def projections(module: ModuleClass) -> tuple[Submodule, ...]:

@@ -38,6 +38,7 @@ from collections.abc import Iterator
 from archcheck import skips
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Location, Related, Severity
+from archcheck.joining import added, joined
 from archcheck.plain_blocks import plain_blocks
 from archcheck.rule import Rule
 from archcheck.source import Flow, ModuleClass, Project, SourceFile
@@ -87,7 +88,7 @@ def _kept(module: ModuleClass, flow: Flow, name: str) -> Finding:
             for _, returned in flow.returns
         ),
         help=f"add it before the last activation: `out + {name}`",
-        fix=skips.added(flow, name),
+        fix=added(flow, name),
         covers=tuple(("AC302", step.location) for step in bound if step.kind != "input"),
     )
 
@@ -104,5 +105,6 @@ def _absent(module: ModuleClass, claim: Location, path: str | None = None) -> Fi
         related=tuple(related),
         help="return x + out; where the channels or the stride change, bring x there by a 1 x 1 "
         "convolution",
+        fix=joined(module),
         covers=tuple(("AC108", found.write.location) for found in unused),
     )
