@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from archcheck.finding import Location
 
 if TYPE_CHECKING:
-    from archcheck.dataflow import Dataflow
+    from archcheck.wiring.dataflow import Dataflow
 
 Shape: TypeAlias = tuple[int, ...]
 Rung: TypeAlias = Literal["meta", "fake", "real"]
@@ -338,7 +338,7 @@ class Trace:
     @cached_property
     def dataflow(self) -> Dataflow:
         """The graph of the pass, for rules that ask what reaches what."""
-        from archcheck.dataflow import Dataflow
+        from archcheck.wiring.dataflow import Dataflow
 
         return Dataflow(self)
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archcheck.edits import after, before, first_statement
 from archcheck.finding import Edit, Fix
-from archcheck.skips import projections
+from archcheck.source.edits import after, before, first_statement
 from archcheck.source.steps import operation_of
 from archcheck.source.unknown import UNKNOWN
+from archcheck.wiring.skips import projections
 
 if TYPE_CHECKING:
     from archcheck.source import Flow, Function, Layer, ModuleClass, Step, Submodule

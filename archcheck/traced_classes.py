@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from archcheck.faults import source_file
+from archcheck.shapes.faults import source_file
 
 if TYPE_CHECKING:
     from archcheck.evidence import Module, ModuleCall, Trace

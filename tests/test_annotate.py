@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from archcheck.annotate import Annotation, Bound, Method, annotate
-from archcheck.annotate_write import comment_edits, restated, stated, write_shapes
+from archcheck.annotate.annotation import Annotation, Bound, Method, annotate
+from archcheck.annotate.write import comment_edits, restated, stated, write_shapes
 from archcheck.evidence import (
     Failure,
     Frame,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from archcheck.dataflow import Dataflow, indices
 from archcheck.evidence import ModuleCall, Op, Trace, ValueIndex
+from archcheck.wiring.dataflow import Dataflow, indices
 
 torch = pytest.importorskip("torch")
 

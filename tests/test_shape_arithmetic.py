@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcheck.batches import mixed
-from archcheck.implied_sizes import example_shapes, implied, written_sizes
-from archcheck.products import attention_clash, clash, einsum_clash, transposed_fits
-from archcheck.shape_comments import claims, misfit
-from archcheck.shapes import broadcast, clashes, flattened, spatial_for, text
+from archcheck.shapes.arithmetic import broadcast, clashes, flattened, spatial_for, text
+from archcheck.shapes.batches import mixed
+from archcheck.shapes.implied_sizes import example_shapes, implied, written_sizes
+from archcheck.shapes.products import attention_clash, clash, einsum_clash, transposed_fits
+from archcheck.shapes.shape_comments import claims, misfit
+from archcheck.shapes.windows import Window, output_sizes
 from archcheck.source import Project
 from archcheck.source.document import read_document
-from archcheck.windows import Window, output_sizes
 
 ROOT = Path(__file__).parents[1]
 

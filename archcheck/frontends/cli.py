@@ -277,7 +277,7 @@ def annotate(
     ] = None,
 ) -> None:
     """Show forward() with the shape of every value beside its line."""
-    from archcheck.annotate_run import annotated
+    from archcheck.annotate.run import annotated
     from archcheck.output import page_width
     from archcheck.output.annotate import render as render_annotation
 

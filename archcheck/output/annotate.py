@@ -13,7 +13,7 @@ from archcheck.output.console import paint
 from archcheck.output.words import one_line
 
 if TYPE_CHECKING:
-    from archcheck.annotate import Annotation, Line, Method
+    from archcheck.annotate.annotation import Annotation, Line, Method
 
 _GUTTER, _SHAPE, _DEAD, _FAILED, _TITLE = "blue", "cyan", "bright_black", "bold red", "bold"
 _GAP = 4

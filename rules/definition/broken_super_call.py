@@ -33,7 +33,6 @@ import ast
 import builtins
 from collections.abc import Iterator
 
-from archcheck.edits import after, replacement
 from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.source import (
@@ -45,7 +44,8 @@ from archcheck.source import (
     SuperCall,
     Unknown,
 )
-from archcheck.templates import is_template
+from archcheck.source.edits import after, replacement
+from archcheck.source.templates import is_template
 
 rule = Rule("AC110", "broken-super-call", Severity.ERROR, fix="safe")
 

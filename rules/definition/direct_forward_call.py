@@ -27,11 +27,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.edits import between
 from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.source import UNKNOWN, Call, ClassDefinition, ModuleClass, SourceFile
 from archcheck.source.classes import is_torch_module
+from archcheck.source.edits import between
 from archcheck.source.resolve import reaching
 
 rule = Rule("AC115", "direct-forward-call", Severity.WARNING, fix="safe")

@@ -39,12 +39,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from archcheck.elision import is_elided
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import Function, ModuleClass, Project, SourceFile
-from archcheck.spelling import distance
+from archcheck.source.elision import is_elided
+from archcheck.source.spelling import distance
 from archcheck.traced_classes import class_named
 
 rule = Rule("AC104", "forward-missing", Severity.ERROR)

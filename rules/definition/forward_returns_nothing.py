@@ -32,13 +32,13 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from archcheck.elision import is_elided
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import UNKNOWN, Function, ModuleClass, Project, SourceFile, Statement
 from archcheck.source.control import falls_through
-from archcheck.templates import is_template
+from archcheck.source.elision import is_elided
+from archcheck.source.templates import is_template
 from archcheck.traced_classes import class_called
 
 rule = Rule("AC105", "forward-returns-nothing", Severity.ERROR)

@@ -28,11 +28,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.edits import before, insertion
 from archcheck.finding import Edit, Finding, Fix, Location, Severity
 from archcheck.rule import Rule
 from archcheck.source import Function, ModuleClass, SourceFile
-from archcheck.templates import is_template
+from archcheck.source.edits import before, insertion
+from archcheck.source.templates import is_template
 
 rule = Rule("AC103", "forward-without-self", Severity.ERROR, fix="safe")
 

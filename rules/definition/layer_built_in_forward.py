@@ -34,12 +34,12 @@ import ast
 from collections.abc import Iterator
 
 from archcheck.evidence import ModuleCall, Trace
-from archcheck.faults import node_at, source_file
 from archcheck.finding import Finding, Location, Severity
 from archcheck.rule import Rule
+from archcheck.shapes.faults import node_at, source_file
 from archcheck.source import Call, Function, ModuleClass, Project, SourceFile, Statement
 from archcheck.source.classes import is_torch_module
-from archcheck.weights import has_weights
+from archcheck.source.weights import has_weights
 
 rule = Rule("AC113", "layer-built-in-forward", Severity.ERROR)
 

@@ -33,10 +33,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.edits import replacement
 from archcheck.finding import Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import AttributeWrite, Function, ModuleClass, SourceFile, Statement
+from archcheck.source.edits import replacement
 
 rule = Rule("AC112", "module-truth-value", Severity.WARNING, fix="safe")
 

@@ -28,11 +28,11 @@ import re
 from collections.abc import Iterator
 
 from archcheck.evidence import Module, Trace
-from archcheck.faults import node_at, source_file
 from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.rule import Rule
+from archcheck.shapes.faults import node_at, source_file
 from archcheck.source import Binding, Call, Project, Scope, SourceFile, Statement
-from archcheck.weights import has_weights
+from archcheck.source.weights import has_weights
 
 rule = Rule("AC114", "shared-layer-instance", Severity.WARNING)
 

@@ -39,13 +39,13 @@ import ast
 import re
 from collections.abc import Iterator
 
-from archcheck.elision import is_elided
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import ModuleClass, Project, SelfUse, SourceFile
+from archcheck.source.elision import is_elided
+from archcheck.source.spelling import distance
 from archcheck.source.torch_names import MODULE_ATTRIBUTES
-from archcheck.spelling import distance
 from archcheck.traced_classes import class_named
 
 rule = Rule("AC109", "undefined-attribute", Severity.ERROR)

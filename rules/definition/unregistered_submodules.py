@@ -34,10 +34,8 @@ import ast
 import re
 from collections.abc import Iterator
 
-from archcheck.edits import after, before
 from archcheck.evidence import ModuleCall, Trace
 from archcheck.finding import Finding, Fix, Severity
-from archcheck.imported import spelled
 from archcheck.rule import Rule
 from archcheck.source import (
     AttributeWrite,
@@ -48,8 +46,10 @@ from archcheck.source import (
     SourceFile,
     Statement,
 )
+from archcheck.source.edits import after, before
+from archcheck.source.imported import spelled
+from archcheck.source.weights import has_weights
 from archcheck.traced_classes import class_of
-from archcheck.weights import has_weights
 
 rule = Rule("AC107", "unregistered-submodules", Severity.ERROR, fix="safe")
 

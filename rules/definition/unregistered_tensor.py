@@ -39,12 +39,12 @@ import ast
 from collections.abc import Iterator
 
 from archcheck.evidence import Op, Trace
-from archcheck.faults import node_at, source_file
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
+from archcheck.shapes.faults import node_at, source_file
 from archcheck.source import AttributeWrite, ModuleClass, Project, SourceFile, Statement, Step
+from archcheck.source.weights import has_weights
 from archcheck.traced_classes import class_called
-from archcheck.weights import has_weights
 
 rule = Rule("AC116", "unregistered-tensor", Severity.WARNING)
 

@@ -42,11 +42,11 @@ import ast
 import re
 from collections.abc import Iterator
 
-from archcheck.elision import is_elided
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import Layer, ModuleClass, Project, SourceFile, Submodule
+from archcheck.source.elision import is_elided
 from archcheck.traced_classes import class_of
 
 rule = Rule("AC108", "unused-submodule", Severity.WARNING)

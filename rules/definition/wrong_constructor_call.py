@@ -32,13 +32,13 @@ import re
 from collections.abc import Iterator
 
 from archcheck.evidence import Trace
-from archcheck.faults import source_file
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
+from archcheck.shapes.faults import source_file
 from archcheck.source import BoundArguments, Call, ModuleClass, Project, Signature, SourceFile
 from archcheck.source.classes import is_torch_module
 from archcheck.source.signature import torch_signature
-from archcheck.templates import is_template
+from archcheck.source.templates import is_template
 from archcheck.traced_classes import class_named
 
 rule = Rule("AC111", "wrong-constructor-call", Severity.ERROR)

@@ -31,15 +31,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.dataflow import MOVES
-from archcheck.endings import AFFINE, endings, surely
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Location, Severity
-from archcheck.in_sight import gives_weights, is_part_of_another
-from archcheck.outcomes import SOFTMAXES, before, is_logits, only_outcome, written_at
 from archcheck.rule import Rule
 from archcheck.source import Chain, Project, SourceFile
 from archcheck.traced_classes import class_of
+from archcheck.wiring.dataflow import MOVES
+from archcheck.wiring.endings import AFFINE, endings, surely
+from archcheck.wiring.in_sight import gives_weights, is_part_of_another
+from archcheck.wiring.outcomes import SOFTMAXES, before, is_logits, only_outcome, written_at
 
 rule = Rule("AC406", "activation-on-logits", Severity.WARNING)
 

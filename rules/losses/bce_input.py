@@ -27,12 +27,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.endings import AFFINE, endings, renamed, surely, without
 from archcheck.evidence import Trace
 from archcheck.finding import Edit, Finding, Fix, Related, Severity
-from archcheck.outcomes import only_outcome, written_at
 from archcheck.rule import Rule
 from archcheck.source import SourceFile
+from archcheck.wiring.endings import AFFINE, endings, renamed, surely, without
+from archcheck.wiring.outcomes import only_outcome, written_at
 
 rule = Rule("AC405", "bce-input", Severity.ERROR, fix="safe")
 

@@ -29,12 +29,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.endings import AFFINE, Ending, endings, renamed, surely, without
 from archcheck.evidence import Trace
 from archcheck.finding import Edit, Finding, Fix, Related, Severity
-from archcheck.outcomes import only_outcome, written_at
 from archcheck.rule import Rule
 from archcheck.source import LossCall, SourceFile
+from archcheck.wiring.endings import AFFINE, Ending, endings, renamed, surely, without
+from archcheck.wiring.outcomes import only_outcome, written_at
 
 rule = Rule("AC404", "nll-input", Severity.ERROR, fix="safe")
 

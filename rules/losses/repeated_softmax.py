@@ -32,12 +32,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.endings import applied, surely
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Location, Related, Severity
-from archcheck.outcomes import before, resolved_dim, written_at
 from archcheck.rule import Rule
 from archcheck.source import SourceFile, differ
+from archcheck.wiring.endings import applied, surely
+from archcheck.wiring.outcomes import before, resolved_dim, written_at
 
 rule = Rule("AC407", "repeated-softmax", Severity.ERROR)
 

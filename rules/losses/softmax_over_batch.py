@@ -28,14 +28,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.batches import batch_axes
-from archcheck.dataflow import MOVES
 from archcheck.evidence import Op, Trace
 from archcheck.finding import Finding, Severity
-from archcheck.outcomes import is_returned, resolved_dim, softmax_call, with_dim, written_at
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.batches import batch_axes
 from archcheck.source import Project
+from archcheck.wiring.dataflow import MOVES
+from archcheck.wiring.outcomes import is_returned, resolved_dim, softmax_call, with_dim, written_at
 
 rule = Rule("AC403", "softmax-over-batch", Severity.ERROR, fix="safe")
 

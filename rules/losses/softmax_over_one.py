@@ -24,14 +24,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.dataflow import AFFINE
-from archcheck.endings import Ending, applied
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Location, Related, Severity
-from archcheck.outcomes import before, resolved_dim, written_at
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
 from archcheck.source import SourceFile
+from archcheck.wiring.dataflow import AFFINE
+from archcheck.wiring.endings import Ending, applied
+from archcheck.wiring.outcomes import before, resolved_dim, written_at
 
 rule = Rule("AC408", "softmax-over-one", Severity.ERROR)
 

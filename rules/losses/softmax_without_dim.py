@@ -29,13 +29,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.endings import link_before
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
-from archcheck.outcomes import SOFTMAXES, resolved_dim, softmax_call, with_dim
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
 from archcheck.source import Project, SourceFile
+from archcheck.wiring.endings import link_before
+from archcheck.wiring.outcomes import SOFTMAXES, resolved_dim, softmax_call, with_dim
 
 rule = Rule("AC402", "softmax-without-dim", Severity.WARNING, fix="safe")
 

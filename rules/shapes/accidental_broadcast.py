@@ -30,13 +30,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.dataflow import bitset
 from archcheck.evidence import Op, Trace, Value
-from archcheck.faults import Fault, shortened, trail
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
-from archcheck.shapes import broadcast, text, without_ones
+from archcheck.shapes.arithmetic import broadcast, text, without_ones
+from archcheck.shapes.faults import Fault, shortened, trail
 from archcheck.source import Project
+from archcheck.wiring.dataflow import bitset
 
 rule = Rule("AC210", "accidental-broadcast", Severity.WARNING)
 

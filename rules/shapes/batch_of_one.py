@@ -34,10 +34,10 @@ from dataclasses import replace
 from math import prod
 
 from archcheck.evidence import Trace
-from archcheck.faults import Fault, faults
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.faults import Fault, faults
 from archcheck.source import Project
 
 rule = Rule("AC217", "batch-of-one", Severity.NOTE, default=True)

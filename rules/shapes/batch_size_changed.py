@@ -33,12 +33,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.batches import RESHAPES, batch_axes, cut_up, mixed
 from archcheck.evidence import Trace
-from archcheck.faults import Fault, shortened, trail
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.batches import RESHAPES, batch_axes, cut_up, mixed
+from archcheck.shapes.faults import Fault, shortened, trail
 from archcheck.source import Project
 
 rule = Rule("AC211", "batch-size-changed", Severity.ERROR)

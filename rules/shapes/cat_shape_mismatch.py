@@ -29,12 +29,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcheck.evidence import Shape, Trace
-from archcheck.faults import Fault, faults
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.faults import Fault, faults
+from archcheck.shapes.widths import working_sizes
 from archcheck.source import Project
-from archcheck.widths import working_sizes
 
 rule = Rule("AC206", "cat-shape-mismatch", Severity.ERROR)
 

@@ -31,14 +31,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.chain_shapes import clashes_in, finding
 from archcheck.evidence import Trace
-from archcheck.faults import faults
 from archcheck.finding import Finding, Severity
-from archcheck.misfits import in_channels, misfed
-from archcheck.renumbering import renumbered
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.chain_shapes import clashes_in, finding
+from archcheck.shapes.faults import faults
+from archcheck.shapes.misfits import in_channels, misfed
+from archcheck.shapes.renumbering import renumbered
 from archcheck.source import Project, SourceFile
 
 rule = Rule("AC202", "conv-in-channels", Severity.ERROR, fix="safe")

@@ -30,12 +30,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.dataflow import JOINS
 from archcheck.evidence import Op, Trace, Value
-from archcheck.faults import Fault, shortened
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
+from archcheck.shapes.faults import Fault, shortened
 from archcheck.source import Project
+from archcheck.wiring.dataflow import JOINS
 
 rule = Rule("AC216", "device-mismatch", Severity.ERROR)
 

@@ -30,14 +30,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcheck.evidence import Trace
-from archcheck.faults import faults
 from archcheck.finding import Finding, Related, Severity
-from archcheck.misfits import misfed
-from archcheck.residuals import advice, parted, unsqueezed
 from archcheck.rule import Rule
-from archcheck.shapes import clashes, text
+from archcheck.shapes.arithmetic import clashes, text
+from archcheck.shapes.faults import faults
+from archcheck.shapes.misfits import misfed
+from archcheck.shapes.residuals import advice, parted, unsqueezed
+from archcheck.shapes.widths import working_sizes
 from archcheck.source import Project
-from archcheck.widths import working_sizes
 
 rule = Rule("AC205", "elementwise-shape-mismatch", Severity.ERROR)
 

@@ -33,14 +33,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from archcheck.dataflow import indices
 from archcheck.evidence import Shape, Sizes, Trace
-from archcheck.faults import Fault, source_file
 from archcheck.finding import Edit, Finding, Fix, Severity
-from archcheck.implied_sizes import implied, written_sizes
 from archcheck.rule import Rule
+from archcheck.shapes.faults import Fault, source_file
+from archcheck.shapes.implied_sizes import implied, written_sizes
+from archcheck.shapes.widths import accepts, explained, origin, spans_of
 from archcheck.source import Project
-from archcheck.widths import accepts, explained, origin, spans_of
+from archcheck.wiring.dataflow import indices
 
 rule = Rule("AC212", "hardcoded-input-size", Severity.NOTE, fix="unsafe", default=True)
 

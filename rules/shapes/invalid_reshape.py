@@ -33,12 +33,12 @@ from collections.abc import Iterator
 from math import prod
 
 from archcheck.evidence import Trace
-from archcheck.faults import Fault, faults
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
-from archcheck.shapes import grid, spatial_for, text
+from archcheck.shapes.arithmetic import grid, spatial_for, text
+from archcheck.shapes.faults import Fault, faults
+from archcheck.shapes.widths import working_sizes
 from archcheck.source import Project
-from archcheck.widths import working_sizes
 
 rule = Rule("AC208", "invalid-reshape", Severity.ERROR)
 

@@ -35,16 +35,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from archcheck.chain_shapes import clashes_in, finding
 from archcheck.evidence import Shape, Trace
-from archcheck.faults import Fault, faults
 from archcheck.finding import Finding, Severity
-from archcheck.misfits import RECURRENT, in_features, misfed
-from archcheck.renumbering import renumbered
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.chain_shapes import clashes_in, finding
+from archcheck.shapes.faults import Fault, faults
+from archcheck.shapes.misfits import RECURRENT, in_features, misfed
+from archcheck.shapes.renumbering import renumbered
+from archcheck.shapes.widths import explained
 from archcheck.source import Project, SourceFile
-from archcheck.widths import explained
 
 rule = Rule("AC201", "linear-in-features", Severity.ERROR, fix="safe")
 

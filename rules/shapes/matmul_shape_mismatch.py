@@ -30,12 +30,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcheck.evidence import Trace
-from archcheck.faults import Fault, faults
 from archcheck.finding import Finding, Severity
-from archcheck.misfits import misfed, taken_by_attention
-from archcheck.products import attention_clash, clash, einsum_clash, transposed_fits
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.faults import Fault, faults
+from archcheck.shapes.misfits import misfed, taken_by_attention
+from archcheck.shapes.products import attention_clash, clash, einsum_clash, transposed_fits
 from archcheck.source import Project
 
 rule = Rule("AC207", "matmul-shape-mismatch", Severity.ERROR)

@@ -30,17 +30,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.chain_shapes import clashes_in, finding
 from archcheck.evidence import Shape, Trace
-from archcheck.faults import Declared, Fault, faults
 from archcheck.finding import Finding, Fix, Severity
-from archcheck.misfits import misfed
-from archcheck.norms import channels_expected, rank_fits, trailing_expected
-from archcheck.renumbering import renumbered
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.chain_shapes import clashes_in, finding
+from archcheck.shapes.faults import Declared, Fault, faults
+from archcheck.shapes.misfits import misfed
+from archcheck.shapes.norms import channels_expected, rank_fits, trailing_expected
+from archcheck.shapes.renumbering import renumbered
+from archcheck.shapes.widths import explained
 from archcheck.source import Project, SourceFile
-from archcheck.widths import explained
 
 rule = Rule("AC203", "norm-num-features", Severity.ERROR, fix="safe")
 

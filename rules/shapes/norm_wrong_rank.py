@@ -30,14 +30,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.chain_shapes import clashes_in, rank_finding
 from archcheck.evidence import Trace
-from archcheck.faults import Declared, Fault, faults
 from archcheck.finding import Finding, Severity
-from archcheck.misfits import misfed
-from archcheck.norms import form, norm_type, rank_fits, sibling
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.chain_shapes import clashes_in, rank_finding
+from archcheck.shapes.faults import Declared, Fault, faults
+from archcheck.shapes.misfits import misfed
+from archcheck.shapes.norms import form, norm_type, rank_fits, sibling
 from archcheck.source import Project, SourceFile
 
 rule = Rule("AC204", "norm-wrong-rank", Severity.ERROR, fix="safe")

@@ -32,16 +32,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.chain_shapes import clashes_in, collapse_finding
 from archcheck.evidence import Trace
-from archcheck.faults import faults
 from archcheck.finding import Finding, Severity
-from archcheck.misfits import in_channels, spatial_rank, wrong_rank
 from archcheck.rule import Rule
-from archcheck.shapes import grid, text
+from archcheck.shapes.arithmetic import grid, text
+from archcheck.shapes.chain_shapes import clashes_in, collapse_finding
+from archcheck.shapes.faults import faults
+from archcheck.shapes.misfits import in_channels, spatial_rank, wrong_rank
+from archcheck.shapes.widths import working_sizes
+from archcheck.shapes.windows import output_sizes, shrinking, window
 from archcheck.source import Project, SourceFile
-from archcheck.widths import working_sizes
-from archcheck.windows import output_sizes, shrinking, window
 
 rule = Rule("AC209", "spatial-collapse", Severity.ERROR)
 

@@ -32,11 +32,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.commented_shapes import contradictions
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.commented_shapes import contradictions
 from archcheck.source import Project
 
 rule = Rule("AC213", "stale-shape-comment", Severity.WARNING, fix="safe")

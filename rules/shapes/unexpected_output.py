@@ -30,12 +30,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcheck.evidence import Trace
-from archcheck.faults import Fault, trail
 from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.faults import Fault, trail
+from archcheck.shapes.widths import origin
 from archcheck.source import Project
-from archcheck.widths import origin
 
 rule = Rule("AC214", "unexpected-output", Severity.ERROR)
 

@@ -29,13 +29,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.dataflow import bitset
 from archcheck.evidence import Trace
-from archcheck.faults import faults
 from archcheck.finding import Finding, Severity
-from archcheck.misfits import source_of, wrong_dtype
 from archcheck.rule import Rule
+from archcheck.shapes.faults import faults
+from archcheck.shapes.misfits import source_of, wrong_dtype
 from archcheck.source import Project
+from archcheck.wiring.dataflow import bitset
 
 rule = Rule("AC215", "wrong-dtype", Severity.ERROR)
 

@@ -28,11 +28,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from archcheck.evidence import Trace
-from archcheck.faults import faults
 from archcheck.finding import Finding, Severity
-from archcheck.misfits import wrong_dtype, wrong_rank
 from archcheck.rule import Rule
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.faults import faults
+from archcheck.shapes.misfits import wrong_dtype, wrong_rank
 from archcheck.source import Project
 
 rule = Rule("AC218", "wrong-input-rank", Severity.ERROR)

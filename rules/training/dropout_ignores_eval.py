@@ -34,7 +34,7 @@ from collections.abc import Iterator
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, Function, ModuleClass, SourceFile, Statement
-from archcheck.training import is_under, names_of
+from archcheck.source.training import is_under, names_of
 
 rule = Rule("AC507", "dropout-ignores-eval", Severity.ERROR)
 

@@ -34,11 +34,11 @@ import ast
 import re
 from collections.abc import Iterator
 
-from archcheck.elision import is_elided
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, Function, Loop, SourceFile, Statement
-from archcheck.training import (
+from archcheck.source.elision import is_elided
+from archcheck.source.training import (
     LoopStatement,
     calls_in,
     depends_on_mode,

@@ -34,7 +34,13 @@ from collections.abc import Iterator
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, Scope, SourceFile, Statement
-from archcheck.training import calls_in, enclosing_loops, is_in, is_without_gradients, text_of
+from archcheck.source.training import (
+    calls_in,
+    enclosing_loops,
+    is_in,
+    is_without_gradients,
+    text_of,
+)
 
 rule = Rule("AC503", "loss-keeps-graph", Severity.WARNING)
 

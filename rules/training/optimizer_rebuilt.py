@@ -37,7 +37,7 @@ from collections.abc import Iterator
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, SourceFile
-from archcheck.training import (
+from archcheck.source.training import (
     LoopStatement,
     calls_in,
     enclosing_loops,

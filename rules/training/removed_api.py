@@ -37,7 +37,7 @@ from collections.abc import Iterator
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, SourceFile, Statement
-from archcheck.training import is_in_try, is_under
+from archcheck.source.training import is_in_try, is_under
 
 rule = Rule("AC506", "removed-api", Severity.WARNING)
 

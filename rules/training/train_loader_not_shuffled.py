@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, ClassDefinition, SourceFile, Statement
-from archcheck.training import calls_in, names_of, text_of
+from archcheck.source.training import calls_in, names_of, text_of
 
 rule = Rule("AC504", "train-loader-not-shuffled", Severity.WARNING)
 

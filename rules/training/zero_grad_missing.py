@@ -33,12 +33,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.elision import is_elided
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import UNKNOWN, Call, Function, SourceFile
-from archcheck.source.writes import attribute_writes
-from archcheck.training import (
+from archcheck.source.elision import is_elided
+from archcheck.source.training import (
     LoopStatement,
     calls_in,
     enclosing_loops,
@@ -48,6 +47,7 @@ from archcheck.training import (
     text_of,
     values_of,
 )
+from archcheck.source.writes import attribute_writes
 
 rule = Rule("AC502", "zero-grad-missing", Severity.ERROR)
 

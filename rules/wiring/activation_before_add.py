@@ -33,10 +33,10 @@ from collections.abc import Iterator
 
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Location, Related, Severity
-from archcheck.outcomes import written_at
-from archcheck.residual_order import activated_before_sum, sums_after_activation
 from archcheck.rule import Rule
 from archcheck.source import SourceFile
+from archcheck.wiring.outcomes import written_at
+from archcheck.wiring.residual_order import activated_before_sum, sums_after_activation
 
 rule = Rule("AC305", "activation-before-add", Severity.NOTE)
 

@@ -23,12 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.cancelled import NORM_LAYERS, cancelled_biases, is_biased, without_bias
 from archcheck.evidence import Trace
-from archcheck.faults import node_at, source_file
 from archcheck.finding import Finding, Fix, Location, Severity
 from archcheck.rule import Rule
+from archcheck.shapes.faults import node_at, source_file
 from archcheck.source import Link, Project, SourceFile
+from archcheck.wiring.cancelled import NORM_LAYERS, cancelled_biases, is_biased, without_bias
 
 rule = Rule("AC306", "bias-before-norm", Severity.NOTE, fix="safe")
 

@@ -33,12 +33,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.dropped import is_dropped, is_thrown_away
 from archcheck.evidence import Op, Trace
-from archcheck.faults import node_at, shortened, source_file
 from archcheck.finding import Finding, Location, Severity
 from archcheck.rule import Rule
+from archcheck.shapes.faults import node_at, shortened, source_file
 from archcheck.source import Project
+from archcheck.wiring.dropped import is_dropped, is_thrown_away
 
 rule = Rule("AC302", "dead-computation", Severity.WARNING)
 

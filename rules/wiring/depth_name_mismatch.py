@@ -30,12 +30,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from archcheck import skips
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import ModuleClass, Project, SourceFile
 from archcheck.traced_classes import class_of
+from archcheck.wiring import skips
 
 rule = Rule("AC307", "depth-name-mismatch", Severity.NOTE)
 

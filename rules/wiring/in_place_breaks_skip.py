@@ -34,11 +34,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcheck.evidence import Trace
-from archcheck.faults import shortened
 from archcheck.finding import Finding, Related, Severity
-from archcheck.overwrites import Overwrite, out_of_place, overwrites, traced_overwrites
 from archcheck.rule import Rule
+from archcheck.shapes.faults import shortened
 from archcheck.source import Project, SourceFile
+from archcheck.wiring.overwrites import Overwrite, out_of_place, overwrites, traced_overwrites
 
 rule = Rule("AC303", "in-place-breaks-skip", Severity.ERROR, fix="safe")
 

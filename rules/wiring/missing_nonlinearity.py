@@ -33,9 +33,9 @@ from collections.abc import Iterator
 
 from archcheck.evidence import Op, Trace
 from archcheck.finding import Finding, Related, Severity
-from archcheck.linear_pairs import linear_pairs, widths
-from archcheck.outcomes import written_at
 from archcheck.rule import Rule
+from archcheck.wiring.linear_pairs import linear_pairs, widths
+from archcheck.wiring.outcomes import written_at
 
 rule = Rule("AC304", "missing-nonlinearity", Severity.WARNING)
 

@@ -35,13 +35,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck import skips
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.joining import added, joined
-from archcheck.plain_blocks import plain_blocks
 from archcheck.rule import Rule
 from archcheck.source import Flow, ModuleClass, Project, SourceFile
+from archcheck.wiring import skips
+from archcheck.wiring.plain_blocks import plain_blocks
 
 rule = Rule("AC301", "residual-never-added", Severity.ERROR, fix="unsafe")
 

@@ -32,11 +32,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcheck.evidence import Op, Trace
-from archcheck.faults import shortened, source_file, text_at
 from archcheck.finding import Finding, Severity
-from archcheck.gradients import cut_off, never_read
 from archcheck.rule import Rule
+from archcheck.shapes.faults import shortened, source_file, text_at
 from archcheck.source import Project
+from archcheck.wiring.gradients import cut_off, never_read
 
 rule = Rule("AC308", "unreachable-parameter", Severity.WARNING)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archcheck.finding import Location
-from archcheck.shape_comments import claims
+from archcheck.shapes.shape_comments import claims
 from archcheck.source.comments import comments, masked
 from archcheck.source.unknown import UNKNOWN
 

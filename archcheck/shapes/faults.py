@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from archcheck.dataflow import indices
 from archcheck.evidence import Failure, Module, ModuleCall, Op, Shape, Trace, Value
 from archcheck.finding import Edit, Finding, Fix, Location, Related, ShapeNote
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
 from archcheck.source.document import DocumentError
 from archcheck.source.scope import argument_of
+from archcheck.wiring.dataflow import indices
 
 if TYPE_CHECKING:
     from archcheck.source import Project, SourceFile

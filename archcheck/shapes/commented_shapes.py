@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archcheck.dataflow import indices
 from archcheck.evidence import LineValue, Shape, Trace, Value
-from archcheck.faults import source_file
 from archcheck.finding import Edit, Location
-from archcheck.implied_sizes import example_shapes
-from archcheck.shape_comments import Claim, claims, misfit
-from archcheck.shapes import text
+from archcheck.shapes.arithmetic import text
+from archcheck.shapes.faults import source_file
+from archcheck.shapes.implied_sizes import example_shapes
+from archcheck.shapes.shape_comments import Claim, claims, misfit
+from archcheck.shapes.widths import origin
 from archcheck.source.comments import Comment, comments
-from archcheck.widths import origin
+from archcheck.wiring.dataflow import indices
 
 if TYPE_CHECKING:
     from archcheck.source import Project, SourceFile

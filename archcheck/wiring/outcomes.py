@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from archcheck.dataflow import AFFINE, MOVES, indices
-from archcheck.edits import after, insertion, replacement
-from archcheck.faults import node_at, source_file
 from archcheck.finding import Edit, Fix, Location
+from archcheck.shapes.faults import node_at, source_file
+from archcheck.source.edits import after, insertion, replacement
 from archcheck.source.scope import argument_of, has_star
+from archcheck.wiring.dataflow import AFFINE, MOVES, indices
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Trace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archcheck.evidence import Module, Shape
-from archcheck.faults import Fault
+from archcheck.shapes.faults import Fault
 
 # The numbers of dimensions that torch's own check lets through.
 RANKS = {

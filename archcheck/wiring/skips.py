@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from archcheck.dataflow import AFFINE
 from archcheck.finding import Location
 from archcheck.source.comments import comments
 from archcheck.source.unknown import UNKNOWN
+from archcheck.wiring.dataflow import AFFINE
 
 if TYPE_CHECKING:
     from archcheck.source import Flow, Function, Layer, ModuleClass, SourceFile, Step, Submodule

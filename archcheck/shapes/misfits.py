@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archcheck.dataflow import MOVES
 from archcheck.evidence import Op, Shape, Trace, Value
-from archcheck.faults import Fault
+from archcheck.shapes.faults import Fault
+from archcheck.wiring.dataflow import MOVES
 
 _LETTERS = {1: "L", 2: "H, W", 3: "D, H, W"}
 RECURRENT = frozenset({"lstm", "gru", "rnn", "rnn_tanh", "rnn_relu"})

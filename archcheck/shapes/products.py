@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archcheck.evidence import Shape
-from archcheck.shapes import broadcast
+from archcheck.shapes.arithmetic import broadcast
 
 
 def clash(left: Shape, right: Shape) -> str | None:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from archcheck.dataflow import MOVES
 from archcheck.evidence import Op, Shape, Sizes, Trace, Value
-from archcheck.faults import named
-from archcheck.shapes import flattened, grid, spatial_for
+from archcheck.shapes.arithmetic import flattened, grid, spatial_for
+from archcheck.shapes.faults import named
+from archcheck.wiring.dataflow import MOVES
 
 # Ops that change no shape, so that a width passes through them.
 _SAME_WIDTH = frozenset(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archcheck.dataflow import MOVES
 from archcheck.evidence import Module, Op, Shape, Trace, Value
-from archcheck.shapes import grid
+from archcheck.shapes.arithmetic import grid
+from archcheck.wiring.dataflow import MOVES
 
 _MOST_CHANGES = 3
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.dataflow import AFFINE
-from archcheck.skips import may_join, network_says_residual, says_residual
 from archcheck.traced_classes import class_of
+from archcheck.wiring.dataflow import AFFINE
+from archcheck.wiring.skips import may_join, network_says_residual, says_residual
 
 if TYPE_CHECKING:
     from archcheck.evidence import Module, ModuleCall, Trace
@@ -40,9 +40,7 @@ def plain_blocks(trace: Trace, project: Project) -> Iterator[tuple[Module, Modul
                     yield module, block, claim
 
 
-def _classes(
-    trace: Trace, project: Project
-) -> Iterator[tuple[list[Module], ModuleClass]]:
+def _classes(trace: Trace, project: Project) -> Iterator[tuple[list[Module], ModuleClass]]:
     """The classes of the user whose every call applies at least two layers with weights."""
     groups: dict[str, list[Module]] = {}
     for module in trace.modules:

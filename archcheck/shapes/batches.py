@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 
 from archcheck.evidence import Op, Shape, Trace
-from archcheck.shapes import prefix_products
+from archcheck.shapes.arithmetic import prefix_products
 
 RESHAPES = frozenset("view reshape flatten unflatten view_as reshape_as".split())
 _PERMUTES = frozenset("permute transpose t T mT movedim swapaxes".split())

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from archcheck.dataflow import JOINS, MOVES, indices
-from archcheck.dropped import flow_around, is_thrown_away
-from archcheck.edits import replacement
-from archcheck.faults import node_at, source_file
 from archcheck.finding import Edit, Fix, Location
-from archcheck.outcomes import written_at
-from archcheck.skips import derived
+from archcheck.shapes.faults import node_at, source_file
+from archcheck.source.edits import replacement
 from archcheck.source.scope import argument_of
 from archcheck.source.unknown import UNKNOWN
+from archcheck.wiring.dataflow import JOINS, MOVES, indices
+from archcheck.wiring.dropped import flow_around, is_thrown_away
+from archcheck.wiring.outcomes import written_at
+from archcheck.wiring.skips import derived
 
 if TYPE_CHECKING:
     from archcheck.evidence import ModuleCall, Op, Trace
@@ -157,9 +157,7 @@ def _read_again(
 
 def _names_of(trace: Trace, value: int, call: ModuleCall) -> set[str]:
     """The names that stand for one value in a call, all the while."""
-    bound: dict[str, set[int]] = {
-        name: set(indices(given)) for name, given in call.inputs.items()
-    }
+    bound: dict[str, set[int]] = {name: set(indices(given)) for name, given in call.inputs.items()}
     for line in trace.lines:
         if line.call == call.index:
             bound.setdefault(line.name, set()).update(indices(line.value))

@@ -5,16 +5,16 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from archcheck.dataflow import AFFINE, JOINS
-from archcheck.deciding import WIDTH_GIVEN, Given, deciding, means_the_same
-from archcheck.edits import replacement
 from archcheck.evidence import Module, Trace, Value
-from archcheck.faults import Declared, Fault, node_at, source_file
 from archcheck.finding import Fix, Location
-from archcheck.rewriting import rewritten
+from archcheck.shapes.deciding import WIDTH_GIVEN, Given, deciding, means_the_same
+from archcheck.shapes.faults import Declared, Fault, node_at, source_file
+from archcheck.shapes.rewriting import rewritten
 from archcheck.source import Project, SourceFile
+from archcheck.source.edits import replacement
 from archcheck.source.scope import Function, argument_of
 from archcheck.target import parse_target
+from archcheck.wiring.dataflow import AFFINE, JOINS
 
 _FARTHEST = 200
 

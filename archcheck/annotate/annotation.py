@@ -1,6 +1,6 @@
 """The source of the forwards that a pass went through, with the shape of every value beside it.
 
-Plain data: `archcheck.output.annotate` draws it, `archcheck.annotate_write` puts it into files.
+Plain data: `archcheck.output.annotate` draws it, `archcheck.annotate.write` puts it into files.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from archcheck.dataflow import indices
+from archcheck.annotate.functions import FunctionNode, first_line, function_at
+from archcheck.annotate.never_ran import lines_that_never_ran
 from archcheck.evidence import Failure, ModuleCall, Trace, ValueIndex
 from archcheck.finding import Finding, Location
-from archcheck.functions import FunctionNode, first_line, function_at
-from archcheck.never_ran import lines_that_never_ran
 from archcheck.raised import raised_text
-from archcheck.shapes import text as shape_text
+from archcheck.shapes.arithmetic import text as shape_text
 from archcheck.source.document import DocumentError
+from archcheck.wiring.dataflow import indices
 
 if TYPE_CHECKING:
     from archcheck.source import Project, SourceFile

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archcheck.annotate import shown_calls
+from archcheck.annotate.annotation import shown_calls
+from archcheck.annotate.functions import functions_of
 from archcheck.evidence import Trace, ValueIndex
 from archcheck.finding import Edit, Location
 from archcheck.fix.apply import patched
 from archcheck.fix.write import WriteError, obstacle, write
-from archcheck.functions import functions_of
-from archcheck.shape_comments import claims
-from archcheck.shapes import text as shape_text
+from archcheck.shapes.arithmetic import text as shape_text
+from archcheck.shapes.shape_comments import claims
 from archcheck.source.comments import Comment, comments
 from archcheck.source.document import DocumentError
 

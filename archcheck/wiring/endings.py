@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from archcheck.edits import between, replacement
 from archcheck.finding import Edit
 from archcheck.source.chains import Link
+from archcheck.source.edits import between, replacement
 from archcheck.source.scope import Function, argument_of
 from archcheck.source.unknown import UNKNOWN
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from archcheck.dataflow import AFFINE, MOVES, indices
-from archcheck.endings import AFFINE as AFFINE_LAYERS
-from archcheck.skips import derived
+from archcheck.wiring.dataflow import AFFINE, MOVES, indices
+from archcheck.wiring.endings import AFFINE as AFFINE_LAYERS
+from archcheck.wiring.skips import derived
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Trace

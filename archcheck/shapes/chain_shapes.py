@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from archcheck.deciding import WIDTH_GIVEN, Nobody, deciding, means_the_same
-from archcheck.edits import replacement
 from archcheck.evidence import Shape
 from archcheck.finding import Edit, Finding, Fix, Related
-from archcheck.norms import RANKS, form, sibling
-from archcheck.rewriting import rewritten
-from archcheck.shapes import grid
+from archcheck.shapes.arithmetic import grid
+from archcheck.shapes.deciding import WIDTH_GIVEN, Nobody, deciding, means_the_same
+from archcheck.shapes.norms import RANKS, form, sibling
+from archcheck.shapes.rewriting import rewritten
+from archcheck.shapes.windows import Window, output_sizes
+from archcheck.source.edits import replacement
 from archcheck.source.unknown import UNKNOWN
-from archcheck.windows import Window, output_sizes
 
 if TYPE_CHECKING:
     from archcheck.source import Chain, Layer, Link, SourceFile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from archcheck.dataflow import AFFINE, MOVES
+from archcheck.wiring.dataflow import AFFINE, MOVES
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Trace
@@ -34,19 +34,30 @@ def linear_pairs(trace: Trace) -> Iterator[tuple[Op, Op]]:
     resampling in between or by a transposed convolution, several heads on one layer, layers whose
     result is an output as well, weights that are fixed or computed.
     """
+    deliberate: set[int] = set()  # layers that follow another one on purpose
     for second in trace.ops:
-        chain = trace.dataflow.affine_chain(second) if _is_layer(trace, second) else ()
-        if not chain or not _is_layer(trace, chain[0]):
+        chain = trace.dataflow.affine_chain(second) if second.name in AFFINE else ()
+        if not chain:
             continue
-        if any(op.name in _RESAMPLING for op in chain) or _is_factored(trace, chain[0], second):
-            continue
-        if _kind(trace, chain[0]) != _kind(trace, second):
+        if _is_deliberate(trace, chain) or chain[0].index in deliberate:
+            deliberate.add(second.index)
             continue
         if _is_read_elsewhere(trace, chain) or _feeds_attention(trace, second):
             continue
         source = trace.dataflow.last_nonlinear(chain[0].inputs[0])
         if source is None or source.name not in _PRODUCTS:
             yield chain[0], second
+
+
+def _is_deliberate(trace: Trace, chain: tuple[Op, ...]) -> bool:
+    first, second = chain[0], chain[-1]
+    return (
+        not _is_layer(trace, first)
+        or not _is_layer(trace, second)
+        or any(op.name in _RESAMPLING for op in chain)
+        or _is_factored(trace, first, second)
+        or _kind(trace, first) != _kind(trace, second)
+    )
 
 
 def _is_layer(trace: Trace, op: Op) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from archcheck.evidence import Shape, Trace, Value
-from archcheck.faults import Fault
-from archcheck.misfits import spatial_rank
-from archcheck.shapes import grid
+from archcheck.shapes.arithmetic import grid
+from archcheck.shapes.faults import Fault
+from archcheck.shapes.misfits import spatial_rank
 
 _MOST_STEPS = 6
 

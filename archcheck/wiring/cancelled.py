@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from archcheck.dataflow import AFFINE, MOVES
-from archcheck.edits import after, replacement
 from archcheck.finding import Fix
+from archcheck.source.edits import after, replacement
 from archcheck.source.scope import argument_of, has_star
+from archcheck.wiring.dataflow import AFFINE, MOVES
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Trace

@@ -11,8 +11,8 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from archcheck.dataflow import AFFINE, JOINS, LINEAR, STEPS, indices
 from archcheck.evidence import ModuleCall, Trace
+from archcheck.wiring.dataflow import AFFINE, JOINS, LINEAR, STEPS, indices
 
 if TYPE_CHECKING:
     from archcheck.source import SourceFile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from archcheck.annotate import Annotation, annotate
+from archcheck.annotate.annotation import Annotation, annotate
 from archcheck.config import Config, Model
 from archcheck.examine import Examiner
 from archcheck.load.client import Workers
@@ -44,6 +44,6 @@ def annotated(
     if not write:
         return annotation, []
     # Only what --write needs.
-    from archcheck.annotate_write import write_shapes
+    from archcheck.annotate.write import write_shapes
 
     return annotation, write_shapes(trace, examined.project, depth, Path.cwd())

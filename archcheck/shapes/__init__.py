@@ -1,0 +1,1 @@
+"""What shapes mean: the arithmetic that rules on shapes, and the annotated source, share."""

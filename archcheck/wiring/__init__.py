@@ -1,0 +1,1 @@
+"""Who feeds whom: the questions that rules on wiring, outputs and losses ask of evidence."""
