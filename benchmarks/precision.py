@@ -140,7 +140,11 @@ def transformers_cases() -> Iterator[Case]:
         ("XLNetLMHeadModel", "XLNet", {"d_model": 64, "n_layer": 2, "n_head": 4}, masked),
         ("FunnelModel", "Funnel", {"d_model": 64, "n_head": 4, "d_head": 16}, masked),
         ("LongformerModel", "Longformer", text | {"attention_window": [4, 4]}, masked),
-        ("NystromformerModel", "Nystromformer", text | {"num_landmarks": 4, "segment_means_seq_len": 16}, masked),
+        (
+            *("NystromformerModel", "Nystromformer"),
+            text | {"num_landmarks": 4, "segment_means_seq_len": 16},
+            masked,
+        ),
         ("ViTForImageClassification", "ViT", vision, image),
         ("DeiTForImageClassification", "DeiT", vision, image),
         ("BeitForImageClassification", "Beit", vision, image),

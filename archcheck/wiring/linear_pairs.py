@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from archcheck.wiring.dataflow import AFFINE, MOVES
@@ -94,7 +95,7 @@ def _is_read_elsewhere(trace: Trace, chain: tuple[Op, ...]) -> bool:
     flow = trace.dataflow
     later = trace.ops[chain[-1].index :]
     through = flow.after(chain[-1].outputs, later)
-    for op, following in zip(chain, chain[1:], strict=False):
+    for op, following in pairwise(chain):
         for value in op.outputs:
             if value in flow.outputs:
                 return True

@@ -149,9 +149,10 @@ def _read_again(
         at = written_at(trace, write)
         file = source_file(project, at) if at is not None else None
         node = node_at(file, at) if file is not None and at is not None else None
-        if name and at is not None and file is not None and node is not None:
-            if not is_thrown_away(file, node):
-                return Overwrite(at, node, file, join.location, min(name))
+        if not name or at is None or file is None or node is None:
+            continue
+        if not is_thrown_away(file, node):
+            return Overwrite(at, node, file, join.location, min(name))
     return None
 
 

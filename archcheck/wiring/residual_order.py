@@ -55,5 +55,6 @@ def activated_before_sum(flow: Flow) -> Iterator[tuple[Step, Step]]:
         for active, other in ((first, second), (second, first)):
             weighed = any(earlier.operation in AFFINE_LAYERS for earlier in active.before())
             if active.operation in ACTIVATIONS and weighed and other in own:
-                if other.operation not in ACTIVATIONS and other.kind in ("input", "layer"):
+                idle = other.operation not in ACTIVATIONS
+                if idle and other.kind in ("input", "layer"):
                     yield step, active
