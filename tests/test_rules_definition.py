@@ -258,6 +258,20 @@ def test_every_part_of_a_message(
     assert file.lines[at.line - 1][at.column - 1 : at.end_column - 1] == underlined
 
 
+def test_a_module_that_is_only_a_namespace_is_a_warning() -> None:
+    text = """
+        class Sampler(nn.Module):
+            def __init__(self, mode):
+                self.mode = mode
+
+            def sample(self, x):
+                return x
+    """
+    (finding,) = [finding for _, finding in found(source(text), RULES["AC101"])]
+    assert finding.severity == "warning"
+    assert finding.message.endswith("parameters(), to() and state_dict() raise an AttributeError")
+
+
 def test_what_explains_a_failure_covers_it() -> None:
     file = source("""
         class Net(nn.Module):
@@ -722,6 +736,28 @@ RIGHT = {
 
             def forward(self, x):
                 return self.fc(x)
+    """,
+    "AC108 kept for checkpoints": """
+        class Net(nn.Module):
+            '''The audio branch is only there so that the released checkpoints load.'''
+
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 2)
+                self.audio = nn.Linear(8, 2)
+
+            def forward(self, x):
+                return self.fc(x)
+    """,
+    "AC111 the constructor of the second base comes first": """
+        class Recurrent(nn.RNNBase):
+            def start(self, x):
+                return x
+
+        class Lstm(Recurrent, nn.LSTM):
+            pass
+
+        lstm = Lstm(input_size=8, hidden_size=8)
     """,
     "AC109 layers as before": """
         class Net(nn.Module):

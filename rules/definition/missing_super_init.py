@@ -53,22 +53,25 @@ def constructor_without_its_base(file: SourceFile) -> Iterator[Finding]:
         if any(_asks_a_base(module, method) for method in _methods_run(module, constructor)):
             continue
         assigned = next((s for s in module.submodules if s.write.function is constructor), None)
-        consequence = (
-            f"assigning `self.{assigned.attribute}` raises an AttributeError"
-            if assigned is not None
-            else "calling the module raises an AttributeError"
-        )
+        called = module.find_method("forward") is not None
+        if assigned is not None:
+            consequence = f"assigning `self.{assigned.attribute}` raises an AttributeError"
+        elif called:
+            consequence = "calling the module raises an AttributeError"
+        else:
+            consequence = "parameters(), to() and state_dict() raise an AttributeError"
         yield Finding(
             f"`{module.name}.{constructor.name}` never calls `super().__init__()`: {consequence}",
             file.name_location(constructor.node),
             label="does not initialise nn.Module",
-            module=None,
             related=(
                 (Related(assigned.write.location, "this assignment raises"),) if assigned else ()
             ),
             help="call super().__init__() before anything else",
             fix=_fix(file, module, constructor),
             explains=file.location(module.node),
+            # Without layers and a forward, it works until somebody treats it as a module.
+            severity=None if assigned is not None or called else Severity.WARNING,
         )
 
 

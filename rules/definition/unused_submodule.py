@@ -5,7 +5,9 @@ What it does
 Looks for modules that a constructor assigns to `self` and that nothing in sight reads: no method
 of the class, of its bases or of its subclasses, nor any other code in the file. Losses and
 `nn.Identity` placeholders are left alone, and so are classes that reach their submodules without
-naming them (`self.children()`, `getattr`), that hand themselves over, or whose base is unknown.
+naming them (`self.children()`, `getattr`), that hand themselves over, or whose base is unknown,
+and layers of which a comment or docstring says that they are unused, or there for old checkpoints.
+From a trace, for one of several layers alike that a forward without branches passes over.
 
 Why it is bad
 -------------
@@ -51,7 +53,11 @@ from archcheck.traced_classes import class_of
 
 rule = Rule("AC108", "unused-submodule", Severity.WARNING)
 
-_UNUSED = re.compile(r"#.*\b(unused|(not|never) (actually )?used)\b", re.IGNORECASE)
+_UNUSED = re.compile(
+    r"\bunused\b|\b(not|never) (actually )?used\b|\bcheckpoints?\b[^.]{0,90}\bload"
+    r"|\bload[^.]{0,90}\bcheckpoint|\bcompatib",
+    re.IGNORECASE,
+)
 
 
 @rule.on_source
@@ -121,10 +127,16 @@ def _may_choose(module: ModuleClass) -> bool:
 
 
 def _says_so(file: SourceFile, module: ModuleClass, submodule: Submodule) -> bool:
-    """Whether the author knows, and says it in a comment or a name."""
-    line = file.lines[submodule.write.location.line - 1]
-    names = (module.name, submodule.attribute)
-    return _UNUSED.search(line) is not None or any("unused" in name.lower() for name in names)
+    """Whether the author knows, and says it in a comment, a docstring or a name: layers are kept
+    so that old checkpoints load."""
+    if any("unused" in name.lower() for name in (module.name, submodule.attribute)):
+        return True
+    line = submodule.write.location.line
+    above = [text for text in file.lines[max(line - 3, 0) : line - 1] if "#" in text]
+    texts = [*above, file.lines[line - 1].partition("#")[2]]
+    documented = [module.node, *(method.node for method in module.own_methods[:1])]
+    texts += [" ".join((ast.get_docstring(node, clean=False) or "").split()) for node in documented]
+    return any(_UNUSED.search(text) for text in texts)
 
 
 def _finding(module: ModuleClass, submodule: Submodule) -> Finding:

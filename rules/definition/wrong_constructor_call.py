@@ -35,7 +35,15 @@ from archcheck.evidence import Trace
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import source_file
-from archcheck.source import BoundArguments, Call, ModuleClass, Project, Signature, SourceFile
+from archcheck.source import (
+    BoundArguments,
+    Call,
+    ClassDefinition,
+    ModuleClass,
+    Project,
+    Signature,
+    SourceFile,
+)
 from archcheck.source.classes import is_torch_module
 from archcheck.source.signature import torch_signature
 from archcheck.source.templates import is_template
@@ -43,6 +51,7 @@ from archcheck.traced_classes import class_named
 
 rule = Rule("AC111", "wrong-constructor-call", Severity.ERROR)
 
+_HARMLESS = frozenset({"object", "abc.ABC", "typing.Generic"})
 _CATCHES = frozenset({"TypeError", "Exception", "BaseException"})
 _MESSAGE = re.compile(r"(\w+)\.__init__\(\) (missing \d|got an unexpected|takes \d|got multiple)")
 
@@ -100,11 +109,23 @@ def _words(message: str) -> str:
 def _signature(call: Call) -> Signature | None:
     module = call.module_class
     if module is not None:
-        return module.constructor
+        return module.constructor if _is_found_in_line(module.definition) else None
     dotted = call.dotted
     if dotted is None or dotted == "torch.nn.Module" or not is_torch_module(dotted):
         return None
     return torch_signature(dotted)
+
+
+def _is_found_in_line(definition: ClassDefinition) -> bool:
+    """Whether each class up to the one with the constructor has a single base: among several,
+    which one comes first depends on them all."""
+    for ancestor in definition.lineage:
+        if "__init__" in ancestor.methods or ancestor.is_dataclass:
+            return True
+        bases = [base for base in ancestor.bases if base not in _HARMLESS]
+        if len(bases) > 1:
+            return False
+    return True
 
 
 def _is_ready_for_it(call: Call) -> bool:
