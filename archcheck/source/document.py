@@ -183,6 +183,7 @@ class Document:
         starts = self._text_line_starts
         if (
             not edit.new
+            and first.line < last.line
             and at.column == at.end_column == 1
             and not self._marks(first).strip(" \t>")
         ):

@@ -249,7 +249,7 @@ class Dataflow:
             chain.append(before)
             if before.name in AFFINE:
                 return tuple(reversed(chain))
-            data = [v for v in before.inputs if self.trace.values[v].kind == "computed"]
+            data = [v for v in before.inputs if self.trace.values[v].kind in ("computed", "input")]
             if before.name not in LINEAR or len(data) != 1:
                 return ()
             value = data[0]
