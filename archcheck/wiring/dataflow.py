@@ -217,7 +217,13 @@ class Dataflow:
         return {at: ops for at, ops in found.items() if at not in alive}
 
     def _is_dead(self, op: Op) -> bool:
-        return bool(op.outputs) and self.used.isdisjoint(op.outputs)
+        return bool(op.outputs) and (self.used.isdisjoint(op.outputs) or self._counts(op))
+
+    def _counts(self, op: Op) -> bool:
+        """Whether an op only keeps a layer's own books: how many batches a norm has seen."""
+        if not op.in_place or len(op.inputs) != 1:
+            return False
+        return (self.trace.values[op.inputs[0]].name or "").endswith("num_batches_tracked")
 
     def layers_before(self, ops: Iterable[Op]) -> list[str]:
         """The modules whose parameters only lead to what these dead ops give, in order."""

@@ -26,7 +26,7 @@ class Cut:
 def cut_off(trace: Trace) -> Iterator[Cut]:
     """The places that keep the gradient from trainable parameters that the outputs depend on.
 
-    Nothing where no parameter gets a gradient: such a pass is for inference.
+    Where no parameter gets a gradient the pass is for inference, unless a `detach` says so.
     """
     if not trace.complete or trace.failures:
         return
@@ -34,15 +34,14 @@ def cut_off(trace: Trace) -> Iterator[Cut]:
     trainable = [
         value for value in trace.values if value.kind == "parameter" and value.requires_grad
     ]
-    if flow.reached_by_gradient.isdisjoint(value.index for value in trainable):
-        return
+    inference = flow.reached_by_gradient.isdisjoint(value.index for value in trainable)
     places: dict[Location, tuple[Op, dict[str, None]]] = {}
     for value in trainable:
         if value.index in flow.reached_by_gradient or value.index not in flow.live:
             continue
         for op in flow.barriers(value.index)[:1]:
             at = _written(trace, op)
-            if at is not None:
+            if at is not None and (not inference or op.name in ("detach", "data")):
                 places.setdefault(at, (op, {}))[1][_owner(value)] = None
     for at, (op, owners) in places.items():
         yield Cut(at, op, tuple(owners))

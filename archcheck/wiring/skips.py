@@ -13,7 +13,16 @@ from archcheck.source.unknown import UNKNOWN
 from archcheck.wiring.dataflow import AFFINE
 
 if TYPE_CHECKING:
-    from archcheck.source import Flow, Function, Layer, ModuleClass, SourceFile, Step, Submodule
+    from archcheck.source import (
+        Binding,
+        Flow,
+        Function,
+        Layer,
+        ModuleClass,
+        SourceFile,
+        Step,
+        Submodule,
+    )
 
 # Names of variables that keep a value for a later sum.
 SKIP_NAME: Final = re.compile(
@@ -215,26 +224,63 @@ def may_be_joined_outside(module: ModuleClass) -> bool:
     return False
 
 
-def is_kept_in_vain(flow: Flow, name: str) -> bool:
-    """Whether a value that a function was given, or computed from it, is kept under the name of a
-    skip and never read but to bind that name anew: `skip = self.fit(skip)`.
+def kept_in_vain(flow: Flow, name: str) -> list[tuple[Step, ast.AST]]:
+    """The values that a function keeps under the name of a skip and never reads but to bind that
+    name anew (`skip = self.fit(skip)`), with the nodes that bind them.
 
-    Where the kept value is the input itself, and that meets another value in the function under
-    its own name, the answer is no.
+    A value that has several readers under another name, in a function where paths meet, may be
+    joined under that name; what a layer computed for the skip alone cannot.
     """
-    if not SKIP_NAME.search(name) or flow.function is None:
-        return False
-    bound = flow.function.bindings.get(name, ())
+    function = flow.function
+    if function is None or not SKIP_NAME.search(name):
+        return []
+    bound = function.bindings.get(name, [])
     if any(b.kind != "assign" or b.path or b.within is not None for b in bound):
-        return False
-    values = [part for b in bound if b.value is not None for part in ast.walk(b.value)]
-    if not all(read in values for read in flow.function.name_reads.get(name, ())):
-        return False
+        return []
+    vain = [b.node for b in _never_read(function, name, bound)]
     own = derived(flow)
-    steps = [step for found, step, _ in flow.bindings if found == name]
-    if not steps or any(step not in own or step.kind in ("tuple", "item") for step in steps):
-        return False
-    return any(step.kind != "input" for step in steps) or not meetings(flow)
+    found = [(step, node) for kept, step, node in flow.bindings if kept == name and node in vain]
+    if any(step not in own or step.kind in ("tuple", "item") for step, _ in found):
+        return []
+    sources = [_copied(step) for step, _ in found]
+    computed = any(step.kind != "input" and step.names == [name] for step in sources)
+    if computed or not meetings(flow):
+        return found
+    return [one for one, step in zip(found, sources, strict=True) if len(set(step.readers)) < 2]
+
+
+def _never_read(function: Function, name: str, bound: list[Binding]) -> list[Binding]:
+    """The bindings that no read sees but in the value of the next one, in vain as well."""
+    reads = function.name_reads.get(name, [])
+    if any(name in nested.name_reads for nested in function.functions):
+        return []
+    if any(b.statement.suite.conditional for b in bound):
+        values = [part for b in bound if b.value is not None for part in ast.walk(b.value)]
+        return bound if all(read in values for read in reads) else []
+    vain: list[Binding] = []
+    anew: list[ast.AST] = []  # what the value of the next binding reads, if that is in vain
+    end = (1 << 30, 0)
+    for binding in reversed(bound):
+        start = _end_of(binding)
+        seen = [read for read in reads if start <= (read.lineno, read.col_offset) < end]
+        is_vain = all(read in anew for read in seen)
+        if is_vain:
+            vain.append(binding)
+        anew = list(ast.walk(binding.value)) if is_vain and binding.value is not None else []
+        end = start
+    return vain
+
+
+def _end_of(binding: Binding) -> tuple[int, int]:
+    node = binding.statement.node
+    return getattr(node, "end_lineno", 0), getattr(node, "end_col_offset", 0)
+
+
+def _copied(step: Step) -> Step:
+    """What a value is a mere copy of."""
+    while step.operation in ("clone", "detach", "contiguous", "identity") and step.source:
+        step = step.source
+    return step
 
 
 def projections(module: ModuleClass) -> tuple[Submodule, ...]:

@@ -33,13 +33,14 @@ Use instead
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from archcheck.evidence import Trace
 from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.joining import added, joined
 from archcheck.rule import Rule
-from archcheck.source import Flow, ModuleClass, Project, SourceFile
+from archcheck.source import Flow, ModuleClass, Project, SourceFile, Step
 from archcheck.wiring import skips
 from archcheck.wiring.plain_blocks import plain_blocks
 
@@ -53,8 +54,9 @@ def kept_and_never_read(file: SourceFile) -> Iterator[Finding]:
             names = [name for name in method.bindings if skips.SKIP_NAME.search(name)]
             flow = module.flow(method) if names and method.owner is module.definition else None
             for name in names if flow is not None else ():
-                if flow is not None and skips.is_kept_in_vain(flow, name):
-                    yield _kept(module, flow, name)
+                found = skips.kept_in_vain(flow, name) if flow is not None else []
+                if flow is not None and found:
+                    yield _kept(module, flow, name, found)
 
 
 @rule.on_source
@@ -76,12 +78,10 @@ def joined_nowhere(trace: Trace, project: Project) -> Iterator[Finding]:
         yield _absent(module, claim, block.path)
 
 
-def _kept(module: ModuleClass, flow: Flow, name: str) -> Finding:
-    bound = [step for found, step, _ in flow.bindings if found == name]
-    node = next(node for found, _, node in flow.bindings if found == name)
+def _kept(module: ModuleClass, flow: Flow, name: str, found: list[tuple[Step, ast.AST]]) -> Finding:
     return Finding(
         f"`{name}` is kept and never joins the output of `{module.name}`",
-        module.file.location(node),
+        module.file.location(found[0][1]),
         label="never read again",
         related=tuple(
             Related(module.file.location(returned), "returned without it")
@@ -89,7 +89,7 @@ def _kept(module: ModuleClass, flow: Flow, name: str) -> Finding:
         ),
         help=f"add it before the last activation: `out + {name}`",
         fix=added(flow, name),
-        covers=tuple(("AC302", step.location) for step in bound if step.kind != "input"),
+        covers=tuple(("AC302", step.location) for step, _ in found if step.kind != "input"),
     )
 
 
