@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -19,9 +18,6 @@ from archcheck.selection import Selection, ignored_in, matches
 from archcheck.source import Project
 from archcheck.suppress import apply
 from archcheck.target import Target, TraceRequest, UsageError, parse_input, parse_target
-
-# Statements that import, in Python, Markdown and notebooks alike; rather too many than too few.
-_IMPORTS = re.compile(rb"\b(?:from|import)\b[^\n]*?(?:\([^)]*\)|\n|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +154,12 @@ class Examiner:
         project = self._project(buffers)
         selection = before.selection
         known = dict(zip(map(_key, self._files), before.files, strict=True))
-        readers = self._readers(changed, buffers)
-        stale = [path for path in self._files if _key(path) in readers]
         places = {_key(path) for path in changed}
+        stale = [
+            path
+            for path, result in zip(self._files, before.files, strict=True)
+            if _key(path) in places or not places.isdisjoint(result.consulted)
+        ]
         requests: list[TraceRequest] = []
         kept: list[Trace | None] = []
         for (target, model), result in zip(self._models, before.targets, strict=True):
@@ -203,31 +202,6 @@ class Examiner:
         roots = [self._root / place for place in self._config.source_roots]
         return open_project(self._root, roots, buffers)
 
-    def _readers(self, changed: Iterable[str], buffers: Mapping[str, bytes]) -> set[str]:
-        """The files whose findings may depend on the text of one of these, these among them."""
-        found = {_key(path) for path in changed}
-        others = [path for path in self._files if _key(path) not in found]
-        if not others:
-            return found
-        given = {_key(path): data for path, data in buffers.items()}
-        imports = {_key(path): _imports(path, given) for path in others}
-        waiting = list(found)
-        while waiting:
-            place = Path(waiting.pop())
-            if place.name == "__init__.py":
-                # What is imported from a package is written in many ways.
-                folder = str(place.parent) + os.sep
-                more = {path for path in imports if path.startswith(folder)}
-                name = place.parent.name
-            else:
-                more, name = set(), place.stem
-            word = re.compile(rf"\b{re.escape(name)}\b".encode())
-            more |= {path for path, text in imports.items() if word.search(text)}
-            waiting += more
-            found |= more
-            imports = {path: text for path, text in imports.items() if path not in more}
-        return found
-
     def _request(self, target: Target, model: Model, buffers: Mapping[str, bytes]) -> TraceRequest:
         return TraceRequest(
             target=target,
@@ -269,14 +243,3 @@ def _wanted(model: Model) -> Wanted:
 
 def _key(path: Path | str) -> str:
     return os.path.abspath(path)
-
-
-def _imports(path: Path, buffers: Mapping[str, bytes]) -> bytes:
-    """The statements of a file that import."""
-    data = buffers.get(_key(path))
-    if data is None:
-        try:
-            data = path.read_bytes()
-        except OSError:
-            return b""
-    return b"\n".join(_IMPORTS.findall(data))

@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from archcheck.fix.mend import Mending
 
 
-# In a check of more files than these, fixes are tried only where they are asked for: reading all
-# that a fix may touch again takes longer than the check.
-_FILES_WORTH_TRYING = 32
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a call asks for: files to read, models to trace."""
@@ -78,8 +73,7 @@ def run(
         examined = examiner.examine(selection, buffers)
         repairs: Repairs | None = None
         verdicts: Mapping[Finding, Fix | None] = {}
-        worth_trying = mending is not None or len(plan.files) <= _FILES_WORTH_TRYING
-        if worth_trying and any(finding.fix for finding in examined.findings):
+        if any(finding.fix for finding in examined.findings):
             # What only the tools of fixing import, a check without fixes need not wait for.
             from archcheck.fix.mend import mend, tried
 

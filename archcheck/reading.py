@@ -26,7 +26,12 @@ _BYTES_WORTH_PROCESSES = 1_500_000
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What reading one file gave. `complaint`: why it could not be read."""
+    """What reading one file gave.
+
+    Attributes:
+        complaint: Why it could not be read.
+        consulted: The places of the other files that it may depend on.
+    """
 
     path: str
     found: tuple[Found, ...] = ()
@@ -34,6 +39,7 @@ class FileResult:
     skipped_blocks: int = 0
     complaint: str | None = None
     defects: tuple[str, ...] = ()
+    consulted: frozenset[str] = frozenset()
 
 
 def open_project(
@@ -157,6 +163,7 @@ def read_file(path: Path, project: Project, selection: Selection) -> FileResult:
         Suppressions.of(file),
         file.document.skipped_blocks,
         defects=tuple(defects),
+        consulted=project.consulted(file),
     )
 
 

@@ -35,6 +35,8 @@ class Project:
         self._packages: dict[str, str] = {}
         self._listings: dict[str, frozenset[str]] = {}
         self._surroundings: dict[str, Surroundings] = {}
+        # Which files a file was led to, by an import or by a name in their text.
+        self._links: dict[str, set[str]] = {}
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -86,10 +88,21 @@ class Project:
             del self._files[place]
             file.forget()
 
+    def consulted(self, file: SourceFile) -> frozenset[str]:
+        """The places of the other files that what is known of a file may depend on."""
+        found: set[str] = set()
+        waiting = [str(file.place)]
+        while waiting:
+            more = self._links.get(waiting.pop(), set()) - found
+            found |= more
+            waiting += more
+        return frozenset(found)
+
     def files_naming(self, name: str, near: SourceFile) -> tuple[SourceFile, ...]:
         """The files that have a name in their text, among a file, which comes first, and the
         Python files of its package (or else of its folder)."""
         places = [place for place in self._around(near).naming(name) if place != str(near.place)]
+        self._links.setdefault(str(near.place), set()).update(places)
         found = (self.imported(Path(place)) for place in places)
         return (near, *(file for file in found if file is not None))
 
@@ -125,6 +138,7 @@ class Project:
                 if path is not None:
                     file = self.imported(path)
                     if file is not None and (file is not importer or length == len(names)):
+                        self._links.setdefault(str(importer.place), set()).add(str(path))
                         return file, names[length:]
         return None
 
