@@ -327,3 +327,21 @@ def test_inputs_that_do_not_fit_name_the_parameters() -> None:
 def test_what_is_no_module_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="'int', which is no"):
         trace_module(lambda: 3, [], path=__file__)  # type: ignore[arg-type, return-value]
+
+
+def test_a_forward_that_lacks_self_is_the_models_failure() -> None:
+    class Inner(nn.Module):
+        def forward(x: Any) -> Any:  # noqa: N805
+            return x
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Inner()
+
+        def forward(self, x: Any) -> Any:
+            return self.inner(x)
+
+    (failure,) = traced(Outer, (2, 4)).failures
+    assert failure.error == "TypeError"
+    assert "takes 1 positional argument but 2 were given" in failure.message
