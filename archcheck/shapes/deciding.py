@@ -83,7 +83,7 @@ def deciding(
     if depth > _DEEPEST:
         return None
     match expression:
-        case ast.Constant() | ast.BinOp() | ast.UnaryOp():
+        case ast.Constant() | ast.BinOp() | ast.UnaryOp() | ast.Call():
             return Place(expression, at)
         case ast.Name():
             return _of_name(expression, at, instance, depth + 1)

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from archcheck.finding import Edit
 from archcheck.source.chains import Link
-from archcheck.source.edits import between, replacement
-from archcheck.source.scope import Function, argument_of
+from archcheck.source.scope import Function
 from archcheck.source.unknown import UNKNOWN
 
 if TYPE_CHECKING:
@@ -296,34 +294,3 @@ def _called(step: Step, node: ast.Call, path: Path, depth: int) -> Iterator[Endi
     if module is None and not layers:
         module = getattr(file.instance_of(function, at), "module", None)
     yield from _module(module, path, depth) if module is not None else (UNKNOWN_ENDING,)
-
-
-def without(file: SourceFile, node: ast.AST) -> tuple[Edit, ...]:
-    """The edits that take an activation out of the source: `F.softmax(x, dim=1)`, `x.softmax(1)`,
-    the last layer of a Sequential. None where that is not a matter of a few characters."""
-    if not isinstance(node, ast.Call):
-        return ()
-    for call in file.calls_to("torch.nn.Sequential"):
-        given = call.node.args
-        if len(given) > 1 and given[-1] is node:
-            return (between(file, given[-2], node),)
-    operand: ast.expr | None = None
-    dotted = file.dotted(node.func)
-    if dotted is not None and dotted.startswith("torch.") and not dotted.startswith("torch.nn.S"):
-        operand = argument_of(node, "input", 0)
-    elif dotted is None and isinstance(node.func, ast.Attribute) and node.func.attr in _METHODS:
-        receiver = node.func.value
-        operand = None if isinstance(receiver, ast.Name) and receiver.id == "self" else receiver
-    return (replacement(file, node, file.text(operand)),) if operand is not None else ()
-
-
-def renamed(file: SourceFile, node: ast.AST, old: str, new: str) -> tuple[Edit, ...]:
-    """The edit that calls `F.new(…)` or `x.new(…)` in the place of `F.old(…)`; none where the
-    call does not end in that name."""
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-        return ()
-    at = file.location(node.func)
-    if node.func.attr != old:
-        return ()
-    name = replace(at, line=at.end_line, column=at.end_column - len(old))
-    return (Edit(name, new),)

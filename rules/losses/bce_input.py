@@ -31,8 +31,9 @@ from archcheck.evidence import Trace
 from archcheck.finding import Edit, Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import SourceFile
-from archcheck.wiring.endings import AFFINE, endings, renamed, surely, without
+from archcheck.wiring.endings import AFFINE, endings, surely
 from archcheck.wiring.outcomes import only_outcome, written_at
+from archcheck.wiring.rewiring import renamed, without
 
 rule = Rule("AC405", "bce-input", Severity.ERROR, fix="safe")
 

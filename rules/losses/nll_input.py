@@ -33,8 +33,9 @@ from archcheck.evidence import Trace
 from archcheck.finding import Edit, Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import LossCall, SourceFile
-from archcheck.wiring.endings import AFFINE, Ending, endings, renamed, surely, without
+from archcheck.wiring.endings import AFFINE, Ending, endings, surely
 from archcheck.wiring.outcomes import only_outcome, written_at
+from archcheck.wiring.rewiring import renamed, without
 
 rule = Rule("AC404", "nll-input", Severity.ERROR, fix="safe")
 

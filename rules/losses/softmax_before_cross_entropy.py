@@ -43,9 +43,10 @@ from archcheck.rule import Rule
 from archcheck.shapes.faults import node_at, source_file
 from archcheck.source import ModuleClass, Project, SourceFile
 from archcheck.traced_classes import class_of
-from archcheck.wiring.endings import AFFINE, Ending, endings, endings_of, surely, without
+from archcheck.wiring.endings import AFFINE, Ending, endings, endings_of, surely
 from archcheck.wiring.in_sight import gives_weights, is_part_of_another, losses_around
 from archcheck.wiring.outcomes import before, is_logits, only_outcome, written_at
+from archcheck.wiring.rewiring import without
 
 rule = Rule("AC401", "softmax-before-cross-entropy", Severity.ERROR, fix="safe")
 
