@@ -31,12 +31,13 @@ import ast
 import re
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Severity
+from archcheck.finding import Edit, Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, Function, ModuleClass, SourceFile, Statement
+from archcheck.source.edits import after, replacement
 from archcheck.source.training import is_under, names_of
 
-rule = Rule("AC507", "dropout-ignores-eval", Severity.ERROR)
+rule = Rule("AC507", "dropout-ignores-eval", Severity.ERROR, fix="safe")
 
 _FUNCTIONS = tuple(
     f"torch.nn.functional.{name}" for name in ("dropout", "dropout1d", "dropout2d", "dropout3d")
@@ -87,7 +88,29 @@ def _finding(
         return
     if method is not owner.module.find_method("forward") and not _always_runs(owner.module, method):
         return
-    yield Finding(message, file.location(call.node), label=label, help=help)
+    edit = _edit(file, call, rate, method.self_name) if method.self_name else None
+    yield Finding(
+        message,
+        file.location(call.node),
+        label=label,
+        help=help,
+        fix=Fix("safe", (edit,)) if edit is not None else None,
+    )
+
+
+def _edit(file: SourceFile, call: Call, rate: ast.expr | None, own: str) -> Edit | None:
+    """Have a call ask for the mode."""
+    if call.dotted == _ATTENTION:
+        if rate is None:
+            return None
+        return replacement(file, rate, f"{file.text(rate)} if {own}.training else 0.0")
+    if call.dotted in _LAYERS:
+        return after(file, call.node, f".train({own}.training)")
+    arguments = (*call.node.args, *(keyword.value for keyword in call.node.keywords))
+    if not arguments:
+        return None
+    last = max(arguments, key=lambda argument: (argument.end_lineno, argument.end_col_offset))
+    return after(file, last, f", training={own}.training")
 
 
 def _says_so(module: ModuleClass) -> bool:
