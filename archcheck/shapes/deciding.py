@@ -61,6 +61,34 @@ class Nobody:
 
 
 @dataclass(frozen=True, slots=True)
+class Defaults:
+    """A pass that shows what becomes of a function's defaults, where no call in the project gives
+    anything else."""
+
+    is_seen: bool = True
+
+    def given(self, function: Function, name: str) -> Given | None:
+        """See `Instance`."""
+        parameter = function.signature.by_name.get(name)
+        if parameter is None or parameter.default is None or function.statement is None:
+            return None
+        signature = (
+            function.signature if function.owner is None else (function.signature.without_first())
+        )
+        called = (
+            function.name
+            if function.name != "__init__" or function.owner is None
+            else (function.owner.name)
+        )
+        for file in function.file.project.files_naming(called, function.file):
+            for call in file.calls_named(called):
+                bound = signature.bind(call.node)
+                if name in bound.values or not bound.complete:
+                    return None
+        return Given(parameter.default, function.statement, self)
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """An expression that alone decides a value."""
 

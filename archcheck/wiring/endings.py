@@ -157,14 +157,22 @@ def surely(found: Iterable[Ending], *operations: str) -> bool:
 
 
 def link_before(file: SourceFile, node: ast.AST) -> Link | None:
-    """What a layer's or a call's only input comes from, where one chain shows it."""
+    """What a layer's or a call's only input comes from, where a chain or its function shows it."""
     for chain in file.chains:
         for before, after in chain.pairs():
             if (after.layer is not None and after.layer.node is node) or (
                 after.step is not None and after.step.node is node
             ):
                 return before
-    return None
+    scope = file.statement_at(node).scope
+    function = scope.function
+    owner = function.owner if function is not None else None
+    if function is None or owner is None or owner.module is None:
+        return None
+    flow = owner.module.flow(function)
+    step = flow.step_of(node) if flow is not None else None
+    source = step.source if step is not None else None
+    return Link(source.layer, source) if source is not None and source.operation else None
 
 
 def _unique(found: Iterable[Ending]) -> tuple[Ending, ...]:

@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from archcheck.finding import Edit, Fix, Location
+from archcheck.shapes.deciding import Defaults, deciding
 from archcheck.shapes.faults import node_at, source_file
 from archcheck.source.edits import after, insertion, replacement
 from archcheck.source.scope import argument_of, has_star
@@ -78,15 +79,17 @@ def softmax_call(trace: Trace, project: Project, op: Op) -> tuple[SourceFile, as
 
 
 def with_dim(file: SourceFile, node: ast.Call, position: int, dim: int) -> Fix | None:
-    """The fix that sets the `dim` of a softmax; None where it is given by a name."""
+    """The fix that sets the `dim` of a softmax, where it is given or at the one place that
+    decides it; None where others read that too."""
     if has_star(node):
         return None
     edit: Edit
     given = argument_of(node, "dim", position)
-    if given is not None and not isinstance(given, ast.Constant | ast.UnaryOp):
-        return None
     if given is not None:
-        edit = replacement(file, given, str(dim))
+        place = deciding(given, file.statement_at(given), Defaults())
+        if place is None or not isinstance(place.expression, ast.Constant | ast.UnaryOp):
+            return None
+        edit = replacement(place.file, place.expression, str(dim))
     elif node.args or node.keywords:
         edit = after(file, (*node.args, *node.keywords)[-1], f", dim={dim}")
     else:

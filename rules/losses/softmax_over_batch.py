@@ -27,6 +27,7 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from archcheck.evidence import Op, Trace
 from archcheck.finding import Finding, Severity
@@ -58,6 +59,7 @@ def across_the_samples(trace: Trace, project: Project) -> Iterator[Finding]:
             continue
         right = -1 if len(shape) < 4 else 1
         call = softmax_call(trace, project, op)
+        fix = with_dim(*call, right) if call is not None else None
         places = dict.fromkeys((at, *((call[0].location(call[1]),) if call else ())))
         yield Finding(
             f"the softmax over dimension {dim} of {text(shape)} normalises across the "
@@ -65,7 +67,8 @@ def across_the_samples(trace: Trace, project: Project) -> Iterator[Finding]:
             at,
             label="mixes the samples",
             help=f"dim={right} normalises over the classes of each sample",
-            fix=with_dim(*call, right) if call is not None else None,
+            # A softmax over the samples gives no probabilities that other rules could ask about.
+            fix=replace(fix, reveals=True) if fix is not None else None,
             covers=tuple(("AC402", place) for place in places),
         )
 
