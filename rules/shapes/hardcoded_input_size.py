@@ -34,11 +34,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from archcheck.evidence import Shape, Sizes, Trace
-from archcheck.finding import Edit, Finding, Fix, Severity
+from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import Fault, source_file
 from archcheck.shapes.implied_sizes import implied, written_sizes
-from archcheck.shapes.widths import accepts, explained, origin, spans_of
+from archcheck.shapes.lifting import lifted
+from archcheck.shapes.widths import accepts, explained, spans_of
 from archcheck.source import Project
 from archcheck.wiring.dataflow import indices
 
@@ -78,33 +79,9 @@ def sizes_that_work(trace: Trace, project: Project) -> Iterator[Finding]:
         declared=fault.declared("in_features", 0) if fault.kind == "linear" else None,
         notes=(*notes, *reasons),
         help=help,
-        fix=_lifted(fault, folded) if folded else None,
+        fix=lifted(fault, folded) if len(folded) > 1 else None,
     )
     yield replace(finding, severity=Severity.WARNING if reasons else Severity.NOTE)
-
-
-def _lifted(fault: Fault, folded: Shape) -> Fix | None:
-    """An adaptive pooling in the place of the one before the flattening, and a width to match."""
-    trace = fault.trace
-    before = trace.dataflow.producer(origin(trace, fault.values[0]).value.index)
-    declared = fault.declared("in_features", 0)
-    if before is None or "pool" not in before.name or declared is None or len(folded) < 2:
-        return None
-    pool = Fault.of(trace, fault.project, before)
-    kind = pool.declared_type()
-    if pool.layer is None or kind is None or not kind.literal or len(pool.layer.calls) != 1:
-        return None
-    if declared.location == declared.constructor or not (
-        fault.is_built_once(declared) and pool.is_built_once(kind)
-    ):
-        return None
-    if fault.text(declared.location).isidentifier():
-        return None  # a parameter: the number is worked out elsewhere
-    callee = pool.text(kind.location).removesuffix(pool.layer.type)
-    way = "Max" if "max" in before.name else "Avg"
-    adaptive = f"{callee}Adaptive{way}Pool{len(folded) - 1}d(1)"
-    edits = (Edit(kind.constructor, adaptive), Edit(declared.location, str(folded[0])))
-    return Fix("unsafe", edits)
 
 
 def _left_free(trace: Trace, limits: list[Sizes]) -> Iterator[str]:
