@@ -253,6 +253,23 @@ def _is_fixed(trace: Trace, value: Value, place: int) -> bool:
     return maker is not None and maker.name in _OWN_WIDTH
 
 
+def _rewritten(comment: Comment, claim: Claim, shape: Shape) -> str:
+    """A claim of another number of dimensions as its author would write it, batch name kept."""
+    first, *others = claim.dimensions
+    if len(shape) < 2 or not others:
+        return text(shape)
+    end = first.start + len(first.text)
+    last = others[-1].start + len(others[-1].text)
+    sizes = [first.text if claim.has_batch else str(shape[0]), *map(str, shape[1:])]
+    return "".join(
+        (
+            comment.text[claim.start : first.start],
+            comment.text[end : others[0].start].join(sizes),
+            comment.text[last : claim.end],
+        )
+    )
+
+
 def _contradiction(
     file: SourceFile, one: _Held, wrong: tuple[tuple[int, int], ...]
 ) -> Contradiction:
@@ -271,7 +288,10 @@ def _contradiction(
         edits.append(Edit(place(dimension.start, end), str(size)))
         corrected += comment.text[at : dimension.start] + str(size)
         at = end
-    corrected = corrected + comment.text[at : claim.end] if edits else text(one.value.shape)
+    corrected += comment.text[at : claim.end]
+    if not edits:
+        corrected = _rewritten(comment, claim, one.value.shape)
+        edits.append(Edit(place(claim.start, claim.end), corrected))
     return Contradiction(
         place(claim.start, claim.end),
         comment.text[claim.start : claim.end],

@@ -40,10 +40,19 @@ def next_to_each_other(file: SourceFile) -> Iterator[Finding]:
             if layer.layer is None or not norm.is_a(*NORM_LAYERS):
                 continue
             if is_biased(layer.layer) and _is_only_read_by(layer, norm):
-                around = layer.layer.statement.scope.function
-                own = around is None or around.name == "__init__"
+                own = _is_built_for(layer, norm)
                 fix = without_bias(layer.layer.file, layer.layer.node) if own else None
                 yield _finding(layer.name, norm.name, layer.layer.location, fix)
+
+
+def _is_built_for(layer: Link, norm: Link) -> bool:
+    """Whether what is built there always comes before this norm: in one container with it, or in
+    a constructor."""
+    if layer.layer is None or norm.layer is None:
+        return False
+    around = layer.layer.statement.scope.function
+    together = layer.contained and layer.layer.statement is norm.layer.statement
+    return together or around is None or around.name == "__init__"
 
 
 def _is_only_read_by(layer: Link, norm: Link) -> bool:
