@@ -331,7 +331,7 @@ def test_what_is_no_module_is_a_usage_error() -> None:
 
 def test_a_forward_that_lacks_self_is_the_models_failure() -> None:
     class Inner(nn.Module):
-        def forward(x: Any) -> Any:  # noqa: N805
+        def forward(x: Any) -> Any:
             return x
 
     class Outer(nn.Module):
