@@ -58,6 +58,8 @@ def _with_another_pooling(fault: Fault, folded: Shape) -> Fix | None:
     if not 2 <= len(folded) <= 4:
         return None
     value = origin(fault.trace, fault.values[0]).value
+    if len(value.shape) != len(folded) + 1:
+        return None
     flatten = next(
         (fault.trace.ops[user] for user in value.users if fault.trace.ops[user].name in _FLATTENS),
         None,

@@ -32,19 +32,22 @@ Use instead
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from math import prod
 
 from archcheck.evidence import Shape, Trace
-from archcheck.finding import Finding, Severity
+from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
 from archcheck.shapes.chain_shapes import clashes_in, finding
-from archcheck.shapes.faults import Fault, faults
+from archcheck.shapes.faults import Fault, faults, node_at, source_file
 from archcheck.shapes.misfits import RECURRENT, in_features, misfed
 from archcheck.shapes.renumbering import renumbered
 from archcheck.shapes.widths import explained
 from archcheck.source import Project, SourceFile
+from archcheck.source.edits import after
 
 rule = Rule("AC201", "linear-in-features", Severity.ERROR, fix="safe")
 
@@ -71,21 +74,46 @@ def width_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
             declared=declared,
             at_constructor=True,
             notes=notes,
-            help=moved or _resized(fault, folded),
-            fix=None if moved else renumbered(fault, declared, expected, got, -1),
+            help=moved.help if moved else _resized(fault, folded),
+            fix=moved.fix if moved else renumbered(fault, declared, expected, got, -1),
         )
 
 
-def _moved(fault: Fault, expected: int) -> str | None:
-    """The features are there, but not in the last dimension."""
-    name = next(iter(fault.operands()), "x")
-    if len(fault.got) > 2 and prod(fault.got[1:]) == expected:
-        return f"flatten it first: torch.flatten({name}, 1)"
-    if len(fault.got) == 3 and fault.got[1] == expected:
-        return f"the {expected} features are in dimension 1: {name}.transpose(1, 2)"
-    if len(fault.got) == 4 and fault.got[1] == expected:
-        return f"the {expected} features are in dimension 1: {name}.movedim(1, -1)"
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """The features are there, but not in the last dimension: how to bring them there."""
+
+    help: str
+    fix: Fix | None
+
+
+def _moved(fault: Fault, expected: int) -> _Moved | None:
+    got = fault.got
+    if len(got) > 2 and prod(got[1:]) == expected:
+        name = next(iter(fault.operands()), "x")
+        # With all of its features in a row, the input means what it meant.
+        return _Moved(f"flatten it first: torch.flatten({name}, 1)", _with(fault, "flatten(1)"))
+    if len(got) in (3, 4) and got[1] == expected:
+        call = "transpose(1, 2)" if len(got) == 3 else "movedim(1, -1)"
+        name = next(iter(fault.operands()), "x")
+        fix = _with(fault, call)
+        return _Moved(
+            f"the {expected} features are in dimension 1: {name}.{call}",
+            replace(fix, safety="unsafe") if fix is not None else None,
+        )
     return None
+
+
+def _with(fault: Fault, method: str) -> Fix | None:
+    """The fix that gives the layer the result of a method of its operand."""
+    file = source_file(fault.project, fault.location) if fault.operands() else None
+    node = node_at(file, fault.location) if file is not None else None
+    if file is None or not isinstance(node, ast.Call) or len(node.args) != 1:
+        return None
+    operand = node.args[0]
+    if not isinstance(operand, ast.Name | ast.Attribute | ast.Call | ast.Subscript):
+        return None
+    return Fix("safe", (after(file, operand, f".{method}"),))
 
 
 def _resized(fault: Fault, folded: Shape) -> str:
