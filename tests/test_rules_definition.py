@@ -156,19 +156,31 @@ def test_the_text_that_a_fix_makes(code: str, before: str, after: str) -> None:
     assert applied(HEAD + before, finding.fix.edits) == HEAD + after
 
 
-def test_a_base_that_needs_arguments_is_not_called_without() -> None:
-    text = """
+@pytest.mark.parametrize(
+    ("takes", "given", "call"),
+    [
+        ("width", "width", "super().__init__(width)"),
+        ("depth, *, width=1", "width, depth", "super().__init__(depth)"),
+        ("*, width", "width", "super().__init__(width=width)"),
+        ("width", "size", None),
+        ("width", "*width", None),
+    ],
+)
+def test_a_base_gets_what_it_needs_under_its_own_name(
+    takes: str, given: str, call: str | None
+) -> None:
+    text = f"""
         class Base(nn.Module):
-            def __init__(self, width):
+            def __init__(self, {takes}):
                 super().__init__()
-                self.fc = nn.Linear(width, width)
+                self.fc = nn.Linear(2, 2)
 
         class Net(Base):
-            def __init__(self, width):
-                self.head = nn.Linear(width, 2)
+            def __init__(self, {given}):
+                self.head = nn.Linear(2, 2)
     """
     (finding,) = [finding for _, finding in found(source(text), RULES["AC101"])]
-    assert finding.fix is None
+    assert (finding.fix and finding.fix.edits[0].new.strip()) == call
 
 
 # Rule, text, and the parts of what is said: message, label, help, what is underlined.

@@ -118,19 +118,28 @@ def _asks_a_base(module: ModuleClass, method: Function) -> bool:
 
 
 def _fix(file: SourceFile, module: ModuleClass, constructor: Function) -> Fix | None:
-    if not _takes_nothing(module.bases):
-        return None
-    edit = first_statement(file, constructor.node, "super().__init__()")
+    call = _base_call(module.bases, constructor)
+    edit = first_statement(file, constructor.node, call) if call is not None else None
     return Fix("safe", (edit,)) if edit is not None else None
 
 
-def _takes_nothing(bases: tuple[object, ...]) -> bool:
-    """Whether `super().__init__()` fits the first base."""
+def _base_call(bases: tuple[object, ...], constructor: Function) -> str | None:
+    """The call that fits the first base: what it needs goes on under its own name."""
     base = bases[0] if bases else None
-    if isinstance(base, ClassDefinition):
-        signature = base.constructor
-        return signature is not None and all(
-            parameter.default is not None or parameter.kind in ("star", "stars")
-            for parameter in signature.parameters
-        )
-    return base in ("torch.nn.Module", "torch.nn.Sequential", "torch.nn.ModuleList")
+    if not isinstance(base, ClassDefinition):
+        plain = base in ("torch.nn.Module", "torch.nn.Sequential", "torch.nn.ModuleList")
+        return "super().__init__()" if plain else None
+    if base.constructor is None:
+        return None
+    needed = [
+        parameter
+        for parameter in base.constructor.parameters
+        if parameter.default is None and parameter.kind not in ("star", "stars")
+    ]
+    own = constructor.signature.without_first().by_name
+    if constructor.name != "__init__" and needed:
+        return None
+    if any(one.name not in own or own[one.name].kind in ("star", "stars") for one in needed):
+        return None
+    given = (f"{one.name}={one.name}" if one.kind == "named" else one.name for one in needed)
+    return f"super().__init__({', '.join(given)})"

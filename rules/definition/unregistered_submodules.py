@@ -119,7 +119,7 @@ def weights_that_nobody_registered(trace: Trace, project: Project) -> Iterator[F
             label=f"a plain {kind}",
             module=f"{owner}.{name}" if owner else name,
             help=f"keep them in an nn.{container}",
-            fix=_fix(module.file, module, write, container) if _holds_a_display(write) else None,
+            fix=_fix(write.owner.file, module, write, container),
         )
 
 
