@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from archcheck.evidence import Module, Trace, Value
-from archcheck.finding import Fix, Location
+from archcheck.finding import Edit, Fix, Location
 from archcheck.shapes.deciding import WIDTH_GIVEN, Given, deciding, means_the_same
 from archcheck.shapes.faults import Declared, Fault, node_at, source_file
 from archcheck.shapes.rewriting import rewritten
-from archcheck.source import Project, SourceFile
+from archcheck.source import ClassDefinition, Project, SourceFile
 from archcheck.source.edits import replacement
 from archcheck.source.scope import Function, argument_of
 from archcheck.target import parse_target
@@ -34,8 +34,6 @@ def renumbered(
     trace = fault.trace
     if declared is None or fault.layer is None or trace.inferred_input:
         return None
-    if not fault.is_built_once(declared):
-        return None
     file = source_file(fault.project, declared.location)
     argument = node_at(file, declared.location) if file is not None else None
     if file is None or not isinstance(argument, ast.expr):
@@ -46,16 +44,55 @@ def renumbered(
     giver = _giver(trace, fault.values[0], dimension)
     instance = _Built(trace, fault.project, fault.layer.path, giver is None)
     if not isinstance(argument, ast.Constant) and giver is not None:
-        expression = _width_of(giver, fault.project)
-        if expression is not None:
-            there = file.statement_at(expression)
-            if means_the_same(expression, there, at) and file is there.scope.file:
-                return Fix("safe", (replacement(file, argument, file.text(expression)),))
+        width = _width_of(giver, fault.project)
+        there = width[0].statement_at(width[1]) if width is not None else None
+        if width is not None and there is not None and means_the_same(width[1], there, at):
+            function = at.scope.function
+            giving = _Built(trace, fault.project, giver.path, False)
+            # The same constructor, and the same run of it.
+            if function is None or giving.ran(function) is instance.ran(function):
+                return Fix("safe", (replacement(file, argument, file.text(width[1])),))
     place = deciding(argument, at, instance)
     if place is None:
         return None
+    if place.statement.scope is at.scope and not fault.is_built_once(declared):
+        # A number in the class is that of all its modules.
+        return None
     edits = rewritten(place.file, place.expression, expected, got)
     return Fix("safe", edits) if edits else None
+
+
+def retyped(fault: Fault, declared: Declared | None, old: str, new: str) -> Fix | None:
+    """The fix that takes one class of torch for another where a layer's class is chosen: at the
+    constructor, at the one place that decides a name for it, or as the base of a class of the
+    project that is built here alone."""
+    plain = fault.retyping(declared, old, new)
+    if plain is not None or declared is None or fault.layer is None:
+        return plain
+    file = source_file(fault.project, declared.location)
+    callee = node_at(file, declared.location) if file is not None else None
+    if file is None or not isinstance(callee, ast.expr):
+        return None
+    at = file.statement_at(callee)
+    target = file.resolve(callee, at)
+    if isinstance(target, ClassDefinition):
+        near = fault.project.files_naming(target.name, target.file)
+        built = sum(len(other.calls_of(target)) for other in near)
+        bases = target.node.bases
+        if built != 1 or len(bases) != 1 or target.methods.keys() - {"__init__"}:
+            return None
+        return _renaming(target.file, bases[0], old, new)
+    place = deciding(callee, at, _Built(fault.trace, fault.project, fault.layer.path, False))
+    return _renaming(place.file, place.expression, old, new) if place is not None else None
+
+
+def _renaming(file: SourceFile, expression: ast.expr, old: str, new: str) -> Fix | None:
+    """Another last name of a dotted one."""
+    if not isinstance(expression, ast.Attribute) or expression.attr != old:
+        return None
+    at = file.location(expression)
+    name = replace(at, line=at.end_line, column=at.end_column - len(old))
+    return Fix("safe", (Edit(name, new),))
 
 
 def _giver(trace: Trace, value: Value, dimension: int) -> Module | None:
@@ -78,14 +115,16 @@ def _giver(trace: Trace, value: Value, dimension: int) -> Module | None:
     return None
 
 
-def _width_of(module: Module, project: Project) -> ast.expr | None:
+def _width_of(module: Module, project: Project) -> tuple[SourceFile, ast.expr] | None:
     """The expression of a layer's output size, at its constructor."""
     if module.constructed is None:
         return None
     file = source_file(project, module.constructed)
     node = node_at(file, module.constructed) if file is not None else None
-    name, position = WIDTH_GIVEN[module.type]
-    return argument_of(node, name, position) if isinstance(node, ast.Call) else None
+    if file is None or not isinstance(node, ast.Call):
+        return None
+    found = argument_of(node, *WIDTH_GIVEN[module.type])
+    return (file, found) if found is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +148,11 @@ class _Built:
 
     def given(self, function: Function, name: str) -> Given | None:
         """See `Instance`."""
+        module = self.ran(function)
+        return self._given(function, name, module) if module is not None else None
+
+    def ran(self, function: Function) -> Module | None:
+        """The module around the layer whose constructor this function is."""
         owner = function.owner
         if owner is None or function.name != "__init__":
             return None
@@ -117,7 +161,7 @@ class _Built:
             path = path.rpartition(".")[0]
             module = self.trace.module(path)
             if module is not None and module.type == owner.name:
-                return self._given(function, name, module)
+                return module
         return None
 
     def _given(self, function: Function, name: str, module: Module) -> Given | None:

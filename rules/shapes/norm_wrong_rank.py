@@ -38,6 +38,7 @@ from archcheck.shapes.chain_shapes import clashes_in, rank_finding
 from archcheck.shapes.faults import Declared, Fault, faults
 from archcheck.shapes.misfits import misfed
 from archcheck.shapes.norms import form, norm_type, rank_fits, sibling
+from archcheck.shapes.renumbering import retyped
 from archcheck.source import Project, SourceFile
 
 rule = Rule("AC204", "norm-wrong-rank", Severity.ERROR, fix="safe")
@@ -63,7 +64,7 @@ def rank_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
             declared=declared,
             at_constructor=True,
             help=_help(fault, declared, kind, right),
-            fix=fault.retyping(declared, kind, right) if right else None,
+            fix=retyped(fault, declared, kind, right) if right else None,
         )
 
 
