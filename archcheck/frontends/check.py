@@ -1,0 +1,170 @@
+"""`archcheck check`: a thin shell over `pipeline.run`."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from archcheck.config import Model, parse_bytes, parse_count, parse_shape, read_config
+from archcheck.finding import Severity
+from archcheck.frontends.options import TEXT, Format, Import, Loss, codes, overridden, read
+from archcheck.frontends.terminal import complain, show, wants_color, write
+from archcheck.output import render
+from archcheck.output.words import fixes_text
+
+if TYPE_CHECKING:
+    from archcheck.fix.mend import Mending
+
+DEFECT = "this is a defect of archcheck, not of your code: please report it with the lines above"
+
+
+def check(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TARGET]…",
+            help="file.py:Name to trace a model; a file or folder to check its source alone.",
+        ),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="The shape of one of forward's arguments: 8,3,224,224."),
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option(help="The rules to run: codes, prefixes, or ALL.")
+    ] = None,
+    extend_select: Annotated[str | None, typer.Option(help="Rules to run besides.")] = None,
+    ignore: Annotated[str | None, typer.Option(help="Rules not to run.")] = None,
+    fail_on: Annotated[
+        Severity | None, typer.Option(help="Exit with 1 at a finding this bad.")
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to show the report.")] = TEXT,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write the report into this file, and text to the terminal."),
+    ] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Apply the safe fixes.")] = False,
+    unsafe_fixes: Annotated[
+        bool,
+        typer.Option("--unsafe-fixes", help="Apply those too that change the architecture."),
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what fixes would change, and change nothing.")
+    ] = False,
+    fix_only: Annotated[
+        bool, typer.Option("--fix-only", help="Fix, and keep quiet about what is left.")
+    ] = False,
+    fix_outside: Annotated[
+        bool, typer.Option("--fix-outside", help="Fix files outside the working directory too.")
+    ] = False,
+    train: Annotated[
+        bool | None, typer.Option("--train/--eval", help="The mode that is traced (train).")
+    ] = None,
+    loss: Annotated[
+        Loss | None, typer.Option(help="The loss that the output goes into, if it is not in sight.")
+    ] = None,
+    expect_output: Annotated[
+        str | None, typer.Option(metavar="SHAPE", help="The shape that the output must have: 8,10.")
+    ] = None,
+    max_params: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="More parameters are an error: 25M.")
+    ] = None,
+    max_macs: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="More multiply-adds are an error: 4G.")
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="More activation memory is an error: 8GiB.")
+    ] = None,
+    depth: Annotated[int | None, typer.Option(min=0, help="How deep the layer table goes.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds that loading and tracing a target may take.")
+    ] = None,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Memory that a target may take (80 % of what is free)."),
+    ] = None,
+    input_from: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.PY:NAME", help="A function that returns forward's arguments."),
+    ] = None,
+    import_: Annotated[
+        Import, typer.Option("--import", help="Run what a target needs of its file, or all of it.")
+    ] = Import.SLICE,
+    no_trace: Annotated[
+        bool, typer.Option("--no-trace", help="Run no model's code: check its source alone.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what the models print, on stderr.")
+    ] = False,
+    stdin_filename: Annotated[
+        str, typer.Option(help="The name of the file whose text `-` reads from standard input.")
+    ] = "stdin.py",
+    statistics: Annotated[bool, typer.Option(help="Count the findings of each rule.")] = False,
+    quiet: Annotated[bool, typer.Option(help="Show findings only.")] = False,
+) -> None:
+    """Check models and source files."""
+    # Imported late, so that `archcheck --help` answers at once.
+    from archcheck.pipeline import run
+
+    config, root = read_config(Path.cwd())
+    config = overridden(
+        config,
+        select=None if select is None else codes(select),
+        extend_select=(*config.extend_select, *codes(extend_select)),
+        ignore=(*config.ignore, *codes(ignore)),
+        fail_on=fail_on,
+        timeout=timeout,
+        memory_limit=read(parse_bytes, "--memory-limit", memory_limit),
+        trace=False if no_trace else None,
+    )
+    asked = Model(
+        target="",
+        inputs=tuple(inputs or ()),
+        mode="eval" if train is False else "train",
+        loss=loss,
+        expect_output=read(parse_shape, "--expect-output", expect_output),
+        max_params=read(parse_count, "--max-params", max_params),
+        max_macs=read(parse_count, "--max-macs", max_macs),
+        max_memory=read(parse_bytes, "--max-memory", max_memory),
+        input_from=input_from,
+        import_whole=import_ is Import.WHOLE,
+    )
+    named = [target for target in targets or () if target != "-"]
+    piped = "-" in (targets or ())
+    buffers = {stdin_filename: sys.stdin.buffer.read()} if piped else {}
+    mending: Mending | None = None
+    if fix or unsafe_fixes or diff or fix_only:
+        from archcheck.fix.mend import Mending
+
+        mending = Mending(unsafe=unsafe_fixes, write=not diff, outside=fix_outside)
+    report = run(named, config, asked, root=root, buffers=buffers, mending=mending)
+    shown = partial(render, report, depth=depth, statistics=statistics, quiet=quiet)
+    repairs = report.repairs
+    if repairs is not None and (diff or fix_only):
+        show(repairs.diff if diff else "")
+        complain(fixes_text(report))
+    elif output is None:
+        show(shown(format.value, color=wants_color()))
+    else:
+        write(output, shown(format.value), "--output")
+        show(shown("text", color=wants_color()))
+    for sentence in repairs.untouched if repairs is not None else ():
+        complain(sentence)
+    if verbose:
+        for target in report.targets:
+            if target.trace.printed:
+                print(f"{target.name} printed:\n{target.trace.printed}", file=sys.stderr)
+    for complaint in report.complaints:
+        complain(complaint)
+    for defect in report.defects:
+        print(defect, file=sys.stderr)
+        complain(DEFECT)
+    code = report.exit_code
+    if repairs is not None and (diff or fix_only) and code <= 1:
+        # Whether findings are left is not what was asked.
+        code = int(diff and bool(repairs.diff))
+    raise typer.Exit(code)

@@ -1,0 +1,49 @@
+"""What options of the command line mean, for the commands that share them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from archcheck.config import LOSSES, Config
+from archcheck.output import FORMATS
+from archcheck.target import UsageError
+
+T = TypeVar("T")
+
+Format = StrEnum("Format", {name: name for name in FORMATS})  # type: ignore[misc]
+TEXT = Format("text")
+Loss = StrEnum("Loss", {name: name for name in LOSSES})  # type: ignore[misc]
+
+
+class Import(StrEnum):
+    """How much of a target's file runs."""
+
+    SLICE = "slice"
+    WHOLE = "whole"
+
+
+def codes(text: str | None) -> tuple[str, ...]:
+    """The rules of a list such as `AC201,AC5`."""
+    return tuple(code for code in (text or "").replace(" ", "").split(",") if code)
+
+
+def read(reader: Callable[[str], T], option: str, text: str | None) -> T | None:
+    """Read an option's text; the reader's complaint becomes one line about this option.
+
+    Raises:
+        UsageError: The reader cannot read it.
+    """
+    if text is None:
+        return None
+    try:
+        return reader(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def overridden(config: Config, **values: Any) -> Config:
+    """The configuration, but for what the command line says: all values that are not None."""
+    return replace(config, **{key: value for key, value in values.items() if value is not None})
