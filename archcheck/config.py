@@ -23,7 +23,7 @@ class Model:
 
     target: str
     inputs: tuple[str, ...] = ()
-    mode: Mode = "train"
+    mode: Mode | None = None  # None: train
     loss: str | None = None
     expect_output: Shape | None = None
     max_params: int | None = None

@@ -14,12 +14,17 @@ SUFFIXES = (".py", ".md", ".markdown", ".ipynb")
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
 
 
-def source_files(places: Iterable[Path], exclude: Sequence[str] = ()) -> Iterator[Path]:
+def source_files(
+    places: Iterable[Path], exclude: Sequence[str] = (), root: Path | None = None
+) -> Iterator[Path]:
     """The files to check below these places, each once, in a stable order.
 
     A file that is named is taken whatever its suffix. In a folder, Python files, Markdown
     documents and notebooks are taken, less what .gitignore files and `exclude` leave out; links
     to folders are not followed, so that a loop of links ends.
+
+    Args:
+        exclude: Patterns as in a .gitignore file that stands in `root`, by default in each place.
 
     Raises:
         UsageError: A place does not exist.
@@ -27,7 +32,7 @@ def source_files(places: Iterable[Path], exclude: Sequence[str] = ()) -> Iterato
     seen: set[Path] = set()
     for place in places:
         if place.is_dir():
-            found: Iterable[Path] = _walk(place, _matcher(exclude))
+            found: Iterable[Path] = _walk(place, _matcher(exclude), root or place)
         elif place.exists():
             found = (place,)
         else:
@@ -51,9 +56,11 @@ def _matcher(lines: Iterable[str]) -> Matcher | None:
     return GitIgnoreSpec.from_lines(lines).match_file
 
 
-def _walk(folder: Path, excluded: Matcher | None) -> Iterator[Path]:
-    ignores = {} if excluded is None else {str(folder): [excluded]}
+def _walk(folder: Path, excluded: Matcher | None, base: Path) -> Iterator[Path]:
+    # By the absolute folder that the patterns start from.
+    ignores = {} if excluded is None else {os.path.abspath(base): [excluded]}
     for root, folders, files in os.walk(folder):
+        here = os.path.abspath(root)
         if ".gitignore" in files:
             try:
                 text = Path(root, ".gitignore").read_text(encoding="utf-8", errors="replace")
@@ -61,10 +68,10 @@ def _walk(folder: Path, excluded: Matcher | None) -> Iterator[Path]:
                 text = ""
             matcher = _matcher(text.splitlines())
             if matcher is not None:
-                ignores.setdefault(root, []).append(matcher)
+                ignores.setdefault(here, []).append(matcher)
 
-        def left_out(name: str, root: str = root) -> bool:
-            path = os.path.join(root, name)
+        def left_out(name: str, here: str = here) -> bool:
+            path = os.path.join(here, name)
             # A pattern such as `build/` means folders only, so the slash at the end matters.
             slash = "/" if name.endswith("/") else ""
             return any(

@@ -95,12 +95,12 @@ class Examined:
     @cached_property
     def _kept(self) -> tuple[tuple[Finding, ...], int]:
         results: Iterable[TargetResult | FileResult] = (*self.files, *self.targets)
-        ignores = self.config.per_file_ignores
+        ignores, root = self.config.per_file_ignores, self.project.root
         wanted = [
             finding
             for finding in merged([one for result in results for one in result.found])
             if self.selection.keeps(finding)
-            and not matches(finding.code, ignored_in(finding.location.path, ignores))
+            and not matches(finding.code, ignored_in(finding.location.path, ignores, root))
         ]
         kept, silenced = apply(
             wanted,
@@ -206,7 +206,7 @@ class Examiner:
         return TraceRequest(
             target=target,
             inputs=tuple(parse_input(text) for text in model.inputs),
-            mode=model.mode,
+            mode=model.mode or "train",
             timeout=model.timeout or self._config.timeout,
             memory_limit=self._config.memory_limit,
             import_whole=model.import_whole,

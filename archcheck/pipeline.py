@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from archcheck.config import Config, Model
-from archcheck.discovery import source_files
 from archcheck.evidence import Trace
 from archcheck.examine import Examined, Examiner
 from archcheck.finding import Finding, Fix, Location
 from archcheck.load.client import Workers
+from archcheck.plan import Plan
 from archcheck.reading import FileResult
 from archcheck.report import Repairs, Report, TargetReport, source_key
 from archcheck.rule import load_rules
@@ -22,25 +22,9 @@ from archcheck.scopes import scope_at
 from archcheck.selection import Selection
 from archcheck.source import Project
 from archcheck.source.document import DocumentError
-from archcheck.target import Target, UsageError, parse_target
 
 if TYPE_CHECKING:
     from archcheck.fix.mend import Mending
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a call asks for: files to read, models to trace."""
-
-    files: tuple[Path, ...]
-    models: tuple[tuple[Target, Model], ...]
-    complaints: tuple[str, ...]
-    untraced: tuple[str, ...] = ()
-
-    def without_traces(self) -> Plan:
-        """The same files, and no code run."""
-        untraced = tuple(target.text for target, _ in self.models)
-        return replace(self, models=(), untraced=untraced)
 
 
 def run(
@@ -65,9 +49,7 @@ def run(
     """
     rules = load_rules()
     selection = Selection.of(rules, config)
-    plan = _plan(targets, config, asked, root, tuple(map(Path, buffers)))
-    if not config.trace:
-        plan = plan.without_traces()
+    plan = Plan.of(targets, config, asked, root=root, buffers=tuple(map(Path, buffers)))
     with Workers() as workers:
         examiner = Examiner(plan.files, plan.models, config, workers, root)
         examined = examiner.examine(selection, buffers)
@@ -123,62 +105,6 @@ def report(
         sources=_sources(findings, project),
         rules=examined.selection.rules,
     )
-
-
-def _plan(
-    targets: Sequence[str] | None,
-    config: Config,
-    asked: Model,
-    root: Path,
-    buffers: tuple[Path, ...],
-) -> Plan:
-    if targets or buffers:
-        paths, models, complaints = _named(targets or (), config, asked)
-    else:
-        paths = [root / path for path in config.paths]
-        models, complaints = list(config.models), []
-        if not paths and not models:
-            raise UsageError(
-                "nothing to check: name a target, such as `archcheck src/` or "
-                "`archcheck model.py:Net`, or set paths in [tool.archcheck] of pyproject.toml"
-            )
-    pairs: list[tuple[Target, Model]] = []
-    for model in models:
-        target = parse_target(model.target)
-        assert target is not None, "a model's target has a name"
-        pairs.append((target, model))
-        # That the file is missing is for whoever loads it to say, once.
-        if target.is_file and Path(target.place).is_file():
-            paths.append(Path(target.place))
-    files = list(buffers)
-    for path in paths:
-        try:
-            files += source_files([path], config.exclude)
-        except UsageError as error:
-            complaints.append(str(error))
-    return Plan(tuple(dict.fromkeys(files)), tuple(pairs), tuple(complaints))
-
-
-def _named(
-    targets: Sequence[str], config: Config, asked: Model
-) -> tuple[list[Path], list[Model], list[str]]:
-    configured = {model.target: model for model in config.models}
-    paths: list[Path] = []
-    models: list[Model] = []
-    complaints: list[str] = []
-    for text in targets:
-        try:
-            target = parse_target(text)
-        except UsageError as error:
-            complaints.append(str(error))
-            continue
-        if target is None:
-            paths.append(Path(text))
-        elif text in configured and not asked.inputs:
-            models.append(configured[text])
-        else:
-            models.append(replace(asked, target=text))
-    return paths, models, complaints
 
 
 def _unchecked(results: Iterable[FileResult]) -> Iterable[str]:

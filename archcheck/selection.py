@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from archcheck.config import Config, nearest
 from archcheck.finding import Finding, Severity
@@ -84,12 +86,13 @@ def _strength(code: str, prefixes: Iterable[str]) -> int:
     )
 
 
-def ignored_in(path: str, patterns: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The codes that `per-file-ignores` silences in this file."""
+def ignored_in(path: str, patterns: Mapping[str, tuple[str, ...]], root: Path) -> tuple[str, ...]:
+    """The codes that `per-file-ignores` silences in this file; its patterns start at `root`."""
     if not patterns:
         return ()
     from pathspec import GitIgnoreSpec
 
+    path = os.path.relpath(path, root)
     return tuple(
         code
         for pattern, codes in patterns.items()

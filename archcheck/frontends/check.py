@@ -124,7 +124,7 @@ def check(
     asked = Model(
         target="",
         inputs=tuple(inputs or ()),
-        mode="eval" if train is False else "train",
+        mode=None if train is None else "train" if train else "eval",
         loss=loss,
         expect_output=read(parse_shape, "--expect-output", expect_output),
         max_params=read(parse_count, "--max-params", max_params),

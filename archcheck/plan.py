@@ -1,0 +1,133 @@
+"""What a call asks for: which files are read, and which models are traced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from archcheck.config import Config, Model
+from archcheck.discovery import source_files
+from archcheck.target import Target, UsageError, parse_target
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Files to read, models to trace; both as seen from the working directory.
+
+    Attributes:
+        complaints: What is wrong with single targets.
+        untraced: The models that are not traced, because no code may run.
+    """
+
+    files: tuple[Path, ...]
+    models: tuple[tuple[Target, Model], ...]
+    complaints: tuple[str, ...] = ()
+    untraced: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        targets: Sequence[str] | None,
+        config: Config,
+        asked: Model,
+        *,
+        root: Path,
+        buffers: Sequence[Path] = (),
+    ) -> Plan:
+        """What these targets stand for; without any, what the configuration names.
+
+        Args:
+            asked: What the command line asks of each model; it goes over the configuration.
+            root: The folder that the configuration's paths are relative to.
+            buffers: Files that are checked too, whatever the targets are.
+
+        Raises:
+            UsageError: There is nothing to check.
+        """
+        complaints: list[str] = []
+        configured = [_from_here(model, root) for model in config.models]
+        if targets or buffers:
+            paths, models = _named(targets or (), configured, asked, complaints)
+        else:
+            paths = [_place_from_here(path, root) for path in config.paths]
+            models = [_asked_over(asked, model) for model in configured]
+            if not paths and not models:
+                raise UsageError(
+                    "nothing to check: name a target, such as `archcheck src/` or "
+                    "`archcheck model.py:Net`, or set paths in [tool.archcheck] of pyproject.toml"
+                )
+        pairs: list[tuple[Target, Model]] = []
+        for model in models:
+            target = parse_target(model.target)
+            assert target is not None, "a model's target has a name"
+            pairs.append((target, model))
+            # That the file is missing is for whoever loads it to say, once.
+            if target.is_file and Path(target.place).is_file():
+                paths.append(target.place)
+        files = list(buffers)
+        for path in paths:
+            try:
+                files += source_files([Path(path)], config.exclude, root)
+            except UsageError as error:
+                complaints.append(str(error))
+        plan = cls(tuple(dict.fromkeys(files)), tuple(pairs), tuple(complaints))
+        return plan if config.trace else plan._without_traces()
+
+    def _without_traces(self) -> Plan:
+        untraced = tuple(target.text for target, _ in self.models)
+        return replace(self, models=(), untraced=untraced)
+
+
+def _named(
+    targets: Sequence[str], configured: Sequence[Model], asked: Model, complaints: list[str]
+) -> tuple[list[str], list[Model]]:
+    """The paths and the models among targets; a model that is configured, with what that says."""
+    known = {model.target: model for model in configured}
+    paths: list[str] = []
+    models: list[Model] = []
+    for text in targets:
+        try:
+            target = parse_target(text)
+        except UsageError as error:
+            complaints.append(str(error))
+            continue
+        if target is None:
+            paths.append(text)
+        else:
+            models.append(_asked_over(asked, known.get(text, Model(text))))
+    return paths, models
+
+
+def _asked_over(asked: Model, model: Model) -> Model:
+    """The model, but for what the command line says."""
+    said = {
+        field.name: getattr(asked, field.name)
+        for field in fields(Model)
+        if field.name != "target" and getattr(asked, field.name) != field.default
+    }
+    return replace(model, **said)
+
+
+def _from_here(model: Model, root: Path) -> Model:
+    """A model of the configuration with its files relative to the working directory."""
+    source = model.input_from
+    return replace(
+        model,
+        target=_target_from_here(model.target, root),
+        input_from=source and _target_from_here(source, root),
+    )
+
+
+def _target_from_here(text: str, root: Path) -> str:
+    target = parse_target(text)
+    if target is None or not target.is_file:
+        return text
+    return _place_from_here(target.place, root) + text[len(target.place) :]
+
+
+def _place_from_here(place: str, root: Path) -> str:
+    if root == Path.cwd():
+        return place
+    return os.path.relpath(root / place).replace(os.sep, "/")
