@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -10,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from archcheck.evidence import Shape
 from archcheck.finding import Severity
-from archcheck.target import UsageError
+from archcheck.target import UsageError, parse_input, parse_target
 
 Mode: TypeAlias = Literal["train", "eval"]
 
@@ -65,15 +66,16 @@ def read_config(start: Path) -> tuple[Config, Path]:
         path = folder / "pyproject.toml"
         if not path.is_file():
             continue
+        shown = os.path.relpath(path)
         import tomllib
 
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"{path.name} cannot be read: {error}") from error
-        table = document.get("tool", {}).get("archcheck")
-        if table is not None:
-            return _config(table, path.name), folder
+            raise UsageError(f"{shown} cannot be read: {error}") from error
+        tools = document.get("tool")
+        if isinstance(tools, dict) and "archcheck" in tools:
+            return _config(tools["archcheck"], shown), folder
     return Config(), start
 
 
@@ -85,7 +87,27 @@ def _config(table: Any, file: str) -> Config:
             _model(entry, file, f"[[tool.archcheck.models]] number {number}")
             for number, entry in enumerate(values["models"], start=1)
         )
-    return Config(**values)
+    config = Config(**values)
+    for key, codes in (
+        ("select", config.select or ()),
+        ("extend-select", config.extend_select),
+        ("ignore", config.ignore),
+        *((f'per-file-ignores "{name}"', own) for name, own in config.per_file_ignores.items()),
+    ):
+        if codes:
+            _require_known(codes, f"{file}: {section} {key}")
+    return config
+
+
+def _require_known(codes: Iterable[str], where: str) -> None:
+    # Only whoever names codes needs the rules.
+    from archcheck.rule import load_rules
+    from archcheck.selection import require_known
+
+    try:
+        require_known(codes, load_rules())
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
 
 
 def _model(table: Any, file: str, section: str) -> Model:
@@ -192,6 +214,29 @@ def _strings(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _named(kind: str) -> Reader:
+    def read(value: Any) -> str:
+        text = _string(value)
+        try:
+            target = parse_target(text)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        if target is None:
+            raise ValueError(f"{text!r} names no {kind}: write `{text}:name`, with its name")
+        return text
+
+    return read
+
+
+def _inputs(value: Any) -> tuple[str, ...]:
+    for text in _strings(value):
+        try:
+            parse_input(text)
+        except UsageError as error:
+            raise ValueError(str(error).removeprefix("--input ")) from None
+    return _strings(value)
+
+
 def _one_of(*choices: str) -> Reader:
     def read(value: Any) -> str:
         if value not in choices:
@@ -208,7 +253,7 @@ def _string(value: Any) -> str:
 
 
 def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise TypeError("must be a positive number of seconds")
     return float(value)
 
@@ -250,8 +295,8 @@ _CONFIG_KEYS: Mapping[str, tuple[str, Reader]] = {
     "trace": ("trace", _truth),
 }
 _MODEL_KEYS: Mapping[str, tuple[str, Reader]] = {
-    "target": ("target", _string),
-    "input": ("inputs", _strings),
+    "target": ("target", _named("model")),
+    "input": ("inputs", _inputs),
     "mode": ("mode", _one_of("train", "eval")),
     "loss": ("loss", _one_of(*LOSSES)),
     "expect-output": ("expect_output", parse_shape),
@@ -259,6 +304,6 @@ _MODEL_KEYS: Mapping[str, tuple[str, Reader]] = {
     "max-macs": ("max_macs", parse_count),
     "max-memory": ("max_memory", parse_bytes),
     "timeout": ("timeout", _seconds),
-    "input-from": ("input_from", _string),
+    "input-from": ("input_from", _named("function")),
     "import": ("import_whole", _whole),
 }

@@ -71,6 +71,17 @@ def test_the_nearest_file_above_holds(tmp_path: Path) -> None:
     assert root == tmp_path
 
 
+def test_a_file_above_is_named_as_seen_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.archcheck]\npathz = []\n")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    with pytest.raises(UsageError) as caught:
+        read_config(Path.cwd())
+    assert str(caught.value).startswith(str(Path("..", "pyproject.toml")))
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
@@ -82,6 +93,18 @@ def test_the_nearest_file_above_holds(tmp_path: Path) -> None:
         ("[[tool.archcheck.models]]\ninput = ['1']", ["models", "number 1", "target"]),
         ("[[tool.archcheck.models]]\ntarget = 'a:B'\nmax-parms = 1", ["max-parms", "max-params"]),
         ("[[tool.archcheck.models]]\ntarget = 'a:B'\nmax-params = '25X'", ["max-params", "25X"]),
+        ("[[tool.archcheck.models]]\ntarget = 'a.py'", ["target", "'a.py'", "`a.py:name`"]),
+        ("[[tool.archcheck.models]]\ntarget = 'a:B'\ninput = ['8,,3']", ["input", "8,,3"]),
+        ("[[tool.archcheck.models]]\ntarget = 'a:B'\ninput-from = 'b.py'", ["input-from", "b.py"]),
+        ("[tool.archcheck]\nignore = ['AC209', 'AC999']", ["toml", "ignore", "'AC999'", "'AC2"]),
+        ("[tool.archcheck]\nselect = ['AC2O1']", ["select", "'AC2O1'", "'AC2"]),
+        (
+            "[tool.archcheck.per-file-ignores]\n'tests/**' = ['AC5', 'ACX']",
+            ["per-file-ignores", "tests/**", "'ACX'"],
+        ),
+        ("tool = 3\n[tool.archcheck]", ["pyproject.toml"]),
+        ("[tool]\narchcheck = 3", ["[tool.archcheck]", "table"]),
+        ("[tool.archcheck]\ntimeout = nan", ["timeout", "positive"]),
         ("[tool.archcheck\n", ["pyproject.toml", "line 1"]),
     ],
 )
