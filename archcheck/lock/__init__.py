@@ -1,0 +1,1 @@
+"""The architecture lock: what a model was when its team last agreed to it, and what changed."""
