@@ -93,6 +93,17 @@ def test_what_is_written_into_a_buffer_is_used() -> None:
     assert flow.dead_places() == {}
 
 
+class CountsItself(nn.BatchNorm2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        return F.batch_norm(x, None, None, self.weight, self.bias, True)
+
+
+def test_a_count_of_batches_that_the_user_keeps_is_not_dead() -> None:
+    assert flow_of(lambda: CountsItself(3), (2, 3, 4, 4)).dead_places() == {}
+
+
 def test_values_that_depend_on_the_input_are_fed() -> None:
     flow = graph(lambda self, x: self.one(x) + self.two(self.kept))
     first, second = ops(flow, "linear")

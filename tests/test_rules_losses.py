@@ -54,6 +54,26 @@ def test_without_a_loss_it_is_a_warning_that_names_the_model(tmp_path: Path) -> 
     assert finding.fix is not None and finding.fix.safety == "unsafe"
 
 
+def test_a_loss_of_any_model_is_a_loss_in_sight(tmp_path: Path) -> None:
+    step = "def step(model, x, y):\n    return F.cross_entropy(model(x), y)\n"
+    finding = Source(tmp_path, net("return self.fc(x).softmax(dim=-1)", step), "AC401").only
+    assert finding.severity == Severity.WARNING
+    assert (
+        finding.message == "`Net` returns probabilities: CrossEntropyLoss takes the softmax again"
+    )
+    assert finding.notes == ()
+    assert [place.message for place in finding.related] == [
+        "the loss, of any model that comes here"
+    ]
+
+
+def test_a_loss_of_another_model_is_none_of_this_one(tmp_path: Path) -> None:
+    rest = "other = nn.Linear(8, 4)\nloss = F.cross_entropy(other(torch.rand(2, 8)), y)\n"
+    finding = Source(tmp_path, net("return self.fc(x).softmax(dim=-1)", rest), "AC401").only
+    assert finding.related == ()
+    assert finding.notes[0].startswith("no loss is in sight")
+
+
 LOSS = "def loss_of(x, y):\n    return {loss}\n"
 WITH_LOGITS = "F.binary_cross_entropy_with_logits(Net()(x), y)"
 

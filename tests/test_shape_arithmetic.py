@@ -150,10 +150,17 @@ def test_shapes_that_comments_state(comment: str, shape: list[int | str | None])
         "# [bs x seq_len x classes] -> [bs*seq_len x classes]",
         "# (B, N, C) -> scalar",
         "# output: 6 channels, 15 x 15",
+        "# heads x chunks x window x (hidden + window + 1)",
     ],
 )
 def test_comments_that_state_no_shape(comment: str) -> None:
     assert stated(comment) == []
+
+
+def test_a_product_in_a_shape_says_nothing_but_the_rest_does() -> None:
+    assert stated("# [batch_size, seq_length, 3 x hidden_size]") == [
+        ["batch_size", "seq_length", None]
+    ]
 
 
 def test_names_bind_once() -> None:

@@ -133,6 +133,8 @@ def _crossed(comment: str) -> Iterator[Claim]:
         dimensions = _dimensions(match.group(), match.start(), r"\s+[x×✕]\s+|×|(?<=[\dBN])x(?=\d)")
         if dimensions is None or len(dimensions) < 2:
             continue
+        if re.match(r"\s+[x×✕]\s", comment[match.end() :]):
+            continue  # it goes on with something that is not understood
         claim = _claim(comment, match.start(), match.end(), dimensions, "cross")
         # `3 x 3` is a kernel, `56 x 56` a map; `B x 64` is a shape.
         if claim.has_batch or claim.sure or len(dimensions) > 2:
@@ -184,9 +186,10 @@ def _dimension(written: str, start: int) -> Dimension | None:
         return Dimension(written, start, spread=written in ("...", "…", "*"))
     if re.fullmatch(r"[A-Za-z_][\w.]*'*", written) and len(written) <= 32:
         return Dimension(written, start, name=written)
-    # An expression of names and numbers, such as H/2 or 2*C: a dimension that says nothing.
-    if re.fullmatch(r"[\w\s.'+*/()-]{1,40}", written) and re.search(r"[+*/-]", written):
-        if re.search(r"[A-Za-z_]\w*\s+[A-Za-z_]|\d\.\d|^[-+]", written):
+    # An expression of names and numbers, such as H/2 or 3 x C: a dimension that says nothing.
+    expression = re.sub(r"\s+[x×✕]\s+", "*", written)
+    if re.fullmatch(r"[\w\s.'+*/()-]{1,40}", expression) and re.search(r"[+*/-]", expression):
+        if re.search(r"[A-Za-z_]\w*\s+[A-Za-z_]|\d\.\d|^[-+]", expression):
             return None
         return Dimension(written, start)
     return None

@@ -210,7 +210,7 @@ class Dataflow:
                     found.setdefault(call.location, []).extend(ops)
         for op in self.trace.ops:
             if op.location is not None and op.location not in found:
-                if self._is_dead(op):
+                if self._is_dead(op) and not self._counts(op):
                     found[op.location] = [op]
                 else:
                     alive.add(op.location)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from archcheck.traced_classes import class_called
+
 if TYPE_CHECKING:
-    from archcheck.source import Flow, SourceFile, Step
+    from archcheck.evidence import Op, Trace
+    from archcheck.source import Flow, Function, ModuleClass, Project, SourceFile, Step
 
 # Steps that hand a value on without doing anything with it.
 _PASSING = frozenset({"merge", "tuple", "item"})
@@ -47,3 +51,30 @@ def _is_read_on(step: Step, returned: set[Step]) -> bool:
     return step in returned or any(
         user.kind not in _PASSING or _is_read_on(user, returned) for user in step.users
     )
+
+
+def leaves_something_behind(trace: Trace, project: Project, ops: Iterable[Op]) -> bool:
+    """Whether a module that these ops ran all of keeps more of its call than the result: it sets
+    an attribute, writes into a container, or calls something for no value. Auxiliary losses do."""
+    ran = {op.index for op in ops}
+    called = [call for call in trace.calls if ran.issuperset((call.first_op, call.end_op - 1))]
+    classes = {class_called(call, trace, project) for call in called} - {None}
+    return any(
+        _writes_elsewhere(definition.module, method)
+        for known in classes
+        for definition in known.lineage
+        if definition.module is not None
+        for method in definition.module.computing
+    )
+
+
+def _writes_elsewhere(module: ModuleClass, method: Function) -> bool:
+    if any(use.kind == "store" for use in module.uses_in(method)):
+        return True
+    for statement in method.statements:
+        match statement.node:
+            case ast.Expr(value=ast.Call()) | ast.Global() | ast.Nonlocal():
+                return True
+            case ast.Assign(targets=[*_, ast.Subscript()]):
+                return True
+    return False

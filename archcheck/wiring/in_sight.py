@@ -6,8 +6,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from archcheck.source.script import LOSSES
+from archcheck.wiring.endings import UNKNOWN_ENDING, endings
 
 if TYPE_CHECKING:
+    from archcheck.finding import Location
     from archcheck.source import ModuleClass, SourceFile
 
 # Classes whose probabilities are their business: weights for a sum, a choice among experts or
@@ -30,6 +32,17 @@ def losses_around(file: SourceFile, name: str = "") -> frozenset[str]:
     `nll_loss`…; "" stands for a loss that is not known, such as one that a function is given."""
     files = file.project.files_naming(name, file) if name else (file,)
     return frozenset(loss for found in files for loss in _losses(found))
+
+
+def cross_entropy_of_any_model(file: SourceFile, name: str) -> Location | None:
+    """Where a file, or one around it that uses a name of it, gives cross entropy what a model
+    returns that is not known there: one that a function is given."""
+    for found in file.project.files_naming(name, file):
+        for loss in found.losses:
+            given = loss.prediction if loss.loss == "cross_entropy" else None
+            if given is not None and UNKNOWN_ENDING in endings(given):
+                return loss.location
+    return None
 
 
 def _losses(file: SourceFile) -> set[str]:

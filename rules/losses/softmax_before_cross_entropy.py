@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from archcheck.evidence import Op, Trace
 from archcheck.finding import Edit, Finding, Fix, Location, Related, Severity
@@ -44,7 +45,12 @@ from archcheck.shapes.faults import node_at, source_file
 from archcheck.source import ModuleClass, Project, SourceFile
 from archcheck.traced_classes import class_of
 from archcheck.wiring.endings import AFFINE, Ending, endings, endings_of, surely
-from archcheck.wiring.in_sight import gives_weights, is_part_of_another, losses_around
+from archcheck.wiring.in_sight import (
+    cross_entropy_of_any_model,
+    gives_weights,
+    is_part_of_another,
+    losses_around,
+)
 from archcheck.wiring.outcomes import before, is_logits, only_outcome, written_at
 from archcheck.wiring.rewiring import without
 
@@ -124,12 +130,17 @@ def _certain(at: Location, edits: tuple[Edit, ...], loss: Location | None = None
 
 def _likely(module: ModuleClass, at: Location, node: ast.AST | None) -> Finding:
     edits = without(module.file, node) if node is not None and at.path == module.file.path else ()
-    return Finding(
-        f"`{module.name}` returns probabilities: CrossEntropyLoss would take the softmax again",
+    loss = cross_entropy_of_any_model(module.file, module.name)
+    would = "would take" if loss is None else "takes"
+    finding = Finding(
+        f"`{module.name}` returns probabilities: CrossEntropyLoss {would} the softmax again",
         at,
         label="a softmax at the end",
-        notes=("no loss is in sight; with NLLLoss on their logarithm, probabilities are right",),
         help=f"{HELP}, or say which loss it is: --loss nll",
         fix=Fix("unsafe", edits) if edits else None,
         severity=Severity.WARNING,
     )
+    if loss is not None:
+        return replace(finding, related=(Related(loss, "the loss, of any model that comes here"),))
+    note = "no loss is in sight; with NLLLoss on their logarithm, probabilities are right"
+    return replace(finding, notes=(note,))

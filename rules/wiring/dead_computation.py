@@ -4,7 +4,8 @@ What it does
 ------------
 Looks for layers, and for other operators, whose results reach no output of the model and no
 buffer, and that the source drops: the value is bound to a name that no branch reads, is
-overwritten before it is read, or is not bound at all.
+overwritten before it is read, or is not bound at all. A call of a module that keeps something of
+its own accord, as those do that collect auxiliary losses, is left alone.
 
 Why it is bad
 -------------
@@ -38,9 +39,9 @@ from archcheck.finding import Finding, Location, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import node_at, shortened, source_file
 from archcheck.source import Project
-from archcheck.wiring.dropped import is_dropped, is_thrown_away
+from archcheck.wiring.dropped import is_dropped, is_thrown_away, leaves_something_behind
 
-rule = Rule("AC302", "dead-computation", Severity.WARNING)
+rule = Rule("AC302", "dead-computation", Severity.WARNING, fades=True)
 
 
 @rule.on_trace
@@ -51,6 +52,8 @@ def read_by_nobody(trace: Trace, project: Project) -> Iterator[Finding]:
         file = source_file(project, at)
         node = node_at(file, at) if file is not None else None
         if file is None or node is None or not is_dropped(file, node):
+            continue
+        if leaves_something_behind(trace, project, ops):
             continue
         layers = trace.dataflow.layers_before(ops)
         alone = is_thrown_away(file, node)
