@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from archcheck.evidence import Failure, Module, ModuleCall, Op, Shape, Trace, Value
-from archcheck.finding import Edit, Finding, Fix, Location, Related, ShapeNote
+from archcheck.finding import Finding, Fix, Location, Related, ShapeNote
 from archcheck.shapes.arithmetic import text
 from archcheck.source.document import DocumentError
 from archcheck.source.scope import argument_of
@@ -50,7 +50,6 @@ class Declared:
 
     location: Location
     constructor: Location
-    literal: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,8 +164,7 @@ class Fault:
         argument = argument_of(node, parameter, position)
         if argument is None:
             return Declared(at, at)
-        literal = isinstance(argument, ast.Constant) and type(argument.value) is int
-        return Declared(file.location(argument), at, literal)
+        return Declared(file.location(argument), at)
 
     def is_constant(self, parameter: str, position: int | None = None) -> bool:
         """Whether the file itself fixes a parameter of the layer's constructor to one number."""
@@ -177,19 +175,6 @@ class Fault:
         node = node_at(file, declared.location)
         return isinstance(node, ast.expr) and type(file.value(node)) is int
 
-    def replacing(self, declared: Declared | None, new: str) -> Fix | None:
-        """The fix that writes another number, where one literal belongs to this layer alone."""
-        if declared is None or not declared.literal or self.trace.inferred_input:
-            return None
-        if not self.is_built_once(declared):
-            return None
-        return Fix("safe", (Edit(declared.location, new),))
-
-    def is_built_once(self, declared: Declared) -> bool:
-        """Whether one layer alone was built there, so that another number changes no other."""
-        built = [m for m in self.trace.modules if m.constructed == declared.constructor]
-        return len(built) == 1
-
     def declared_type(self) -> Declared | None:
         """Where the layer's class was chosen: the callee of its constructor."""
         if self.layer is None or self.layer.constructed is None:
@@ -199,27 +184,7 @@ class Fault:
         node = node_at(file, at) if file is not None else None
         if file is None or not isinstance(node, ast.Call):
             return Declared(at, at)
-        return Declared(file.location(node.func), at, isinstance(node.func, ast.Attribute))
-
-    def retyping(self, declared: Declared | None, old: str, new: str) -> Fix | None:
-        """The fix that takes `nn.New` for `nn.Old`, where every layer built there needs it."""
-        if declared is None or not declared.literal:
-            return None
-        calls = [
-            call
-            for module in self.trace.modules
-            if module.constructed == declared.constructor
-            for call in module.calls
-        ]
-        ranks = {len(self.trace.shape(index)) for call in calls for index in self._first(call)}
-        at = declared.location
-        if ranks != {len(self.got)} or not self.text(at).endswith(f".{old}"):
-            return None
-        name = replace(at, line=at.end_line, column=at.end_column - len(old))
-        return Fix("safe", (Edit(name, new),))
-
-    def _first(self, call: int) -> list[int]:
-        return list(indices(self.trace.calls[call].inputs))[:1]
+        return Declared(file.location(node.func), at)
 
     @cached_property
     def trail(self) -> tuple[ShapeNote, ...]:
@@ -287,6 +252,11 @@ def _fault(trace: Trace, project: Project, failure: Failure) -> Fault | None:
     kind = kind_of(module)
     values = tuple(trace.values[index] for index in indices(call.inputs))
     return Fault(trace, project, failure, kind, None, call, values) if kind else None
+
+
+def is_built_once(trace: Trace, constructor: Location | None) -> bool:
+    """Whether one module alone was built there, so that another argument changes no other."""
+    return sum(module.constructed == constructor for module in trace.modules) == 1
 
 
 def named(module: Module) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from archcheck.evidence import Shape
 from archcheck.finding import Edit, Fix
-from archcheck.shapes.faults import Fault, node_at, source_file
+from archcheck.shapes.faults import Fault, is_built_once, node_at, source_file
 from archcheck.shapes.widths import origin
 from archcheck.source.edits import after, before
 
@@ -38,17 +38,19 @@ def _with_adaptive_pooling(fault: Fault, folded: Shape) -> Fix | None:
         return None
     pool = Fault.of(trace, fault.project, before)
     kind = pool.declared_type()
-    if pool.layer is None or kind is None or not kind.literal or len(pool.layer.calls) != 1:
+    if pool.layer is None or kind is None or len(pool.layer.calls) != 1:
+        return None
+    callee, dot, name = pool.text(kind.location).rpartition(".")
+    if not dot or name != pool.layer.type:
         return None
     if declared.location == declared.constructor or not (
-        fault.is_built_once(declared) and pool.is_built_once(kind)
+        is_built_once(trace, declared.constructor) and is_built_once(trace, kind.constructor)
     ):
         return None
     if fault.text(declared.location).isidentifier():
         return None  # a parameter: the number is worked out elsewhere
-    callee = pool.text(kind.location).removesuffix(pool.layer.type)
     way = "Max" if "max" in before.name else "Avg"
-    adaptive = f"{callee}Adaptive{way}Pool{len(folded) - 1}d(1)"
+    adaptive = f"{callee}.Adaptive{way}Pool{len(folded) - 1}d(1)"
     edits = (Edit(kind.constructor, adaptive), Edit(declared.location, str(folded[0])))
     return Fix("unsafe", edits)
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, replace
 
-from archcheck.evidence import Module, Trace, Value
-from archcheck.finding import Edit, Fix, Location
-from archcheck.shapes.deciding import WIDTH_GIVEN, Given, deciding, means_the_same
-from archcheck.shapes.faults import Declared, Fault, node_at, source_file
+from archcheck.evidence import Module, Shape, Trace, Value
+from archcheck.finding import Fix
+from archcheck.shapes.deciding import WIDTH_GIVEN, deciding, means_the_same
+from archcheck.shapes.faults import Declared, Fault, is_built_once, node_at, source_file
+from archcheck.shapes.instances import Built
 from archcheck.shapes.rewriting import rewritten
-from archcheck.source import ClassDefinition, Project, SourceFile
 from archcheck.source.edits import replacement
-from archcheck.source.scope import Function, argument_of
-from archcheck.target import parse_target
+from archcheck.source.scope import argument_of
+from archcheck.source.sites import Statement
 from archcheck.wiring.dataflow import AFFINE, JOINS
 
 _FARTHEST = 200
@@ -42,57 +41,41 @@ def renumbered(
         return None
     at = file.statement_at(argument)
     giver = _giver(trace, fault.values[0], dimension)
-    instance = _Built(trace, fault.project, fault.layer.path, giver is None)
-    if not isinstance(argument, ast.Constant) and giver is not None:
-        width = _width_of(giver, fault.project)
-        there = width[0].statement_at(width[1]) if width is not None else None
-        if width is not None and there is not None and means_the_same(width[1], there, at):
-            function = at.scope.function
-            giving = _Built(trace, fault.project, giver.path, False)
-            # The same constructor, and the same run of it.
-            if function is None or giving.ran(function) is instance.ran(function):
-                return Fix("safe", (replacement(file, argument, file.text(width[1])),))
+    instance = Built(trace, fault.project, fault.layer.path, expected, is_fed=giver is None)
+    if giver is not None and not isinstance(argument, ast.Constant):
+        name = _name_of_width(giver, at, instance)
+        if name is not None:
+            return Fix("safe", (replacement(file, argument, name),))
     place = deciding(argument, at, instance)
     if place is None:
         return None
-    if place.statement.scope is at.scope and not fault.is_built_once(declared):
+    if place.statement.scope is at.scope and not is_built_once(trace, declared.constructor):
         # A number in the class is that of all its modules.
         return None
     edits = rewritten(place.file, place.expression, expected, got)
     return Fix("safe", edits) if edits else None
 
 
-def retyped(fault: Fault, declared: Declared | None, old: str, new: str) -> Fix | None:
-    """The fix that takes one class of torch for another where a layer's class is chosen: at the
-    constructor, at the one place that decides a name for it, or as the base of a class of the
-    project that is built here alone."""
-    plain = fault.retyping(declared, old, new)
-    if plain is not None or declared is None or fault.layer is None:
-        return plain
+def reshaped(fault: Fault, declared: Declared | None, expected: Shape, got: Shape) -> Fix | None:
+    """The fix that has a layer built for other sizes, where they are written out in a row.
+
+    Args:
+        declared: Where the layer got the sizes that it was built for.
+    """
+    if declared is None or fault.trace.inferred_input:
+        return None
     file = source_file(fault.project, declared.location)
-    callee = node_at(file, declared.location) if file is not None else None
-    if file is None or not isinstance(callee, ast.expr):
+    row = node_at(file, declared.location) if file is not None else None
+    if file is None or not isinstance(row, ast.Tuple | ast.List) or len(row.elts) != len(got):
         return None
-    at = file.statement_at(callee)
-    target = file.resolve(callee, at)
-    if isinstance(target, ClassDefinition):
-        near = fault.project.files_naming(target.name, target.file)
-        built = sum(len(other.calls_of(target)) for other in near)
-        bases = target.node.bases
-        if built != 1 or len(bases) != 1 or target.methods.keys() - {"__init__"}:
-            return None
-        return _renaming(target.file, bases[0], old, new)
-    place = deciding(callee, at, _Built(fault.trace, fault.project, fault.layer.path, False))
-    return _renaming(place.file, place.expression, old, new) if place is not None else None
-
-
-def _renaming(file: SourceFile, expression: ast.expr, old: str, new: str) -> Fix | None:
-    """Another last name of a dotted one."""
-    if not isinstance(expression, ast.Attribute) or expression.attr != old:
+    if not is_built_once(fault.trace, declared.constructor):
         return None
-    at = file.location(expression)
-    name = replace(at, line=at.end_line, column=at.end_column - len(old))
-    return Fix("safe", (Edit(name, new),))
+    changes = [
+        rewritten(file, size, old, new)
+        for size, old, new in zip(row.elts, expected, got, strict=True)
+        if old != new
+    ]
+    return Fix("safe", tuple(edit for edits in changes for edit in edits)) if all(changes) else None
 
 
 def _giver(trace: Trace, value: Value, dimension: int) -> Module | None:
@@ -115,97 +98,26 @@ def _giver(trace: Trace, value: Value, dimension: int) -> Module | None:
     return None
 
 
-def _width_of(module: Module, project: Project) -> tuple[SourceFile, ast.expr] | None:
-    """The expression of a layer's output size, at its constructor."""
-    if module.constructed is None:
+def _name_of_width(giver: Module, at: Statement, instance: Built) -> str | None:
+    """What the constructor of a layer calls its output size, if that means the same at the
+    statement that builds another layer: in the same run of the same function."""
+    trace, project = instance.trace, instance.project
+    if giver.constructed is None:
         return None
-    file = source_file(project, module.constructed)
-    node = node_at(file, module.constructed) if file is not None else None
-    if file is None or not isinstance(node, ast.Call):
+    file = source_file(project, giver.constructed)
+    call = node_at(file, giver.constructed) if file is not None else None
+    if file is None or not isinstance(call, ast.Call):
         return None
-    found = argument_of(node, *WIDTH_GIVEN[module.type])
-    return (file, found) if found is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Built:
-    """The modules of a traced model whose constructors ran around a layer.
-
-    Attributes:
-        path: That of the layer, or of a module around it.
-        is_fed: The size in question is that of the model's own input. Who builds the model with
-            the same default may well feed it as the default says.
-    """
-
-    trace: Trace
-    project: Project
-    path: str
-    is_fed: bool
-
-    @property
-    def is_seen(self) -> bool:
-        return True
-
-    def given(self, function: Function, name: str) -> Given | None:
-        """See `Instance`."""
-        module = self.ran(function)
-        return self._given(function, name, module) if module is not None else None
-
-    def ran(self, function: Function) -> Module | None:
-        """The module around the layer whose constructor this function is."""
-        owner = function.owner
-        if owner is None or function.name != "__init__":
-            return None
-        path = self.path
-        while path:
-            path = path.rpartition(".")[0]
-            module = self.trace.module(path)
-            if module is not None and module.type == owner.name:
-                return module
+    width = argument_of(call, *WIDTH_GIVEN[giver.type])
+    if width is None or not means_the_same(width, file.statement_at(width), at):
         return None
-
-    def _given(self, function: Function, name: str, module: Module) -> Given | None:
-        signature = function.signature.without_first()
-        parameter = signature.by_name.get(name)
-        call, file = self._call(module)
-        above = _Built(self.trace, self.project, module.path, self.is_fed)
-        if call is not None:
-            bound = signature.bind(call)
-            if not bound.complete:
-                return None
-            given = bound.values.get(name)
-            if given is not None:
-                if file is None or not self._is_built_once(module.constructed):
-                    return None
-                return Given(given, file.statement_at(given), above)
-        if parameter is None or parameter.default is None or function.statement is None:
-            return None
-        if self.is_fed and self._is_relied_on(function, name):
-            return None
-        return Given(parameter.default, function.statement, above)
-
-    def _is_relied_on(self, function: Function, name: str) -> bool:
-        """Whether the project builds the class without this argument."""
-        owner = function.owner
-        assert owner is not None
-        signature = function.signature.without_first()
-        return any(
-            name not in signature.bind(call.node).values
-            for file in self.project.files_naming(owner.name, function.file)
-            for call in file.calls_of(owner)
-        )
-
-    def _call(self, module: Module) -> tuple[ast.Call | None, SourceFile | None]:
-        """The call that built a module, and its file; None where the user named it."""
-        if module.constructed is not None:
-            file = source_file(self.project, module.constructed)
-            node = node_at(file, module.constructed) if file is not None else None
-            return (node, file) if isinstance(node, ast.Call) else (None, None)
-        target = parse_target(self.trace.target)
-        if target is None or not target.call:
-            return None, None
-        node = ast.parse(f"_({target.call})", mode="eval").body
-        return (node, None) if isinstance(node, ast.Call) else (None, None)
-
-    def _is_built_once(self, place: Location | None) -> bool:
-        return sum(module.constructed == place for module in self.trace.modules) == 1
+    function = at.scope.function
+    run = instance.ran(function) if function is not None else None
+    if run is None:
+        # Where it cannot be told which run it was, there must have been but one.
+        layers = (giver, trace.module(instance.path))
+        alone = all(one is not None and is_built_once(trace, one.constructed) for one in layers)
+        return file.text(width) if alone else None
+    assert function is not None
+    same = Built(trace, project, giver.path).ran(function) is run
+    return file.text(width) if same else None

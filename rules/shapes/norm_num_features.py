@@ -38,7 +38,7 @@ from archcheck.shapes.chain_shapes import clashes_in, finding
 from archcheck.shapes.faults import Declared, Fault, faults
 from archcheck.shapes.misfits import misfed
 from archcheck.shapes.norms import channels_expected, rank_fits, trailing_expected
-from archcheck.shapes.renumbering import renumbered
+from archcheck.shapes.renumbering import renumbered, reshaped
 from archcheck.shapes.widths import explained
 from archcheck.source import Project, SourceFile
 
@@ -99,11 +99,11 @@ def last_dimensions_that_arrived(trace: Trace, project: Project) -> Iterator[Fin
 
 
 def _fix(fault: Fault, declared: Declared | None, expected: Shape, got: Shape) -> Fix | None:
-    """The fix, unless the expected size is there and merely not in the last dimension."""
-    if expected[0] in fault.got[1:]:
+    """The fix, unless the expected sizes are there and merely not in the last dimensions."""
+    if set(expected) <= set(fault.got[1:]):
         return None
     if len(got) > 1:
-        return fault.replacing(declared, text(got))
+        return reshaped(fault, declared, expected, got)
     return renumbered(fault, declared, expected[0], got[0], -1)
 
 

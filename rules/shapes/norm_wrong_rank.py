@@ -38,7 +38,7 @@ from archcheck.shapes.chain_shapes import clashes_in, rank_finding
 from archcheck.shapes.faults import Declared, Fault, faults
 from archcheck.shapes.misfits import misfed
 from archcheck.shapes.norms import form, norm_type, rank_fits, sibling
-from archcheck.shapes.renumbering import retyped
+from archcheck.shapes.retyping import retyped
 from archcheck.source import Project, SourceFile
 
 rule = Rule("AC204", "norm-wrong-rank", Severity.ERROR, fix="safe")
