@@ -24,9 +24,9 @@ from output_samples import NOTEBOOK_FINDING, STYLE_FINDING, residual_trace, samp
 
 from archcheck.evidence import Sizes
 from archcheck.finding import Edit, Finding, Fix, Location, Related, Severity, ShapeNote
+from archcheck.fingerprint import fingerprints
 from archcheck.output import FORMATS, render
 from archcheck.output.catalogue import render_rule, render_rules
-from archcheck.output.fingerprint import fingerprints
 from archcheck.output.markdown import code, prose
 from archcheck.report import FindingsError, Report, TargetReport
 from archcheck.rule import Rule, load_rules

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from archcheck.finding import Finding, Severity
+from archcheck.fingerprint import fingerprints
 from archcheck.output import Options
-from archcheck.output.fingerprint import fingerprints
 from archcheck.report import Report, severity_of
 
 _SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.NOTE: "info"}

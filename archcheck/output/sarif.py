@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from archcheck import __version__
 from archcheck.finding import Finding, Fix, Location, Severity
+from archcheck.fingerprint import fingerprints
 from archcheck.output import Options
-from archcheck.output.fingerprint import fingerprints
 from archcheck.output.words import details
 from archcheck.report import Report, severity_of
 from archcheck.rule import HEADINGS, Rule

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 
 from archcheck.finding import Finding
 from archcheck.report import Report, source_key
@@ -25,14 +26,27 @@ def fingerprints(report: Report) -> tuple[str, ...]:
     return tuple(result)
 
 
-def _parts(finding: Finding, report: Report) -> tuple[str, ...]:
+def line_text(finding: Finding, sources: Mapping[str, tuple[str, ...]]) -> str:
+    """The line that a finding is in; its message where the text is not there.
+
+    Args:
+        sources: The lines of the files, as `Report.sources` has them.
+    """
     place = finding.location
-    lines = report.sources.get(source_key(place), ())
-    text = lines[place.line - 1] if 1 <= place.line <= len(lines) else finding.message
+    lines = sources.get(source_key(place), ())
+    return lines[place.line - 1] if 1 <= place.line <= len(lines) else finding.message
+
+
+def without_spaces(text: str) -> str:
+    """The text as it is compared: formatting a file changes nothing."""
+    return "".join(text.split())
+
+
+def _parts(finding: Finding, report: Report) -> tuple[str, ...]:
     return (
         finding.code,
-        place.path,
+        finding.location.path,
         finding.scope or "",
         finding.module or "",
-        "".join(text.split()),
+        without_spaces(line_text(finding, report.sources)),
     )
