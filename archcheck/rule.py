@@ -48,6 +48,9 @@ class Rule:
         fix: The safety of the fix it can offer, if any.
         default: Whether it runs without being selected; by default, unless it is a note.
         fallback: It speaks of failures only where no other rule explains them.
+        fades: What it finds is code that does nothing: an editor may fade it.
+        against_lock: It holds the model against what is locked of it. What a fix changes of the
+            model may show there, and is no fault of the fix.
         by_engine: The engine finds it itself, in what the other rules found; it has no readers.
     """
 
@@ -57,7 +60,9 @@ class Rule:
     fix: Safety | None = None
     default: bool | None = None
     fallback: bool = False
+    against_lock: bool = False
     by_engine: bool = False
+    fades: bool = False
     doc: str = ""
     path: Path | None = None
     source_readers: list[SourceReader] = field(default_factory=list)

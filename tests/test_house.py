@@ -43,6 +43,8 @@ def forbidden(path: Path) -> list[str]:
             banned += HEAVY
         if room != "output":
             banned.append("rich")
+        if room != "lsp":
+            banned += ["pygls", "lsprotocol"]
         if room == "source":
             banned += ["archcheck.trace", "archcheck.load"]
         if room == "trace":

@@ -34,7 +34,7 @@ from archcheck.rule import Rule
 from archcheck.source import Call, Function, ModuleClass, SourceFile, Submodule
 from archcheck.source.torch_names import MODULE_ATTRIBUTES
 
-rule = Rule("AC106", "submodule-overwritten", Severity.WARNING)
+rule = Rule("AC106", "submodule-overwritten", Severity.WARNING, fades=True)
 
 _REGISTER = frozenset({"add_module", "register_module", "register_buffer", "register_parameter"})
 _GO_OVER_ALL = frozenset({

@@ -51,7 +51,7 @@ from archcheck.source import Layer, ModuleClass, Project, SourceFile, Submodule
 from archcheck.source.elision import is_elided
 from archcheck.traced_classes import class_of
 
-rule = Rule("AC108", "unused-submodule", Severity.WARNING)
+rule = Rule("AC108", "unused-submodule", Severity.WARNING, fades=True)
 
 _UNUSED = re.compile(
     r"\bunused\b|\b(not|never) (actually )?used\b|\bcheckpoints?\b[^.]{0,90}\bload"

@@ -1,0 +1,20 @@
+"""`archcheck lsp`: the language server."""
+
+from __future__ import annotations
+
+import typer
+
+from archcheck.target import UsageError
+
+
+def lsp() -> None:
+    """Serve an editor on standard input and output (pip install 'archcheck[lsp]')."""
+    try:
+        from archcheck.lsp.server import serve
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("archcheck"):
+            raise
+        raise UsageError(
+            f"the language server needs {error.name}: pip install 'archcheck[lsp]'"
+        ) from None
+    raise typer.Exit(serve())

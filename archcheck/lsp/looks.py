@@ -1,0 +1,48 @@
+"""One look at an open document from its source: what the editor shows without running anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from archcheck.config import read_config
+from archcheck.examine import Examined, Examiner
+from archcheck.load.client import Workers
+from archcheck.lsp.documents import OpenDocument
+from archcheck.rule import load_rules
+from archcheck.selection import Selection
+from archcheck.source.document import Document
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a document.
+
+    Attributes:
+        documents: All that was open then, by path.
+    """
+
+    opened: OpenDocument
+    documents: Mapping[str, OpenDocument]
+    examined: Examined
+
+    @property
+    def document(self) -> Document:
+        return self.examined.project.file(self.opened.path).document
+
+
+def look(path: str, documents: Mapping[str, OpenDocument]) -> Look:
+    """Run the source rules over an open document.
+
+    Raises:
+        UsageError: The configuration is wrong.
+        DocumentError: The document cannot be read.
+    """
+    config, root = read_config(Path(os.path.abspath(path)).parent)
+    selection = Selection.of(load_rules(), config)
+    buffers = {opened.path: opened.data for opened in documents.values()}
+    with Workers() as workers:
+        examiner = Examiner([Path(path)], [], config, workers, root)
+        return Look(documents[path], documents, examiner.examine(selection, buffers))
