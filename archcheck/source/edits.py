@@ -69,11 +69,11 @@ def first_statement(
     return None if indent.strip() else after(file, body[0], f"\n{indent}{new}")
 
 
-def without_line(file: SourceFile, node: ast.stmt) -> Edit | None:
-    """Take a statement out with its line; None where it shares its lines with others."""
+def without_line(file: SourceFile, node: ast.stmt | ast.expr) -> Edit | None:
+    """Take a statement, or an item of a list, out with its lines; None where it shares them."""
     at = file.location(node)
     start, end = file.lines[at.line - 1], file.lines[at.end_line - 1]
-    tail = end[at.end_column - 1 :].strip()
+    tail = end[at.end_column - 1 :].strip().removeprefix(",").lstrip()
     if start[: at.column - 1].strip() or (tail and not tail.startswith("#")):
         return None
     if at.end_line >= len(file.lines):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from archcheck.finding import Edit, Location
 from archcheck.shapes.deciding import Nobody, deciding
+from archcheck.shapes.faults import node_at, source_file
 from archcheck.source.edits import between, replacement, without_line
 from archcheck.source.scope import argument_of
 
 if TYPE_CHECKING:
-    from archcheck.source import SourceFile
+    from archcheck.source import Project, SourceFile
     from archcheck.source.sites import Statement
 
 # The classes of functions that fixes exchange.
@@ -77,6 +78,20 @@ def renamed(file: SourceFile, node: ast.AST, old: str, new: str) -> tuple[Edit, 
     return ()
 
 
+def without_at(project: Project, at: Location) -> tuple[Edit, ...]:
+    """See `without`; the activation is the expression at a place that a trace names."""
+    file = source_file(project, at)
+    node = node_at(file, at) if file is not None else None
+    return without(file, node) if file is not None and node is not None else ()
+
+
+def renamed_at(project: Project, at: Location, old: str, new: str) -> tuple[Edit, ...]:
+    """See `renamed`; the operation is the expression at a place that a trace names."""
+    file = source_file(project, at)
+    node = node_at(file, at) if file is not None else None
+    return renamed(file, node, old, new) if file is not None and node is not None else ()
+
+
 def _last_name(file: SourceFile, callee: ast.expr, name: str) -> Location | None:
     """Where a dotted callee has this last name; a bare name would need an import."""
     if not isinstance(callee, ast.Attribute) or callee.attr != name:
@@ -135,11 +150,14 @@ def _out_of_container(
             members = around.elts
     if item not in members:
         return None
-    index = members.index(item)
-    if index:
-        return between(file, members[index - 1], item)
     if len(members) == 1:
         return None
+    index = members.index(item)
+    line = without_line(file, members[index])
+    if line is not None:
+        return line
+    if index:
+        return between(file, members[index - 1], item)
     first, second = file.location(item), file.location(members[1])
     end = replace(first, end_line=second.line, end_column=second.column)
     return Edit(end, "")

@@ -30,10 +30,10 @@ from collections.abc import Iterator
 from archcheck.evidence import Trace
 from archcheck.finding import Edit, Finding, Fix, Related, Severity
 from archcheck.rule import Rule
-from archcheck.source import SourceFile
+from archcheck.source import Project, SourceFile
 from archcheck.wiring.endings import AFFINE, endings, surely
 from archcheck.wiring.outcomes import only_outcome, written_at
-from archcheck.wiring.rewiring import renamed, without
+from archcheck.wiring.rewiring import renamed, without, without_at
 
 rule = Rule("AC405", "bce-input", Severity.ERROR, fix="safe")
 
@@ -71,12 +71,16 @@ def into_the_wrong_loss(file: SourceFile) -> Iterator[Finding]:
 
 
 @rule.on_trace
-def returned_to_the_wrong_loss(trace: Trace) -> Iterator[Finding]:
+def returned_to_the_wrong_loss(trace: Trace, project: Project) -> Iterator[Finding]:
     op = only_outcome(trace)
     at = written_at(trace, op) if op is not None else None
     if op is None or at is None:
         return
     if trace.wanted.loss == "bce_with_logits" and op.name == "sigmoid":
-        yield Finding(GETS_PROBABILITIES, at, label="a sigmoid", help="return the scores")
+        edits = without_at(project, at)
+        yield Finding(
+            GETS_PROBABILITIES, at, label="a sigmoid", help="return the scores",
+            fix=Fix("safe", edits) if edits else None,
+        )  # fmt: skip
     elif trace.wanted.loss == "bce" and op.name in SCORES:
         yield Finding(GETS_SCORES, at, label="scores", help="use BCEWithLogitsLoss")

@@ -32,10 +32,10 @@ from collections.abc import Iterator
 from archcheck.evidence import Trace
 from archcheck.finding import Edit, Finding, Fix, Related, Severity
 from archcheck.rule import Rule
-from archcheck.source import LossCall, SourceFile
+from archcheck.source import LossCall, Project, SourceFile
 from archcheck.wiring.endings import AFFINE, Ending, endings, surely
 from archcheck.wiring.outcomes import only_outcome, written_at
-from archcheck.wiring.rewiring import renamed, without
+from archcheck.wiring.rewiring import renamed, renamed_at, without, without_at
 
 rule = Rule("AC404", "nll-input", Severity.ERROR, fix="safe")
 
@@ -58,21 +58,32 @@ def into_the_wrong_loss(file: SourceFile) -> Iterator[Finding]:
 
 
 @rule.on_trace
-def returned_to_the_wrong_loss(trace: Trace) -> Iterator[Finding]:
+def returned_to_the_wrong_loss(trace: Trace, project: Project) -> Iterator[Finding]:
     op = only_outcome(trace)
     at = written_at(trace, op) if op is not None else None
     if op is None or at is None:
         return
+    edits: tuple[Edit, ...] = ()
     if trace.wanted.loss == "nll" and op.name in KINDS:
-        yield Finding(
-            f"NLLLoss takes log-probabilities, and the model returns {KINDS[op.name]}",
-            at, label=KINDS[op.name], help="return F.log_softmax(scores, dim=1)",
-        )  # fmt: skip
+        message = f"NLLLoss takes log-probabilities, and the model returns {KINDS[op.name]}"
+        label, help = KINDS[op.name], "return F.log_softmax(scores, dim=1)"
+        if op.name == "softmax":
+            edits = renamed_at(project, at, "softmax", "log_softmax")
     elif trace.wanted.loss == "cross_entropy" and op.name == "log_softmax":
-        yield Finding(
-            "CrossEntropyLoss takes scores, and the model returns log-probabilities",
-            at, label="a log-softmax", help="return the scores, or use NLLLoss",
-        )  # fmt: skip
+        message = "CrossEntropyLoss takes scores, and the model returns log-probabilities"
+        label, help = "a log-softmax", "return the scores, or use NLLLoss"
+        edits = without_at(project, at)
+    else:
+        return
+    yield Finding(
+        message,
+        at,
+        label=label,
+        help=help,
+        fix=Fix("safe", edits) if edits else None,
+        # From the source alone, which knows no loss, a softmax at the end is but suspicious.
+        covers=(("AC401", at),),
+    )
 
 
 def _finding(loss: LossCall, given: tuple[Ending, ...], what: str) -> Iterator[Finding]:

@@ -41,7 +41,7 @@ from dataclasses import replace
 from archcheck.evidence import Op, Trace
 from archcheck.finding import Edit, Finding, Fix, Location, Related, Severity
 from archcheck.rule import Rule
-from archcheck.shapes.faults import node_at, source_file
+from archcheck.shapes.faults import node_at
 from archcheck.source import ModuleClass, Project, SourceFile
 from archcheck.traced_classes import class_of
 from archcheck.wiring.endings import AFFINE, Ending, endings, endings_of, surely
@@ -52,7 +52,7 @@ from archcheck.wiring.in_sight import (
     losses_around,
 )
 from archcheck.wiring.outcomes import before, is_logits, only_outcome, written_at
-from archcheck.wiring.rewiring import without
+from archcheck.wiring.rewiring import without, without_at
 
 rule = Rule("AC401", "softmax-before-cross-entropy", Severity.ERROR, fix="safe")
 
@@ -93,10 +93,7 @@ def probabilities_returned(trace: Trace, project: Project) -> Iterator[Finding]:
     if op is None or at is None:
         return
     if trace.wanted.loss == "cross_entropy":
-        file = source_file(project, at)
-        node = node_at(file, at) if file is not None else None
-        edits = without(file, node) if file is not None and node is not None else ()
-        yield _certain(at, edits)
+        yield _certain(at, without_at(project, at))
     elif trace.wanted.loss is None and trace.mode == "train" and _of_scores(trace, op):
         module = class_of(trace.modules[0], project)
         if module is not None and _is_a_classifier(module):
