@@ -20,7 +20,7 @@ from archcheck.fix.apply import patched
 from archcheck.fix.write import WriteError, obstacle, write
 from archcheck.shapes.arithmetic import text as shape_text
 from archcheck.shapes.shape_comments import claims
-from archcheck.source.comments import Comment, comments
+from archcheck.source.comments import Comment
 from archcheck.source.document import DocumentError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _write_file(trace: Trace, file: SourceFile, depth: int | None, folder: Path)
 
 def comment_edits(trace: Trace, file: SourceFile, depth: int | None) -> Iterator[Edit]:
     """The comments to write or change, in positions of the code."""
-    beside: dict[int, Comment] = {one.line: one for one in comments(file.document)}
+    beside: dict[int, Comment] = {one.line: one for one in file.comments}
     for number, shapes in _shapes_by_line(trace, file, depth).items():
         line = file.lines[number - 1]
         comment = beside.get(number)

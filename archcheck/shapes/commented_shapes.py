@@ -14,7 +14,7 @@ from archcheck.shapes.faults import source_file
 from archcheck.shapes.implied_sizes import example_shapes
 from archcheck.shapes.shape_comments import Claim, claims, misfit
 from archcheck.shapes.widths import origin
-from archcheck.source.comments import Comment, comments
+from archcheck.source.comments import Comment
 from archcheck.wiring.dataflow import indices
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _comments_beside(file: SourceFile) -> Mapping[int, tuple[Comment, tuple[Clai
     """The shape comments at the end of a statement, by the line that the statement begins on."""
     stating = [
         (comment, stated)
-        for comment in comments(file.document)
+        for comment in file.comments
         if not comment.own_line and (stated := claims(comment.text))
     ]
     if not stating:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from archcheck.finding import Location
 from archcheck.shapes.shape_comments import claims
-from archcheck.source.comments import comments, masked
+from archcheck.source.comments import masked
 from archcheck.source.unknown import UNKNOWN
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _prose(file: SourceFile) -> Iterator[tuple[str, int]]:
         for number, line in enumerate(document.shown_lines, start=1):
             if number > len(document.lines) or not document.lines[number - 1].strip():
                 yield line, number
-    for comment in comments(document):
+    for comment in file.comments:
         yield comment.text, comment.line
     for node in (file.tree, *(scope.node for scope in file.scopes if scope.node is not file.tree)):
         first = node.body[0] if node.body else None

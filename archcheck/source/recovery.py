@@ -81,7 +81,7 @@ class _Recovery:
         text = "\n".join(self.lines[start:stop])
         kept = [""] * (stop - start)
         for match in TOKEN.finditer(text):
-            if match["comment"] is not None:
+            if match.group().startswith("#"):
                 line = text.count("\n", 0, match.start())
                 column = match.start() - (text.rfind("\n", 0, match.start()) + 1)
                 kept[line] = " " * column + match.group()

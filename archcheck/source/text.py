@@ -7,6 +7,7 @@ import re
 from functools import cached_property
 
 from archcheck.finding import Location
+from archcheck.source.comments import Comment, comments
 from archcheck.source.document import Document, SyntaxProblem
 from archcheck.source.syntax import Parsed, parse
 
@@ -44,6 +45,11 @@ class SourceText:
     @property
     def lines(self) -> tuple[str, ...]:
         return self.document.lines
+
+    @cached_property
+    def comments(self) -> tuple[Comment, ...]:
+        """Every comment, in order."""
+        return comments(self.document)
 
     @cached_property
     def _is_ascii(self) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from archcheck.finding import Location
-from archcheck.source.comments import comments
 from archcheck.source.unknown import UNKNOWN
 from archcheck.wiring.dataflow import AFFINE
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 SKIP_NAME: Final = re.compile(
     r"(?:^|_)(?:identity|short_?cut|residual|skip)(?:_?(?:x|in|out|\d+))?$"
 )
-_SPOKEN_OF: Final = re.compile(r"identity|short_?cut|residual|skip")
+_SPOKEN_OF: Final = ("identity", "shortcut", "short_cut", "residual", "skip")
 # Attributes that bring a skip to the shape of what it is added to.
 PROJECTION_NAME: Final = re.compile(
     r"downsample|short_?cut|identity|residual|skip|proj|match|adjust|extra|res_?conv", re.IGNORECASE
@@ -45,7 +44,8 @@ _WORDS: Final = (
     r"(?:residuals?\b|skip[- ]?connections?|short[- ]?cut|res[- ]?net|identity mapping"
     r"|残差|跳跃连接|跳连|短接|捷径|恒等映射)"
 )
-_TEXT: Final = re.compile(_WORDS, re.IGNORECASE)
+# For text in lower case: five times as fast as one that ignores case.
+_TEXT: Final = re.compile(_WORDS)
 _DENIED: Final = re.compile(
     r"(?:\b(?:no|non|not|without|w/o|remov\w*|disabl\w*|drop\w*|instead of|replac\w*|lacks?|never|"
     r"unlike|don't|doesn't|before|after|outside|caller|parent)\b[^.;\n]{0,30}?|"
@@ -65,13 +65,13 @@ def says_residual(module: ModuleClass) -> Location | None:
     """Where a class says that it has a skip connection: in its name, its docstrings, or the
     comments in it and right above it. None where it does not, or where it speaks of having none."""
     found = module.location if _CLASS_NAME.search(module.name) else None
-    if found is None and not _TEXT.search("\n".join(_lines_of(module))):
-        return None
+    if not _speaks_of_skips("\n".join(_lines_of(module))):
+        return found
     for text, location in _words_of(module):
-        if _DENIED.search(text):
-            return None
-        if found is None and _TEXT.search(text):
-            found = location
+        if _speaks_of_skips(text):
+            if _DENIED.search(text):
+                return None
+            found = found or location
     return found
 
 
@@ -81,12 +81,16 @@ def network_says_residual(module: ModuleClass) -> Location | None:
     if _NETWORK_NAME.fullmatch(module.name) or _FILE_NAME.search(module.file.place.stem):
         return module.location
     text = module.definition.docstring or ""
-    return module.location if _TEXT.search(text) and not _DENIED.search(text) else None
+    return module.location if _speaks_of_skips(text) and not _DENIED.search(text) else None
 
 
-def speaks_of_skips(file: SourceFile) -> bool:
-    """Whether a file's text has a word for skip connections at all."""
-    return bool(_SPOKEN_OF.search(file.code))
+def _speaks_of_skips(text: str) -> bool:
+    return bool(_TEXT.search(text.lower()))
+
+
+def names_skips(file: SourceFile) -> bool:
+    """Whether some name in a file may be one of `SKIP_NAME`."""
+    return any(word in file.code for word in _SPOKEN_OF)
 
 
 def _lines_of(module: ModuleClass) -> tuple[str, ...]:
@@ -106,7 +110,7 @@ def _span_of(module: ModuleClass) -> tuple[int, int]:
 def _words_of(module: ModuleClass) -> Iterator[tuple[str, Location]]:
     file = module.file
     first, last = _span_of(module)
-    for comment in comments(file.document):
+    for comment in file.comments:
         if first <= comment.line <= last:
             end = comment.column + len(comment.text)
             yield comment.text, Location(file.path, comment.line, comment.column, comment.line, end)

@@ -49,8 +49,8 @@ rule = Rule("AC301", "residual-never-added", Severity.ERROR, fix="unsafe")
 
 @rule.on_source
 def kept_and_never_read(file: SourceFile) -> Iterator[Finding]:
-    for module in file.modules:
-        for method in module.computing if skips.speaks_of_skips(file) else ():
+    for module in file.modules if skips.names_skips(file) else ():
+        for method in module.computing:
             names = [name for name in method.bindings if skips.SKIP_NAME.search(name)]
             flow = module.flow(method) if names and method.owner is module.definition else None
             for name in names if flow is not None else ():
@@ -62,11 +62,9 @@ def kept_and_never_read(file: SourceFile) -> Iterator[Finding]:
 @rule.on_source
 def promised_and_absent(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
-        claim = skips.says_residual(module)
-        flow = module.flow() if claim is not None else None
-        if claim is None or flow is None or not flow.is_straight:
-            continue
-        if skips.surely_joins_nothing(module):
+        flow = module.flow()
+        claim = skips.says_residual(module) if flow is not None and flow.is_straight else None
+        if claim is not None and skips.surely_joins_nothing(module):
             for block in skips.blocks_of(module):
                 if not skips.may_be_joined_outside(block):
                     yield _absent(block, claim)
