@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ def run(
     root: Path,
     buffers: Mapping[str, bytes] = MappingProxyType({}),
     mending: Mending | None = None,
+    workers: Workers | None = None,
 ) -> Report:
     """Check targets of all forms; without any, what the configuration names.
 
@@ -43,6 +45,7 @@ def run(
         root: The folder that the configuration's paths are relative to.
         buffers: Files whose text is not (yet) on the disk, by path: they are checked too.
         mending: What to do with fixes, if they are to be applied.
+        workers: Those that trace the models, if they are to outlive this check.
 
     Raises:
         UsageError: The settings are wrong.
@@ -50,8 +53,8 @@ def run(
     rules = load_rules()
     selection = Selection.of(rules, config)
     plan = Plan.of(targets, config, asked, root=root, buffers=tuple(map(Path, buffers)))
-    with Workers() as workers:
-        examiner = Examiner(plan.files, plan.models, config, workers, root)
+    with nullcontext(workers) if workers is not None else Workers() as tracers:
+        examiner = Examiner(plan.files, plan.models, config, tracers, root)
         examined = examiner.examine(selection, buffers)
         repairs: Repairs | None = None
         verdicts: Mapping[Finding, Fix | None] = {}

@@ -7,8 +7,8 @@ Neither torch nor rich is imported here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -297,6 +297,28 @@ class Report:
             from archcheck.output import render
 
             raise FindingsError(render(self, "concise").rstrip("\n"))
+
+    def assert_clean(self, *, ignore: Iterable[str] = ()) -> None:
+        """In a test: fail unless the report is `ok`, findings of some codes left out.
+
+        Args:
+            ignore: Codes, prefixes, or ALL.
+
+        Raises:
+            FindingsError: Its text is the findings as the text report shows them.
+            UsageError: A code is not known.
+        """
+        __tracebackhide__ = True
+        from archcheck.output import render
+        from archcheck.rule import load_rules
+        from archcheck.selection import matches, require_known
+
+        codes = tuple(ignore)
+        require_known(codes, load_rules())
+        kept = tuple(finding for finding in self.findings if not matches(finding.code, codes))
+        report = replace(self, findings=kept)
+        if not report.ok:
+            raise FindingsError(render(report, "text", quiet=True).rstrip("\n"))
 
     def __str__(self) -> str:
         from archcheck.output import render
