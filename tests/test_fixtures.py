@@ -7,48 +7,18 @@ at warning or above count, and those of the rule that the folder is named after.
 
 from __future__ import annotations
 
-import argparse
 import re
-import shlex
 from pathlib import Path
 
 import pytest
+from fixture_files import CODES, FILES, ROOT, models
 
-from archcheck.config import LOSSES, Config, Model, parse_bytes, parse_count, parse_shape
+from archcheck.config import Config, Model
 from archcheck.finding import Severity
 from archcheck.pipeline import run
 from archcheck.rule import load_rules
 
-ROOT = Path(__file__).parents[1]
-FIXTURES = ROOT / "fixtures"
-CODES = {rule.name.replace("-", "_"): rule.code for rule in load_rules()}
-FILES = sorted(
-    path
-    for path in FIXTURES.glob("*/*")
-    if path.parent.name in CODES and re.match(r"(bad|good).*\.(py|md|ipynb)$", path.name)
-)
 EXPECT = re.compile(r"# expect: ((?:AC\d{3}(?:, )?)+)")
-TRACE = re.compile(r"^(?:# |<!-- )trace: (.*?)(?: -->)?$", re.MULTILINE)
-
-
-def models(path: Path) -> list[Model]:
-    """What the heads of a fixture ask to be traced."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("name")
-    parser.add_argument("--input", dest="inputs", action="append", default=[])
-    parser.add_argument("--eval", dest="mode", action="store_const", const="eval", default="train")
-    parser.add_argument("--loss", choices=LOSSES)
-    parser.add_argument("--expect-output", type=parse_shape)
-    parser.add_argument("--timeout", type=float)
-    parser.add_argument("--max-params", type=parse_count)
-    parser.add_argument("--max-macs", type=parse_count)
-    parser.add_argument("--max-memory", type=parse_bytes)
-    found = []
-    for head in TRACE.findall(path.read_text(encoding="utf-8")):
-        options = vars(parser.parse_args(shlex.split(head)))
-        target = f"{path.relative_to(ROOT).as_posix()}:{options.pop('name')}"
-        found.append(Model(**{**options, "target": target, "inputs": tuple(options["inputs"])}))
-    return found
 
 
 def expected(path: Path) -> list[tuple[int, str]]:
