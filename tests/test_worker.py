@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from archcheck.evidence import Failure, Trace
-from archcheck.load.client import Workers, trace
+from archcheck.load.client import Cancelled, Workers, trace
 from archcheck.target import Target, TraceRequest, UsageError, parse_input, parse_target
 
 torch = pytest.importorskip("torch")
@@ -195,6 +196,39 @@ def test_leaving_early_ends_the_worker() -> None:
         while process.begun(0) is None:
             process.next_message(0.1)
     assert child.poll() is not None
+
+
+def test_a_worker_that_is_kept_reads_again_what_was_written_anew(tmp_path: Path) -> None:
+    (tmp_path / "width.py").write_text("WIDTH = 3\n", encoding="utf-8")
+    net = tmp_path / "net.py"
+    net.write_text(
+        "from torch import nn\nfrom width import WIDTH\n\nnet = nn.Linear(WIDTH, 1, bias=False)\n",
+        encoding="utf-8",
+    )
+    counts = []
+    with Workers() as workers:
+        workers.warm()
+        for width in (3, 30):
+            (tmp_path / "width.py").write_text(f"WIDTH = {width}\n", encoding="utf-8")
+            workers.start([request(f"{net}:net")])
+            (outcome,) = workers.results()
+            counts.append(traced(outcome).parameters[0].count)
+    assert counts == [3, 30]
+
+
+def test_a_trace_that_nobody_wants_any_more_ends_at_once_and_others_follow() -> None:
+    with Workers() as workers:
+        workers.start([request("misbehaving.py:Hangs"), request("script.py:Net")])
+        results = workers.results()
+        canceller = threading.Timer(0.1, workers.cancel)
+        canceller.start()
+        with pytest.raises(Cancelled):
+            next(results)
+        canceller.join()
+        workers.warm()
+        workers.start([request("script.py:Net")])
+        (outcome,) = workers.results()
+        assert traced(outcome).complete
 
 
 def test_the_parent_s_death_ends_the_worker() -> None:

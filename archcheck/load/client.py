@@ -43,6 +43,10 @@ class WorkerDefect(Exception):
     """archcheck itself failed in a worker; the text is the traceback."""
 
 
+class Cancelled(Exception):
+    """Nobody wants the answers any more."""
+
+
 class Workers:
     """Traces models in worker processes; leaving the `with` block ends them all.
 
@@ -55,6 +59,7 @@ class Workers:
         self._process: WorkerProcess | None = None
         self._sent = -1
         self._refused: dict[int, UsageError] = {}
+        self._cancelled = False
 
     def __enter__(self) -> Workers:
         return self
@@ -67,11 +72,26 @@ class Workers:
     ) -> None:
         self.close()
 
+    def warm(self) -> None:
+        """Let a worker import torch, before there is anything to trace."""
+        if self._process is None:
+            self._process = _new_process()
+
+    def cancel(self) -> None:
+        """End what runs, from another thread: whoever waits for results gets `Cancelled`."""
+        self._cancelled = True
+        process = self._process
+        if process is not None:
+            process.end()
+
     def start(self, requests: Iterable[TraceRequest]) -> None:
         """Let a worker begin with the first of these requests, and return at once.
 
         Further requests may follow when those before have been answered.
         """
+        if self._cancelled:
+            self.close()
+            self._cancelled, self._answered = False, len(self._requests)
         # Numbers go on, so that no answer is taken for that of an earlier request.
         first = len(self._requests)
         self._requests = (*self._requests, *requests)
@@ -87,6 +107,7 @@ class Workers:
 
         Raises:
             WorkerDefect: archcheck itself failed.
+            Cancelled: `cancel` was called.
         """
         for number in range(self._answered, len(self._requests)):
             request, self._answered = self._requests[number], number + 1
@@ -147,6 +168,9 @@ class Workers:
         limit = request.memory_limit or int(free_memory() * 0.8)
         while True:
             message = process.next_message(_GLANCE)
+            if self._cancelled:
+                self.close()
+                raise Cancelled
             if message is None:
                 reason = self._overstepped(process, number, request, limit)
                 if reason is not None or not process.is_alive:

@@ -7,8 +7,20 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from archcheck.load.places import is_users
+
+Stamp: TypeAlias = tuple[int, int] | None
+
+
+def stamp(file: str) -> Stamp:
+    """What tells whether a file has changed: when it was written, and its length."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 class OpenedFiles:

@@ -16,7 +16,7 @@ from archcheck.evidence import Failure, Trace
 from archcheck.finding import Location
 from archcheck.load.buffers import imports_read
 from archcheck.load.environment import environment, forget_users_modules
-from archcheck.load.files import OpenedFiles, loaded_files
+from archcheck.load.files import OpenedFiles, Stamp, loaded_files, stamp
 from archcheck.load.find import Found, find_target
 from archcheck.load.inputs import Candidate, given_inputs, guessed_inputs, inputs_from
 from archcheck.load.limits import data_limit, free_memory
@@ -62,6 +62,8 @@ class Session:
         self._weights = Weights()
         self._weights.install()
         self._opened = OpenedFiles()
+        # What the modules that are still loaded were made from.
+        self._stamps: dict[str, Stamp] = {}
 
     def serve(self, request: TraceRequest) -> Trace:
         """Trace a target.
@@ -87,8 +89,10 @@ class Session:
         target = request.target
         self._announce("import", str(self._home / target.place) if target.is_file else None)
         found = find_target(target, self._home, request.buffers)
-        if self._root not in (None, found.place.root) or self._buffers != request.buffers:
+        moved = self._root not in (None, found.place.root) or self._buffers != request.buffers
+        if moved or any(stamp(file) != before for file, before in self._stamps.items()):
             forget_users_modules()
+            linecache.checkcache()
         self._root, self._buffers = found.place.root, request.buffers
         argument = str(found.source.path) if found.source is not None else target.place
         with (
@@ -114,6 +118,7 @@ class Session:
             finally:
                 finder.forget()
                 forget_sliced()
+                self._stamps = {file: stamp(file) for file in self._made_from(found)}
         known = frozenset(found.source.units.binders) if found.source is not None else frozenset()
         return trace, known
 
@@ -140,7 +145,7 @@ class Session:
 
     def _finished(self, trace: Trace, found: Found, reach: Reach | None) -> Trace:
         """The trace with its paths as they are shown, and what it was made from."""
-        files = loaded_files() | self._opened.below(found.place.root, self._home)
+        files = self._made_from(found)
         if trace.path:
             files.add(trace.path)
         trace = replace(
@@ -151,6 +156,10 @@ class Session:
             files=tuple(sorted({shown(file, self._home) for file in files})),
         )
         return relocated(trace, lambda file: shown(file, self._home))
+
+    def _made_from(self, found: Found) -> set[str]:
+        """The files of the project that were read for a target."""
+        return loaded_files() | self._opened.below(found.place.root, self._home)
 
     def _load(self, job: _Job) -> Loaded:
         request, found = job.request, job.found
