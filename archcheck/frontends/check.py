@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from archcheck.frontends.options import TEXT, Format, Import, Loss, codes, overr
 from archcheck.frontends.terminal import complain, show, wants_color, write
 from archcheck.output import render
 from archcheck.output.words import fixes_text
+from archcheck.report import Report
 
 if TYPE_CHECKING:
     from archcheck.fix.mend import Mending
@@ -60,6 +62,12 @@ def check(
     ] = False,
     fix_outside: Annotated[
         bool, typer.Option("--fix-outside", help="Fix files outside the working directory too.")
+    ] = False,
+    affected: Annotated[
+        bool,
+        typer.Option(
+            "--affected", help="The targets are changed files: check the models made of them."
+        ),
     ] = False,
     train: Annotated[
         bool | None, typer.Option("--train/--eval", help="The mode that is traced (train).")
@@ -136,12 +144,20 @@ def check(
     named = [target for target in targets or () if target != "-"]
     piped = "-" in (targets or ())
     buffers = {stdin_filename: sys.stdin.buffer.read()} if piped else {}
+    if affected:
+        from archcheck.affected import affected_models
+
+        models = affected_models(named, config, root)
+        config, named = replace(config, models=models, paths=()), []
     mending: Mending | None = None
     if fix or unsafe_fixes or diff or fix_only:
         from archcheck.fix.mend import Mending
 
         mending = Mending(unsafe=unsafe_fixes, write=not diff, outside=fix_outside)
-    report = run(named, config, asked, root=root, buffers=buffers, mending=mending)
+    if affected and not config.models:
+        report = Report(unchecked=("no configured model is made of these files",))
+    else:
+        report = run(named, config, asked, root=root, buffers=buffers, mending=mending)
     shown = partial(render, report, depth=depth, statistics=statistics, quiet=quiet)
     repairs = report.repairs
     if repairs is not None and (diff or fix_only):

@@ -142,6 +142,12 @@ class Project:
                         return file, names[length:]
         return None
 
+    def module(self, dotted: str) -> SourceFile | None:
+        """The project's file of this dotted name, without regard to who imports it."""
+        places = (self._module(base, tuple(dotted.split("."))) for base in self._roots)
+        place = next(filter(None, places), None)
+        return None if place is None else self.imported(place)
+
     def _bases(self, importer: SourceFile, level: int) -> tuple[str, ...]:
         folder = str(importer.place.parent)
         if level:
