@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from archcheck.finding import Location
 
 if TYPE_CHECKING:
+    from archcheck.lock.architecture import Architecture
     from archcheck.wiring.dataflow import Dataflow
 
 Shape: TypeAlias = tuple[int, ...]
@@ -265,7 +266,8 @@ class Wanted:
     """What the user asked the model to be; rules hold the pass against it.
 
     `output` is a shape, `loss` one of the names of `--loss`; the limits count parameters,
-    multiply-accumulates and bytes.
+    multiply-accumulates and bytes; `architecture` is what the lock file has for this model with
+    these inputs.
     """
 
     output: Shape | None = None
@@ -273,6 +275,7 @@ class Wanted:
     max_params: int | None = None
     max_macs: int | None = None
     max_memory: int | None = None
+    architecture: Architecture | None = None
 
 
 @dataclass(frozen=True)

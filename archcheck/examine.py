@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from archcheck.config import Config, Model
 from archcheck.evidence import Trace, Wanted
@@ -18,6 +19,9 @@ from archcheck.selection import Selection, ignored_in, matches
 from archcheck.source import Project
 from archcheck.suppress import apply
 from archcheck.target import Target, TraceRequest, UsageError, parse_input, parse_target
+
+if TYPE_CHECKING:
+    from archcheck.lock.file import Lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class Examiner:
     Args:
         workers: Trace the models; they are kept from one look to the next.
         root: The folder that the configuration is relative to.
+        lock: What the models were when they were locked, if they are to be held against that.
     """
 
     def __init__(
@@ -126,12 +131,14 @@ class Examiner:
         config: Config,
         workers: Workers,
         root: Path,
+        lock: Lock | None = None,
     ) -> None:
         self._files = files
         self._models = models
         self._config = config
         self._workers = workers
         self._root = root
+        self._lock = lock
 
     def examine(self, selection: Selection, buffers: Mapping[str, bytes]) -> Examined:
         """Look at everything; `buffers` are files whose text is not that of the disk, by path."""
@@ -140,7 +147,7 @@ class Examiner:
         self._workers.start([self._request(target, m, buffers) for target, m in self._models])
         files = read_files(self._files, project, selection, buffers)
         targets = [
-            _result(outcome, model, project, selection)
+            self._result(outcome, model, project, selection)
             for (_, model), outcome in zip(self._models, self._workers.results(), strict=True)
         ]
         return Examined(tuple(files), tuple(targets), project, self._config, selection, buffers)
@@ -174,7 +181,7 @@ class Examiner:
         known.update(zip(map(_key, stale), read, strict=True))
         answers = self._workers.results()
         targets = [
-            _result(next(answers) if old is None else old, model, project, selection)
+            self._result(next(answers) if old is None else old, model, project, selection)
             for (_, model), old in zip(self._models, kept, strict=True)
         ]
         files = tuple(known[_key(path)] for path in self._files)
@@ -214,11 +221,14 @@ class Examiner:
             buffers={os.path.abspath(path): data for path, data in buffers.items()},
         )
 
-
-def _result(outcome: Outcome, model: Model, project: Project, selection: Selection) -> TargetResult:
-    if isinstance(outcome, UsageError):
-        return TargetResult(None, complaint=str(outcome))
-    return TargetResult.of(replace(outcome, wanted=_wanted(model)), project, selection)
+    def _result(
+        self, outcome: Outcome, model: Model, project: Project, selection: Selection
+    ) -> TargetResult:
+        if isinstance(outcome, UsageError):
+            return TargetResult(None, complaint=str(outcome))
+        locked = self._lock.find(outcome) if self._lock is not None else None
+        wanted = replace(_wanted(model), architecture=locked)
+        return TargetResult.of(replace(outcome, wanted=wanted), project, selection)
 
 
 def _function(text: str | None) -> Target | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,6 +16,7 @@ from archcheck.evidence import Trace
 from archcheck.examine import Examined, Examiner
 from archcheck.finding import Finding, Fix, Location
 from archcheck.load.client import Workers
+from archcheck.lock import LOCK_NAME
 from archcheck.plan import Plan
 from archcheck.reading import FileResult
 from archcheck.report import Repairs, Report, TargetReport, source_key
@@ -23,9 +25,11 @@ from archcheck.scopes import scope_at
 from archcheck.selection import Selection
 from archcheck.source import Project
 from archcheck.source.document import DocumentError
+from archcheck.target import UsageError
 
 if TYPE_CHECKING:
     from archcheck.fix.mend import Mending
+    from archcheck.lock.file import Lock
 
 
 def run(
@@ -53,8 +57,10 @@ def run(
     rules = load_rules()
     selection = Selection.of(rules, config)
     plan = Plan.of(targets, config, asked, root=root, buffers=tuple(map(Path, buffers)))
+    complaints = list(plan.complaints)
+    lock = _lock(plan, selection, root, complaints)
     with nullcontext(workers) if workers is not None else Workers() as tracers:
-        examiner = Examiner(plan.files, plan.models, config, tracers, root)
+        examiner = Examiner(plan.files, plan.models, config, tracers, root, lock)
         examined = examiner.examine(selection, buffers)
         repairs: Repairs | None = None
         verdicts: Mapping[Finding, Fix | None] = {}
@@ -70,7 +76,8 @@ def run(
             verdicts = tried(examined, codes, examiner.again)
             examined = examined.selected(selection)
     unchecked = [f"{text}: not traced, because tracing is off" for text in plan.untraced]
-    checked = report(examined, verdicts, plan.complaints, unchecked)
+    unchecked += lock.passed_over(examined.traces) if lock is not None else ()
+    checked = report(examined, verdicts, complaints, unchecked)
     if mending is None:
         return checked
     return replace(checked, repairs=repairs or Repairs(written=mending.write))
@@ -108,6 +115,22 @@ def report(
         sources=_sources(findings, project),
         rules=examined.selection.rules,
     )
+
+
+def _lock(plan: Plan, selection: Selection, root: Path, complaints: list[str]) -> Lock | None:
+    """What the models were when they were locked, where there is anything to hold against it."""
+    path = root / LOCK_NAME
+    asked = plan.models and any(rule.against_lock for rule in selection.rules)
+    if not asked or not path.is_file():
+        return None
+    # Only a project that keeps an architecture pays for reading one.
+    from archcheck.lock.file import read_lock
+
+    try:
+        return read_lock(Path(os.path.relpath(path)))
+    except UsageError as error:
+        complaints.append(str(error))
+        return None
 
 
 def _unchecked(results: Iterable[FileResult]) -> Iterable[str]:

@@ -8,6 +8,7 @@ at warning or above count, and those of the rule that the folder is named after.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from fixture_files import CODES, FILES, ROOT, models
 
 from archcheck.config import Config, Model
 from archcheck.finding import Severity
+from archcheck.lock import LOCK_NAME
 from archcheck.pipeline import run
+from archcheck.report import Report
 from archcheck.rule import load_rules
 
 EXPECT = re.compile(r"# expect: ((?:AC\d{3}(?:, )?)+)")
@@ -30,20 +33,37 @@ def expected(path: Path) -> list[tuple[int, str]]:
     )
 
 
-@pytest.fixture(scope="session")
-def report():
-    """One run over all fixtures: one worker serves every trace."""
+def checked(files: list[Path], root: Path) -> Report:
+    """One run over fixtures: one worker serves every trace."""
     config = Config(
         select=("ALL",),
-        paths=tuple(path.relative_to(ROOT).as_posix() for path in FILES if not models(path)),
-        models=tuple(model for path in FILES for model in models(path)),
+        paths=tuple(path.relative_to(root).as_posix() for path in files if not models(path)),
+        models=tuple(
+            replace(model, target=(ROOT / model.target).relative_to(root).as_posix())
+            for path in files
+            for model in models(path)
+        ),
     )
     patch = pytest.MonkeyPatch()
     patch.chdir(ROOT)
     try:
-        return run(None, config, Model(""), root=Path())
+        return run(None, config, Model(""), root=root)
     finally:
         patch.undo()
+
+
+@pytest.fixture(scope="session")
+def report():
+    """What is found in all fixtures; those beside a lock file are held against it."""
+    locked = {path.parent for path in FILES if (path.parent / LOCK_NAME).exists()}
+    alone = [checked([f for f in FILES if f.parent == root], root) for root in sorted(locked)]
+    rest = checked([path for path in FILES if path.parent not in locked], ROOT)
+    return replace(
+        rest,
+        findings=tuple(finding for one in (rest, *alone) for finding in one.findings),
+        complaints=tuple(complaint for one in (rest, *alone) for complaint in one.complaints),
+        defects=tuple(defect for one in (rest, *alone) for defect in one.defects),
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -129,8 +129,10 @@ def _not_better(
     """The files in which a mended finding is not gone, or a finding is new.
 
     What a model shows that now comes further than before was hidden, and is not new; neither is
-    what a class shows that no rule could see into before.
+    what a class shows that no rule could see into before. That the model is not what it was is no
+    fault of a fix.
     """
+    excused = {rule.code for rule in after.selection.rules if rule.against_lock}
     opened = {
         _outermost(finding, before.project)
         for finding in mended
@@ -141,6 +143,8 @@ def _not_better(
     now: Counter[Key] = Counter()
     shown: Counter[Key] = Counter()
     for finding in after.findings:
+        if finding.code in excused:
+            continue
         key = key_of(finding, after.project)
         now[key] += 1
         hidden = finding.target in further or _outermost(finding, after.project) in opened

@@ -14,6 +14,7 @@ from archcheck import __version__
 from archcheck.frontends.annotate import annotate
 from archcheck.frontends.catalogue import explain, rules
 from archcheck.frontends.check import DEFECT, check
+from archcheck.frontends.lock import lock
 from archcheck.frontends.lsp import lsp
 from archcheck.frontends.terminal import complain
 from archcheck.rule import PackError
@@ -59,7 +60,7 @@ def _root(
     """
 
 
-for command in (check, annotate, explain, rules, lsp):
+for command in (check, annotate, lock, explain, rules, lsp):
     app.command()(command)
 
 

@@ -12,7 +12,7 @@ from archcheck.report import Layer, TargetReport, Tensor
 
 # What torch's layers are built with, in the order that their constructors have it, and the value
 # that goes without saying. A fixed list, so that a newer torch with more attributes shows no drift.
-_SETTINGS: Mapping[str, Any] = {
+SETTINGS: Mapping[str, Any] = {
     **dict.fromkeys(("in_channels", "out_channels", "in_features", "out_features")),
     **dict.fromkeys(("num_embeddings", "embedding_dim", "num_groups", "num_channels")),
     **dict.fromkeys(("num_features", "normalized_shape", "embed_dim", "num_heads")),
@@ -121,25 +121,22 @@ class Architecture:
     layers: tuple[ArchitectureLayer, ...]
 
 
-def architecture_of(target: TargetReport) -> Architecture:
+def architecture_of(trace: Trace) -> Architecture:
     """The architecture that a trace shows.
 
     Raises:
         ValueError: The pass did not reach its end.
     """
-    trace, params = target.trace, target.params
-    if not target.complete or params is None:
-        raise ValueError(f"{target.name}: the forward pass did not reach its end")
+    target = TargetReport(trace)
+    params = target.params
+    if not trace.complete or params is None:
+        raise ValueError(f"{trace.target}: the forward pass did not reach its end")
     operators = _operators(trace)
     modules = {module.path: module for module in trace.modules}
     return Architecture(
         target=trace.target,
         mode=trace.mode,
-        inputs=tuple(
-            f"{given.name}={_notation(trace, given.value)}" if given.name else text
-            for given in trace.inputs
-            for text in (_notation(trace, given.value),)
-        ),
+        inputs=inputs_of(trace),
         outputs=tuple(map(_tensor_text, target.outputs or ())),
         parameters=params.total,
         trainable=params.trainable,
@@ -150,6 +147,16 @@ def architecture_of(target: TargetReport) -> Architecture:
             _layer(layer, modules[layer.path], operators.get(layer.path, ""))
             for layer in target.modules
         ),
+    )
+
+
+def inputs_of(trace: Trace) -> tuple[str, ...]:
+    """What a pass was given, in the notation of `--input`."""
+    return tuple(
+        f"{given.name}={_notation(trace, given.value)}"
+        if given.name
+        else _notation(trace, given.value)
+        for given in trace.inputs
     )
 
 
@@ -172,7 +179,7 @@ def _is_of_torch(module: Module) -> bool:
 
 
 def _settings(module: Module) -> Iterator[str]:
-    for name, usual in _SETTINGS.items():
+    for name, usual in SETTINGS.items():
         value = module.attributes.get(name)
         if isinstance(value, list | tuple) and value and all(one == value[0] for one in value):
             # A square kernel is written as its author wrote it.

@@ -1,0 +1,48 @@
+"""`archcheck lock`: what the models are now becomes what was agreed on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archcheck.config import Model, read_config
+from archcheck.frontends.options import overridden
+from archcheck.frontends.terminal import complain, show
+
+
+def lock(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TARGET]…",
+            help="The models to lock, file.py:Name; without any, those of the configuration.",
+        ),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="The shape of one of forward's arguments: 8,3,224,224."),
+    ] = None,
+    train: Annotated[
+        bool | None, typer.Option("--train/--eval", help="The mode that is traced (train).")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds that loading and tracing a model may take.")
+    ] = None,
+) -> None:
+    """Write the architectures of the models into archcheck.lock."""
+    from archcheck.lock.update import update_lock
+
+    config, root = read_config(Path.cwd())
+    config = overridden(config, timeout=timeout)
+    asked = Model(
+        "",
+        inputs=tuple(inputs or ()),
+        mode=None if train is None else "train" if train else "eval",
+    )
+    update = update_lock(targets or (), config, asked, root)
+    show("".join(f"{line}\n" for line in update.said))
+    for sentence in (*update.failed, *update.complaints):
+        complain(sentence)
+    raise typer.Exit(update.exit_code)
