@@ -166,8 +166,8 @@ def check(
     elif output is None:
         show(shown(format.value, color=wants_color()))
     else:
-        write(output, shown(format.value), "--output")
         show(shown("text", color=wants_color()))
+        write(output, shown(format.value), "--output")
     for sentence in repairs.untouched if repairs is not None else ():
         complain(sentence)
     if verbose:
