@@ -58,11 +58,11 @@ def leaves_something_behind(trace: Trace, project: Project, ops: Iterable[Op]) -
     an attribute, writes into a container, or calls something for no value. Auxiliary losses do."""
     ran = {op.index for op in ops}
     called = [call for call in trace.calls if ran.issuperset((call.first_op, call.end_op - 1))]
-    classes = {class_called(call, trace, project) for call in called} - {None}
+    classes = {class_called(call, trace, project) for call in called}
     return any(
         _writes_elsewhere(definition.module, method)
         for known in classes
-        for definition in known.lineage
+        for definition in (known.lineage if known is not None else ())
         if definition.module is not None
         for method in definition.module.computing
     )

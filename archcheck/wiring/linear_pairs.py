@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from archcheck.wiring.dataflow import AFFINE, MOVES
+from archcheck.wiring.residual_order import ACTIVATIONS
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Trace
@@ -91,7 +92,11 @@ def _kind(trace: Trace, op: Op) -> tuple[bool, bool]:
 
 
 def _is_read_elsewhere(trace: Trace, chain: tuple[Op, ...]) -> bool:
-    """Whether what the first op gives has another use than the second, or a skip around it."""
+    """Whether what the first op gives has another use than the second or a skip around it.
+
+    A skip is another use where neither its sum nor what it is added to is activated: the first op
+    feeds a stream of linear sums, as the stems of EDSR and of transformers do.
+    """
     flow = trace.dataflow
     later = trace.ops[chain[-1].index :]
     through = flow.after(chain[-1].outputs, later)
@@ -102,9 +107,16 @@ def _is_read_elsewhere(trace: Trace, chain: tuple[Op, ...]) -> bool:
             for index in trace.values[value].users:
                 user = trace.ops[index]
                 skips = user.name in _SUMS and not through.isdisjoint(user.inputs)
-                if user is not following and not skips:
+                if user is not following and not (skips and _is_activated(trace, user)):
                     return True
     return False
+
+
+def _is_activated(trace: Trace, join: Op) -> bool:
+    """Whether an activation stands right behind a join, or right before it."""
+    after = [trace.ops[index] for value in join.outputs for index in trace.values[value].users]
+    before = [trace.dataflow.last_nonlinear(value) for value in join.inputs]
+    return any(op is not None and op.name in ACTIVATIONS for op in (*after, *before))
 
 
 def _feeds_attention(trace: Trace, op: Op) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from archcheck.finding import Edit, Location
 from archcheck.shapes.deciding import Nobody, deciding
 from archcheck.shapes.faults import node_at, source_file
-from archcheck.source.edits import between, replacement, without_line
+from archcheck.source.edits import between, is_alone, replacement, without_line
 from archcheck.source.scope import argument_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def without(file: SourceFile, node: ast.AST) -> tuple[Edit, ...]:
     statement = parents.get(node)
     match statement:
         case ast.Assign(targets=[ast.Name(id=target)]) if (
-            isinstance(operand, ast.Name) and operand.id == target and not _is_alone(parents, node)
+            isinstance(operand, ast.Name)
+            and operand.id == target
+            and not is_alone(statement, parents[statement])
         ):
             # `x = F.softmax(x)` would become `x = x`.
             line = without_line(file, statement)
@@ -161,14 +163,6 @@ def _out_of_container(
     first, second = file.location(item), file.location(members[1])
     end = replace(first, end_line=second.line, end_column=second.column)
     return Edit(end, "")
-
-
-def _is_alone(parents: dict[ast.AST, ast.AST], node: ast.AST) -> bool:
-    """Whether the statement of an expression is the only one of its suite."""
-    statement = parents[node]
-    around = parents.get(statement)
-    suites = [getattr(around, name, None) for name in ("body", "orelse", "finalbody")]
-    return any(isinstance(suite, list) and suite == [statement] for suite in suites)
 
 
 def _parents(file: SourceFile) -> dict[ast.AST, ast.AST]:
