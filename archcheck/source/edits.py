@@ -69,6 +69,35 @@ def first_statement(
     return None if indent.strip() else after(file, body[0], f"\n{indent}{new}")
 
 
+def line_before(file: SourceFile, node: ast.stmt, new: str) -> Edit | None:
+    """A line of code before a statement; None where that does not begin a line."""
+    indent = _indent(file, node)
+    return None if indent is None else before(file, node, f"{new}\n{indent}")
+
+
+def line_after(file: SourceFile, node: ast.stmt, new: str) -> Edit | None:
+    """A line of code after a statement; None where that shares its lines with others."""
+    indent, at = _indent(file, node), file.location(node)
+    last = file.lines[at.end_line - 1]
+    tail = last[at.end_column - 1 :].strip()
+    if indent is None or (tail and not tail.startswith("#")):
+        return None
+    return insertion(at.path, at.end_line, len(last) + 1, f"\n{indent}{new}")
+
+
+def _indent(file: SourceFile, node: ast.stmt) -> str | None:
+    """What stands before a statement on its line; None if that is code."""
+    at = file.location(node)
+    indent = file.lines[at.line - 1][: at.column - 1]
+    return None if indent.strip() else indent
+
+
+def is_alone(statement: ast.stmt, around: ast.AST) -> bool:
+    """Whether a statement is all that its suite has, so that it cannot be taken out."""
+    suites = [getattr(around, name, None) for name in ("body", "orelse", "finalbody")]
+    return any(suite == [statement] for suite in suites)
+
+
 def without_line(file: SourceFile, node: ast.stmt | ast.expr) -> Edit | None:
     """Take a statement, or an item of a list, out with its lines; None where it shares them."""
     at = file.location(node)

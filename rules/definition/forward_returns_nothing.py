@@ -33,15 +33,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from archcheck.evidence import Trace
-from archcheck.finding import Finding, Related, Severity
+from archcheck.finding import Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import UNKNOWN, Function, ModuleClass, Project, SourceFile, Statement
 from archcheck.source.control import falls_through
+from archcheck.source.edits import before, line_after
 from archcheck.source.elision import is_elided
 from archcheck.source.templates import is_template
 from archcheck.traced_classes import class_called
 
-rule = Rule("AC105", "forward-returns-nothing", Severity.ERROR)
+rule = Rule("AC105", "forward-returns-nothing", Severity.ERROR, fix="unsafe")
 
 # Layers that are called for what they keep, too.
 _STATEFUL = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "InstanceNorm1d",
@@ -95,8 +96,29 @@ def _finding(file: SourceFile, module: ModuleClass, forward: Function, last: ast
         label=f"gives None{path}",
         related=(Related(file.location(last), "computed last, and never returned"),),
         help="return the value that it computes last",
+        fix=_returned(file, forward),
         explains=file.location(forward.node),
     )
+
+
+def _returned(file: SourceFile, forward: Function) -> Fix | None:
+    """The fix that returns what every path computes last. What becomes of it then, no rule has
+    seen so far."""
+    body = forward.node.body
+    lasts = list(_last_statements(body))
+    if lasts == body[-1:] and isinstance(lasts[0], ast.Expr):
+        return Fix("unsafe", (before(file, lasts[0], "return "),), reveals=True)
+    name, *others = {_name_bound(last) for last in lasts}
+    edit = line_after(file, body[-1], f"return {name}") if name and not others else None
+    return Fix("unsafe", (edit,), reveals=True) if edit is not None else None
+
+
+def _name_bound(statement: ast.stmt) -> str | None:
+    """The one name that a plain assignment binds."""
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+    return None
 
 
 def _may_return_nothing(forward: Function) -> bool:

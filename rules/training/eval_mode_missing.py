@@ -34,9 +34,10 @@ import ast
 import re
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Related, Severity
+from archcheck.finding import Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, Function, Loop, SourceFile, Statement
+from archcheck.source.edits import line_after, line_before
 from archcheck.source.elision import is_elided
 from archcheck.source.training import (
     LoopStatement,
@@ -51,7 +52,7 @@ from archcheck.source.training import (
     names_of,
 )
 
-rule = Rule("AC501", "eval-mode-missing", Severity.WARNING)
+rule = Rule("AC501", "eval-mode-missing", Severity.WARNING, fix="unsafe")
 
 _EVALUATION = re.compile(r"test|valid|eval|(^|_)val(_|$|l|d)|(^|_)dev(_|$)", re.IGNORECASE)
 _TRAINING = re.compile(r"train", re.IGNORECASE)
@@ -72,6 +73,7 @@ def evaluated_in_train_mode(file: SourceFile) -> Iterator[Finding]:
             loop.location,
             label=f"runs {model} in train mode",
             help=f"call {model}.eval() before the loop, and {model}.train() to go on training",
+            fix=_switched(file, loop, model),
         )
 
 
@@ -100,7 +102,25 @@ def trained_in_eval_mode(file: SourceFile) -> Iterator[Finding]:
             related=(Related(file.location(trained.node), "trains in eval mode from the second "
                              "turn on"),),
             help=f"call {name}.train() before the training part of each turn",
+            fix=_switched_back(file, loop, name),
         )  # fmt: skip
+
+
+def _switched(file: SourceFile, loop: Loop, model: str) -> Fix | None:
+    """The fix that switches before the loop, and back after it where training goes on."""
+    assert isinstance(loop.node, ast.stmt)
+    edits = [line_before(file, loop.node, f"{model}.eval()")]
+    around = [c for outer in enclosing_loops(loop.statement) for c in calls_in(loop.scope, outer)]
+    if any(c.name == "backward" for c in around) and not any(c.name == "train" for c in around):
+        edits.append(line_after(file, loop.node, f"{model}.train()"))
+    found = tuple(edit for edit in edits if edit is not None)
+    return Fix("unsafe", found) if len(found) == len(edits) else None
+
+
+def _switched_back(file: SourceFile, loop: LoopStatement, model: str) -> Fix | None:
+    """The fix that begins each turn in train mode."""
+    edit = line_before(file, loop.body[0], f"{model}.train()")
+    return Fix("unsafe", (edit,)) if edit is not None else None
 
 
 def _switches(call: Call) -> bool:

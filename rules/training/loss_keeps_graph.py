@@ -31,9 +31,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Related, Severity
+from archcheck.finding import Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, Scope, SourceFile, Statement
+from archcheck.source.edits import after, replacement
 from archcheck.source.training import (
     calls_in,
     enclosing_loops,
@@ -42,7 +43,7 @@ from archcheck.source.training import (
     text_of,
 )
 
-rule = Rule("AC503", "loss-keeps-graph", Severity.WARNING)
+rule = Rule("AC503", "loss-keeps-graph", Severity.WARNING, fix="safe")
 
 
 @rule.on_source
@@ -71,6 +72,7 @@ def total_with_a_history(file: SourceFile) -> Iterator[Finding]:
                         label="a tensor with its graph",
                         related=(Related(file.location(backward.node), "its graph is used here"),),
                         help=f"add {loss}.item()",
+                        fix=_detached(file, added),
                     )
                     break
 
@@ -88,6 +90,14 @@ def _sum(node: ast.AST) -> tuple[ast.expr | None, ast.expr | None]:
             if name is not None and text_of(value.right) == name:
                 return target, value.left
     return None, None
+
+
+def _detached(file: SourceFile, added: ast.expr) -> Fix:
+    """The fix that leaves the history behind. What is added is a tensor still: the total may be
+    asked for what a number does not have."""
+    if isinstance(added, ast.Name):
+        return Fix("safe", (after(file, added, ".detach()"),))
+    return Fix("safe", (replacement(file, added, f"({file.text(added)}).detach()"),))
 
 
 def _bare(node: ast.expr) -> Iterator[str]:

@@ -27,12 +27,13 @@ import ast
 import re
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Severity
+from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, ClassDefinition, SourceFile, Statement
+from archcheck.source.edits import replacement
 from archcheck.source.training import calls_in, names_of, text_of
 
-rule = Rule("AC504", "train-loader-not-shuffled", Severity.WARNING)
+rule = Rule("AC504", "train-loader-not-shuffled", Severity.WARNING, fix="unsafe")
 
 _TRAIN = re.compile(r"train", re.IGNORECASE)
 _NOT_TRAIN = re.compile(r"eval|valid|val_|_val|test|order|ordered|untrain|noshuff|no_shuff", re.I)
@@ -60,7 +61,15 @@ def same_order_each_epoch(file: SourceFile) -> Iterator[Finding]:
             file.location(keyword or shuffle),
             label="the same order every epoch",
             help="shuffle=True",
+            fix=_fix(file, shuffle),
         )
+
+
+def _fix(file: SourceFile, shuffle: ast.expr) -> Fix | None:
+    """An order was asked for, whether it was meant or not."""
+    if not isinstance(shuffle, ast.Constant):
+        return None
+    return Fix("unsafe", (replacement(file, shuffle, "True"),))
 
 
 def _samples(call: Call) -> bool:

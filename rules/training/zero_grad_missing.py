@@ -33,9 +33,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Related, Severity
+from archcheck.finding import Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import UNKNOWN, Call, Function, SourceFile
+from archcheck.source.edits import line_after
 from archcheck.source.elision import is_elided
 from archcheck.source.training import (
     LoopStatement,
@@ -49,7 +50,7 @@ from archcheck.source.training import (
 )
 from archcheck.source.writes import attribute_writes
 
-rule = Rule("AC502", "zero-grad-missing", Severity.ERROR)
+rule = Rule("AC502", "zero-grad-missing", Severity.ERROR, fix="safe")
 
 # What an optimizer or a model may be handed to without its gradients being cleared.
 _HARMLESS = frozenset({
@@ -81,7 +82,17 @@ def gradients_pile_up(file: SourceFile) -> Iterator[Finding]:
             label="steps along the sum",
             related=(Related(file.location(backward.node), "adds to the gradients"),),
             help=f"call {name}.zero_grad() before backward()",
+            fix=_cleared_after(file, call, optimizer),
         )
+
+
+def _cleared_after(file: SourceFile, call: Call, optimizer: ast.expr) -> Fix | None:
+    """The fix that clears the gradients right after the step, wherever they were summed up."""
+    statement, name = call.statement.node, text_of(optimizer)
+    if not isinstance(statement, ast.Expr) or statement.value is not call.node or name is None:
+        return None
+    edit = line_after(file, statement, f"{name}.zero_grad()")
+    return Fix("safe", (edit,)) if edit is not None else None
 
 
 def _stepped(file: SourceFile, call: Call) -> ast.expr | None:
