@@ -51,6 +51,7 @@ class Config:
     timeout: float = 60.0
     memory_limit: int | None = None
     trace: bool = True  # False: no model's code runs
+    baseline: str | None = None  # the file of findings that are let stand
 
 
 def read_config(start: Path) -> tuple[Config, Path]:
@@ -81,7 +82,7 @@ def read_config(start: Path) -> tuple[Config, Path]:
 
 def _config(table: Any, file: str) -> Config:
     section = "[tool.archcheck]"
-    values = _read(table, _CONFIG_KEYS, file, section)
+    values = _read(table, CONFIG_KEYS, file, section)
     if "models" in values:
         values["models"] = tuple(
             _model(entry, file, f"[[tool.archcheck.models]] number {number}")
@@ -111,7 +112,7 @@ def _require_known(codes: Iterable[str], where: str) -> None:
 
 
 def _model(table: Any, file: str, section: str) -> Model:
-    values = _read(table, _MODEL_KEYS, file, section)
+    values = _read(table, MODEL_KEYS, file, section)
     if "target" not in values:
         raise UsageError(f'{file}: {section} has no target; say target = "file.py:Name"')
     return Model(**values)
@@ -280,7 +281,7 @@ def _ignores(value: Any) -> dict[str, tuple[str, ...]]:
     return {pattern: _strings(codes) for pattern, codes in value.items()}
 
 
-_CONFIG_KEYS: Mapping[str, tuple[str, Reader]] = {
+CONFIG_KEYS: Mapping[str, tuple[str, Reader]] = {
     "paths": ("paths", _strings),
     "models": ("models", _tables),
     "source-roots": ("source_roots", _strings),
@@ -293,8 +294,9 @@ _CONFIG_KEYS: Mapping[str, tuple[str, Reader]] = {
     "timeout": ("timeout", _seconds),
     "memory-limit": ("memory_limit", parse_bytes),
     "trace": ("trace", _truth),
+    "baseline": ("baseline", _string),
 }
-_MODEL_KEYS: Mapping[str, tuple[str, Reader]] = {
+MODEL_KEYS: Mapping[str, tuple[str, Reader]] = {
     "target": ("target", _named("model")),
     "input": ("inputs", _inputs),
     "mode": ("mode", _one_of("train", "eval")),

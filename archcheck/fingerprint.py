@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
 
 from archcheck.finding import Finding
 from archcheck.report import Report, source_key
@@ -26,27 +25,14 @@ def fingerprints(report: Report) -> tuple[str, ...]:
     return tuple(result)
 
 
-def line_text(finding: Finding, sources: Mapping[str, tuple[str, ...]]) -> str:
-    """The line that a finding is in; its message where the text is not there.
-
-    Args:
-        sources: The lines of the files, as `Report.sources` has them.
-    """
-    place = finding.location
-    lines = sources.get(source_key(place), ())
-    return lines[place.line - 1] if 1 <= place.line <= len(lines) else finding.message
-
-
-def without_spaces(text: str) -> str:
-    """The text as it is compared: formatting a file changes nothing."""
-    return "".join(text.split())
-
-
 def _parts(finding: Finding, report: Report) -> tuple[str, ...]:
+    place = finding.location
+    lines = report.sources.get(source_key(place), ())
+    text = lines[place.line - 1] if 1 <= place.line <= len(lines) else finding.message
     return (
         finding.code,
-        finding.location.path,
+        place.path,
         finding.scope or "",
         finding.module or "",
-        without_spaces(line_text(finding, report.sources)),
+        "".join(text.split()),
     )

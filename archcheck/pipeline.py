@@ -28,6 +28,7 @@ from archcheck.source.document import DocumentError
 from archcheck.target import UsageError
 
 if TYPE_CHECKING:
+    from archcheck.baseline import Baseline, Comparison
     from archcheck.fix.mend import Mending
     from archcheck.lock.file import Lock
 
@@ -41,6 +42,7 @@ def run(
     buffers: Mapping[str, bytes] = MappingProxyType({}),
     mending: Mending | None = None,
     workers: Workers | None = None,
+    new_baseline: bool = False,
 ) -> Report:
     """Check targets of all forms; without any, what the configuration names.
 
@@ -50,6 +52,7 @@ def run(
         buffers: Files whose text is not (yet) on the disk, by path: they are checked too.
         mending: What to do with fixes, if they are to be applied.
         workers: Those that trace the models, if they are to outlive this check.
+        new_baseline: A baseline that is not there is an empty one.
 
     Raises:
         UsageError: The settings are wrong.
@@ -59,6 +62,7 @@ def run(
     plan = Plan.of(targets, config, asked, root=root, buffers=tuple(map(Path, buffers)))
     complaints = list(plan.complaints)
     lock = _lock(plan, selection, root, complaints)
+    baseline = _baseline(config, root, complaints, may_be_absent=new_baseline)
     with nullcontext(workers) if workers is not None else Workers() as tracers:
         examiner = Examiner(plan.files, plan.models, config, tracers, root, lock)
         examined = examiner.examine(selection, buffers)
@@ -70,17 +74,54 @@ def run(
 
             # A fix must not offend a rule that merely was not selected this time.
             examined = examiner.widened(examined, selection.with_defaults(rules))
-            codes = {rule.code for rule in selection.rules}
+            chosen = partial(_is_to_be_fixed, selection=selection, baseline=baseline)
             if mending is not None:
-                examined, repairs = mend(examined, codes, examiner.again, mending)
-            verdicts = tried(examined, codes, examiner.again)
+                examined, repairs = mend(examined, chosen, examiner.again, mending)
+            verdicts = tried(examined, chosen, examiner.again)
             examined = examined.selected(selection)
     unchecked = [f"{text}: not traced, because tracing is off" for text in plan.untraced]
     unchecked += lock.passed_over(examined.traces) if lock is not None else ()
-    checked = report(examined, verdicts, complaints, unchecked)
+    known = _compared(baseline, examined) if baseline is not None else None
+    checked = report(examined, verdicts, complaints, unchecked, known)
     if mending is None:
         return checked
     return replace(checked, repairs=repairs or Repairs(written=mending.write))
+
+
+def _baseline(
+    config: Config, root: Path, complaints: list[str], *, may_be_absent: bool
+) -> Baseline | None:
+    """The known findings; where something is wrong with their file, the check goes on without."""
+    if config.baseline is None:
+        return None
+    # Imported only now: most checks have none.
+    from archcheck.baseline import Baseline
+
+    try:
+        return Baseline.read(root / config.baseline, may_be_absent=may_be_absent)
+    except UsageError as error:
+        complaints.append(str(error))
+        return None
+
+
+def _is_to_be_fixed(
+    finding: Finding, project: Project, *, selection: Selection, baseline: Baseline | None
+) -> bool:
+    """Whether the user wants it fixed: a rule that they run found it, and it is not let stand."""
+    if all(rule.code != finding.code for rule in selection.rules):
+        return False
+    return baseline is None or not baseline.knows(finding, project)
+
+
+def _compared(baseline: Baseline, examined: Examined) -> Comparison:
+    from archcheck.baseline import Seen
+
+    seen = Seen(
+        files=frozenset(result.path for result in examined.files if not result.complaint),
+        targets=frozenset(trace.target for trace in examined.traces if trace.complete),
+        selection=examined.selection,
+    )
+    return baseline.compared(examined.findings, examined.project, seen)
 
 
 def report(
@@ -88,17 +129,20 @@ def report(
     verdicts: Mapping[Finding, Fix | None] = MappingProxyType({}),
     complaints: Sequence[str] = (),
     unchecked: Sequence[str] = (),
+    comparison: Comparison | None = None,
 ) -> Report:
     """What was found, as the user sees it: with the positions of the files as they wrote them.
 
     Args:
         verdicts: The fixes that were tried: as they hold, or None where they do not.
+        comparison: Which findings the baseline hides.
     """
     project = examined.project
     findings = sorted(
         (
             _as_the_user_sees_it(_with_verdict(finding, verdicts), project)
             for finding in examined.findings
+            if comparison is None or finding not in comparison.hidden
         ),
         key=lambda f: (f.location.path, f.location.cell or 0, f.location, f.code, f.message),
     )
@@ -114,6 +158,7 @@ def report(
         fail_on=examined.config.fail_on,
         sources=_sources(findings, project),
         rules=examined.selection.rules,
+        baseline=comparison,
     )
 
 

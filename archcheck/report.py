@@ -16,6 +16,7 @@ from archcheck.evidence import Failure, ModuleCall, Rung, Shape, Sizes, Trace, V
 from archcheck.finding import Finding, Location, Severity
 
 if TYPE_CHECKING:
+    from archcheck.baseline import Comparison
     from archcheck.rule import Rule
 
 
@@ -179,13 +180,14 @@ class TargetReport:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The counts of the JSON's "summary"."""
+    """The counts of the JSON's "summary"; `baseline`: the findings that a baseline hides."""
 
     error: int
     warning: int
     note: int
     suppressed: int
     files: int
+    baseline: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,7 @@ class Report:
         sources: The lines of the files that findings speak of, by `source_key`.
         rules: The rules that ran, for formats that describe them.
         repairs: What fixing did, where it was asked for; `findings` are those that are left.
+        baseline: What came of the baseline, if there is one; `findings` are those that are new.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -234,6 +237,7 @@ class Report:
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     repairs: Repairs | None = None
+    baseline: Comparison | None = None
 
     @property
     def failing(self) -> tuple[Finding, ...]:
@@ -259,6 +263,7 @@ class Report:
             note=counts[Severity.NOTE],
             suppressed=self.suppressed,
             files=self.files,
+            baseline=len(self.baseline.hidden) if self.baseline else 0,
         )
 
     @property

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from archcheck.examine import Examined
 from archcheck.finding import Finding, Fix
@@ -15,7 +16,10 @@ from archcheck.fix.apply import Patch, compatible, patches
 from archcheck.fix.verify import Again, Key, key_of, proven
 from archcheck.fix.write import WriteError, obstacle, write
 from archcheck.report import Repairs
+from archcheck.source import Project
 from archcheck.source.document import Document
+
+Chosen: TypeAlias = Callable[[Finding, Project], bool]
 
 # One fix may make room for another; more rounds than this are a circle.
 _MOST_ROUNDS = 50
@@ -67,7 +71,7 @@ class _Work:
 
 
 def mend(
-    examined: Examined, chosen: Collection[str], again: Again, wanted: Mending
+    examined: Examined, chosen: Chosen, again: Again, wanted: Mending
 ) -> tuple[Examined, Repairs]:
     """Apply the fixes that hold, and write the files.
 
@@ -75,7 +79,7 @@ def mend(
 
     Args:
         examined: What all rules showed that a fix must not offend.
-        chosen: The codes of the rules that the user runs: those whose findings are fixed.
+        chosen: Which findings the user wants fixed.
     """
     work = _Work(examined, examined, again)
     closed: dict[str, str] = {}
@@ -98,7 +102,7 @@ def mend(
     return work.examined, Repairs(work.fixed(), _diff(work), tuple(sentences), wanted.write)
 
 
-def tried(examined: Examined, chosen: Collection[str], again: Again) -> dict[Finding, Fix | None]:
+def tried(examined: Examined, chosen: Chosen, again: Again) -> dict[Finding, Fix | None]:
     """The fix of each finding that has one, verified, or None where it does not hold."""
     verdicts: dict[Finding, Fix | None] = {}
     for waiting in _by_safety(_patches(examined, chosen)):
@@ -119,8 +123,8 @@ def _by_safety(candidates: Sequence[Patch]) -> tuple[list[Patch], list[Patch]]:
     return [one for one in candidates if one.is_safe], [o for o in candidates if not o.is_safe]
 
 
-def _patches(examined: Examined, chosen: Collection[str]) -> list[Patch]:
-    wanted = [finding for finding in examined.findings if finding.code in chosen]
+def _patches(examined: Examined, chosen: Chosen) -> list[Patch]:
+    wanted = [one for one in examined.findings if chosen(one, examined.project)]
     return patches(wanted, examined.project)
 
 

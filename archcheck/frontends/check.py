@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -15,12 +16,13 @@ from archcheck.finding import Severity
 from archcheck.frontends.options import TEXT, Format, Import, Loss, codes, overridden, read
 from archcheck.frontends.terminal import complain, show, wants_color, write
 from archcheck.output import render
-from archcheck.output.words import fixes_text
+from archcheck.output.words import fixes_text, plural
 from archcheck.report import Report
 
 if TYPE_CHECKING:
     from archcheck.fix.mend import Mending
 
+DEFAULT_BASELINE = "archcheck-baseline.json"
 DEFECT = "this is a defect of archcheck, not of your code: please report it with the lines above"
 
 
@@ -111,6 +113,16 @@ def check(
     stdin_filename: Annotated[
         str, typer.Option(help="The name of the file whose text `-` reads from standard input.")
     ] = "stdin.py",
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Leave out the findings that this file knows."),
+    ] = None,
+    no_baseline: Annotated[
+        bool, typer.Option("--no-baseline", help="Show the findings of the baseline too.")
+    ] = False,
+    write_baseline: Annotated[
+        bool, typer.Option("--write-baseline", help="Let today's findings stand.")
+    ] = False,
     statistics: Annotated[bool, typer.Option(help="Count the findings of each rule.")] = False,
     quiet: Annotated[bool, typer.Option(help="Show findings only.")] = False,
 ) -> None:
@@ -128,7 +140,12 @@ def check(
         timeout=timeout,
         memory_limit=read(parse_bytes, "--memory-limit", memory_limit),
         trace=False if no_trace else None,
+        baseline=os.path.abspath(baseline) if baseline else None,
     )
+    if write_baseline and config.baseline is None:
+        config = replace(config, baseline=DEFAULT_BASELINE)
+    elif no_baseline:
+        config = replace(config, baseline=None)
     asked = Model(
         target="",
         inputs=tuple(inputs or ()),
@@ -157,7 +174,17 @@ def check(
     if affected and not config.models:
         report = Report(unchecked=("no configured model is made of these files",))
     else:
-        report = run(named, config, asked, root=root, buffers=buffers, mending=mending)
+        report = run(
+            named,
+            config,
+            asked,
+            root=root,
+            buffers=buffers,
+            mending=mending,
+            new_baseline=write_baseline,
+        )
+    if write_baseline:
+        report = _with_new_baseline(report)
     shown = partial(render, report, depth=depth, statistics=statistics, quiet=quiet)
     repairs = report.repairs
     if repairs is not None and (diff or fix_only):
@@ -174,6 +201,8 @@ def check(
         for target in report.targets:
             if target.trace.printed:
                 print(f"{target.name} printed:\n{target.trace.printed}", file=sys.stderr)
+    if report.baseline is not None and report.baseline.gone:
+        complain(_gone(report.baseline.gone))
     for complaint in report.complaints:
         complain(complaint)
     for defect in report.defects:
@@ -184,3 +213,27 @@ def check(
         # Whether findings are left is not what was asked.
         code = int(diff and bool(repairs.diff))
     raise typer.Exit(code)
+
+
+def _with_new_baseline(report: Report) -> Report:
+    """Write the baseline, and hold the report against it."""
+    comparison = report.baseline
+    if comparison is None:
+        # What is wrong with the old one is among the complaints.
+        return report
+    from archcheck.baseline import write_baseline
+
+    write_baseline(comparison)
+    hidden = comparison.hidden | set(report.findings)
+    change = f"{len(report.findings):,} new, {comparison.gone:,} gone"
+    where = os.path.relpath(comparison.path)
+    complain(f"{where} lets {plural(len(hidden), 'finding')} of this check stand ({change})")
+    return replace(report, findings=(), baseline=replace(comparison, hidden=hidden, gone=0))
+
+
+def _gone(count: int) -> str:
+    """What is to be done about findings that are no more."""
+    which = (
+        "1 finding of the baseline is" if count == 1 else f"{count:,} findings of the baseline are"
+    )
+    return f"{which} gone: run --write-baseline to let the file shrink"

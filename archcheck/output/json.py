@@ -43,8 +43,15 @@ def document(report: Report) -> dict[str, Any]:
             "note": counts.note,
             "suppressed": counts.suppressed,
             "files": counts.files,
+            **_baseline(report),
         },
     }
+
+
+def _baseline(report: Report) -> dict[str, int]:
+    """How many findings the baseline hides, and how many of its own are gone; if there is one."""
+    known = report.baseline
+    return {} if known is None else {"baseline": len(known.hidden), "gone": known.gone}
 
 
 def _target(target: TargetReport) -> dict[str, Any]:

@@ -47,6 +47,8 @@ def summary(report: Report) -> str:
     text = f"{', '.join(found)} in {files}" if found else f"{calm} ({files})"
     if counts.suppressed:
         text += f"; {counts.suppressed:,} suppressed"
+    if counts.baseline:
+        text += f"; {counts.baseline:,} in the baseline"
     fixes = fixes_text(report)
     return f"{text}; {fixes}" if fixes else text
 
