@@ -22,6 +22,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "gitlab": "archcheck.output.gitlab:render",
         "junit": "archcheck.output.junit:render",
         "markdown": "archcheck.output.markdown:render",
+        "html": "archcheck.output.html:render",
     }
 )
 

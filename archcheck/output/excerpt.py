@@ -52,8 +52,33 @@ class _Line:
 _Block = dict[int, _Line]
 
 
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The source that a finding speaks of, with its underlines.
+
+    Attributes:
+        remarks: What it says of places whose text is not at hand.
+        pad: As wide as the line numbers.
+    """
+
+    lines: tuple[Text, ...]
+    remarks: tuple[str, ...]
+    pad: str
+
+
 def finding_text(finding: Finding, sources: Sources, width: int) -> Iterator[Text]:
     """The lines that show one finding; what is wider than `width` is wrapped or cropped."""
+    shown = excerpt(finding, sources, width)
+    yield from _head(finding, width)
+    yield from shown.lines
+    for remark in (*shown.remarks, *finding.notes):
+        yield from _remark(shown.pad, remark, width)
+    if finding.help:
+        yield from _remark(shown.pad, finding.help, width, "help: ")
+
+
+def excerpt(finding: Finding, sources: Sources, width: int) -> Excerpt:
+    """What a finding shows of the source."""
     marks = [
         _Mark(finding.location, finding.label, "^", SEVERITY_STYLE[severity_of(finding)]),
         *(_Mark(one.location, one.message, "-", _RELATED) for one in finding.related),
@@ -66,7 +91,7 @@ def finding_text(finding: Finding, sources: Sources, width: int) -> Iterator[Tex
     last = max((n for blocks in excerpts.values() for block in blocks for n in block), default=0)
     pad = " " * len(str(max(last, finding.location.line)))
 
-    yield from _head(finding, width)
+    lines: list[Text] = []
     remarks: list[str] = []
     for key, blocks in excerpts.items():
         here = [mark for mark in marks if source_key(mark.location) == key]
@@ -76,7 +101,7 @@ def finding_text(finding: Finding, sources: Sources, width: int) -> Iterator[Tex
             remarks += [f"{key}:{mark.location.line}: {mark.label}" for mark in here]
             continue
         place = next(one for one in places if source_key(one) == key)
-        yield _arrow(pad, place, finding.scope if own else None)
+        lines.append(_arrow(pad, place, finding.scope if own else None))
         if not blocks:
             remarks += [mark.label for mark in here if mark.label]
         indentation = min(
@@ -90,12 +115,9 @@ def finding_text(finding: Finding, sources: Sources, width: int) -> Iterator[Tex
         )
         layout = _Layout(pad, width, max(0, indentation - _INDENTATION))
         for block in blocks:
-            yield Text(f"{pad} |", _GUTTER)
-            yield from layout.block(block)
-    for remark in (*remarks, *finding.notes):
-        yield from _remark(pad, remark, width)
-    if finding.help:
-        yield from _remark(pad, finding.help, width, "help: ")
+            lines.append(Text(f"{pad} |", _GUTTER))
+            lines += layout.block(block)
+    return Excerpt(tuple(lines), tuple(remarks), pad)
 
 
 def _head(finding: Finding, width: int) -> Iterator[Text]:

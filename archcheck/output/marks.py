@@ -1,0 +1,111 @@
+"""What findings and failures say about the calls and operators of one trace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TypeAlias, TypeVar
+
+from archcheck.evidence import Failure, ModuleCall, Op
+from archcheck.finding import Finding, Location
+from archcheck.output.words import one_line
+from archcheck.report import TargetReport
+
+Key = TypeVar("Key")
+# A file, a line and a column.
+Start: TypeAlias = tuple[str, int, int]
+
+# Of a message that no finding explains, so much stands in the graph.
+_LONGEST_TROUBLE = 80
+
+
+class Marks:
+    """The findings and failures of one target, asked for by call, operator, module and place."""
+
+    def __init__(self, target: TargetReport, findings: Iterable[Finding]) -> None:
+        self.trace = target.trace
+        self.findings = tuple(one for one in findings if one.target in (None, target.name))
+
+    # Failures -----------------------------------------------------------------------------
+
+    @cached_property
+    def after_failures(self) -> frozenset[int]:
+        """The values that hang on a result that was never computed."""
+        missing = [value.index for value in self.trace.values if value.guessed]
+        missing += (index for op in self.trace.ops if self.failure_of(op) for index in op.outputs)
+        return self.trace.dataflow.after(missing) if missing else frozenset()
+
+    def failure_of(self, op: Op) -> Failure | None:
+        return None if op.failure is None else self.trace.failures[op.failure]
+
+    def failures_in(self, call: ModuleCall) -> list[Failure]:
+        """What failed in a call or in one below it."""
+        return self._failures.get(call.index, [])
+
+    @cached_property
+    def _failures(self) -> dict[int, list[Failure]]:
+        found: dict[int, list[Failure]] = {}
+        for failure in self.trace.failures:
+            call = failure.call if failure.op is None else self.trace.ops[failure.op].call
+            while call is not None:
+                found.setdefault(call, []).append(failure)
+                call = self.trace.calls[call].parent
+        return found
+
+    def trouble(self, failure: Failure, path: str | None) -> tuple[str, ...]:
+        """What arrived and what was expected, as the finding on the failure has it; else its
+        message. `path` is that of the module that failed, if one did."""
+        for finding in self.findings:
+            at_it = start(finding.location) == start(failure.location)
+            if finding.label and at_it and finding.module in (path, None):
+                return tuple(re.split(r", (?=[a-z])", one_line(finding.label)))
+        text = one_line(f"{failure.error}: {failure.message}")
+        return (text if len(text) <= _LONGEST_TROUBLE else f"{text[:_LONGEST_TROUBLE]}…",)
+
+    # Findings -----------------------------------------------------------------------------
+
+    def codes_of(self, path: str) -> tuple[str, ...]:
+        """The rules that found something on a module."""
+        return self._codes_of.get(path, ())
+
+    def codes_at(self, place: Location | None) -> tuple[str, ...]:
+        """The rules that found something on an expression, and on no module."""
+        return self._codes_at.get(start(place), ())
+
+    @cached_property
+    def _codes_of(self) -> dict[str, tuple[str, ...]]:
+        return _codes((one.module, one.code) for one in self.findings if one.module)
+
+    @cached_property
+    def _codes_at(self) -> dict[Start | None, tuple[str, ...]]:
+        return _codes((start(one.location), one.code) for one in self.findings if not one.module)
+
+    def operator_at(self, finding: Finding) -> Op | None:
+        """The operator that a finding on an expression is about."""
+        if finding.module or finding not in self.findings:
+            return None
+        return self._operators.get(start(finding.location))
+
+    @cached_property
+    def _operators(self) -> dict[Start | None, Op]:
+        return {start(op.location): op for op in reversed(self.trace.ops) if op.location}
+
+    def call_of(self, finding: Finding) -> ModuleCall | None:
+        """The first call of the module that a finding is about."""
+        if not finding.module or finding not in self.findings:
+            return None
+        module = self.trace.module(finding.module)
+        return self.trace.calls[module.calls[0]] if module and module.calls else None
+
+
+def start(place: Location | None) -> Start | None:
+    """Where a span begins; equal starts are one expression to a reader."""
+    return None if place is None else (place.path, place.line, place.column)
+
+
+def _codes(pairs: Iterable[tuple[Key, str]]) -> dict[Key, tuple[str, ...]]:
+    found: dict[Key, dict[str, None]] = {}
+    for key, code in pairs:
+        found.setdefault(key, {})[code] = None
+    return {key: tuple(codes) for key, codes in found.items()}
