@@ -63,11 +63,9 @@ def bad_files() -> Iterator[tuple[Rule, Path]]:
 def test_a_fix_mends_what_it_is_for_and_nothing_else(rule: Rule, path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     before = found(source(text, head=""))
-    fixed = 0
     for one, finding in before:
         if one is not rule or finding.fix is None:
             continue
-        fixed += 1
         assert finding.fix.safety == rule.fix
         new = applied(text, finding.fix.edits)
         ast.parse(new)
@@ -78,8 +76,6 @@ def test_a_fix_mends_what_it_is_for_and_nothing_else(rule: Rule, path: Path) -> 
         assert len(left) < len(mended), new
         others = sorted(r.code for r, _ in before if r is not rule)
         assert sorted(r.code for r, _ in after if r is not rule) == others, new
-    # What a base's constructor is to be given, nobody can know.
-    assert fixed > 0 or path.name == "bad_inherited.py"
 
 
 FIXED = [

@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcheck.evidence import Trace
-from archcheck.finding import Finding, Location, Severity
+from archcheck.finding import Finding, Fix, Location, Severity
 from archcheck.rule import Rule
 from archcheck.source import Chain, Project, SourceFile
 from archcheck.traced_classes import class_of
@@ -40,8 +40,9 @@ from archcheck.wiring.dataflow import MOVES
 from archcheck.wiring.endings import AFFINE, endings, surely
 from archcheck.wiring.in_sight import gives_weights, is_part_of_another
 from archcheck.wiring.outcomes import SOFTMAXES, before, is_logits, only_outcome, written_at
+from archcheck.wiring.rewiring import without_at
 
-rule = Rule("AC406", "activation-on-logits", Severity.WARNING)
+rule = Rule("AC406", "activation-on-logits", Severity.WARNING, fix="unsafe")
 
 ACTIVATIONS = {"relu": "a ReLU", "relu6": "a ReLU", "dropout": "a dropout"}
 NORMS = ("batch_norm", "layer_norm", "batch_norm1d")
@@ -55,7 +56,7 @@ def into_a_loss(file: SourceFile) -> Iterator[Finding]:
         if loss.loss in TAKE_SCORES and loss.prediction is not None:
             for ending in endings(loss.prediction):
                 if ending.operation in ACTIVATIONS and surely(ending.before(), *AFFINE, *NORMS):
-                    yield _finding(ending.location, ending.operation, "the loss")
+                    yield _finding(file.project, ending.location, ending.operation, "the loss")
 
 
 @rule.on_source
@@ -68,7 +69,7 @@ def before_the_last_softmax(file: SourceFile) -> Iterator[Finding]:
         if activation.operation not in ACTIVATIONS or not scores:
             continue
         if scores[-1].operation in AFFINE and _ends_a_model(chain):
-            yield _finding(activation.location, activation.operation, "the softmax")
+            yield _finding(file.project, activation.location, activation.operation, "the softmax")
 
 
 def _ends_a_model(chain: Chain) -> bool:
@@ -92,10 +93,11 @@ def in_front_of_the_output(trace: Trace, project: Project) -> Iterator[Finding]:
     known = class_of(trace.modules[0], project)
     at = written_at(trace, op)
     if at is not None and (trace.wanted.loss or known is None or not gives_weights(known)):
-        yield _finding(at, op.name, "the loss" if op is last else "the softmax")
+        yield _finding(project, at, op.name, "the loss" if op is last else "the softmax")
 
 
-def _finding(at: Location, operation: str, what: str) -> Finding:
+def _finding(project: Project, at: Location, operation: str, what: str) -> Finding:
+    edits = without_at(project, at)
     name = ACTIVATIONS[operation]
     effect = "sets negative scores to zero" if "ReLU" in name else "sets random scores to zero"
     return Finding(
@@ -103,4 +105,5 @@ def _finding(at: Location, operation: str, what: str) -> Finding:
         at,
         label=effect,
         help=f"let the last layer's scores go into {what} as they are",
+        fix=Fix("unsafe", edits) if edits else None,
     )

@@ -34,9 +34,10 @@ import ast
 import re
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Related, Severity
+from archcheck.finding import Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, SourceFile
+from archcheck.source.edits import is_alone, line_before, replacement, without_line
 from archcheck.source.training import (
     LoopStatement,
     calls_in,
@@ -48,7 +49,7 @@ from archcheck.source.training import (
     values_of,
 )
 
-rule = Rule("AC505", "optimizer-rebuilt", Severity.WARNING)
+rule = Rule("AC505", "optimizer-rebuilt", Severity.WARNING, fix="unsafe")
 
 _STEPS = re.compile(
     r"^(_+|i|it|iters?|t|e|ep|idx|index|n|step.*|.*epoch.*|.*iter.*|.*batch.*)$", re.I
@@ -87,7 +88,38 @@ def state_is_lost(file: SourceFile) -> Iterator[Finding]:
             related=(Related(file.location(before.node), "first built here"),) if before else (),
             help="build it once before the loop; change the learning rate with a scheduler, or in "
             f"{target}.param_groups",
+            fix=_before_the_loop(file, call, loop)
+            if before is None
+            else _with_another_rate(file, call, before, target),
         )
+
+
+def _with_another_rate(file: SourceFile, call: Call, before: Call, target: str) -> Fix | None:
+    """The fix that sets the learning rate, where that is all that can differ."""
+    rate = call.argument("lr", 1)
+    is_one_group = isinstance(call.node.args[0], ast.Call)
+    if not isinstance(rate, ast.Name | ast.Attribute) or not is_one_group:
+        return None
+    if ast.dump(call.node) != ast.dump(before.node):
+        return None
+    new = f'{target}.param_groups[0]["lr"] = {file.text(rate)}'
+    return Fix("unsafe", (replacement(file, call.statement.node, new),))
+
+
+def _before_the_loop(file: SourceFile, call: Call, loop: LoopStatement) -> Fix | None:
+    """The fix that moves the construction, where it needs nothing that the loop makes."""
+    statement = call.statement.node
+    assert isinstance(statement, ast.Assign)
+    needed = (
+        binding
+        for name in names_of(call.node)
+        for binding in call.scope.bindings.get(name, [])
+        if is_in(binding.statement, loop) or binding.statement.node is loop
+    )
+    if call.statement.suite.owner is not loop or is_alone(statement, loop) or any(needed):
+        return None
+    line, gone = line_before(file, loop, file.text(statement)), without_line(file, statement)
+    return Fix("unsafe", (line, gone)) if line is not None and gone is not None else None
 
 
 def _target(call: Call) -> str | None:
