@@ -331,9 +331,9 @@ class Report:
         return render(self, "text").rstrip("\n")
 
     def _repr_html_(self) -> str:
-        from archcheck.output.text import to_html
+        from archcheck.output.html import frame
 
-        return to_html(self)
+        return frame(self)
 
 
 def severity_of(finding: Finding) -> Severity:

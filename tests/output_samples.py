@@ -40,6 +40,7 @@ class TraceMaker:
         kind = more.pop("kind", "computed")
         dtype = more.pop("dtype", "float32")
         index = len(self.values)
+        more.setdefault("storage", index)
         self.values.append(Value(index, tuple(shape), dtype, kind, guessed=guessed, **more))
         return ValueIndex(index)
 
@@ -69,14 +70,27 @@ class TraceMaker:
         module = self.modules[path]
         self.modules[path] = replace(module, calls=(*module.calls, index))
 
-    def op(self, name: str, macs: int, inputs: tuple[ValueIndex, ...] = ()) -> None:
+    def op(
+        self,
+        name: str,
+        macs: int,
+        inputs: tuple[ValueIndex, ...] = (),
+        result: ValueIndex | None = None,
+    ) -> None:
         index = len(self.ops)
+        outputs: tuple[int, ...] = ()
+        if result is not None:
+            outputs = (result.index,)
+            made = self.values[result.index]
+            self.values[result.index] = replace(made, producer=index)
         for one in inputs:
             value = self.values[one.index]
             self.values[one.index] = replace(value, users=(*value.users, index))
         call = self.open[-1] if self.open else None
         numbers = tuple(one.index for one in inputs)
-        self.ops.append(Op(index, name, name, numbers, (), call=call, macs=macs, flops=2 * macs))
+        self.ops.append(
+            Op(index, name, name, numbers, outputs, call=call, macs=macs, flops=2 * macs)
+        )
         for opened in self.open:
             path = self.calls[opened].path
             module = self.modules[path]
@@ -103,8 +117,9 @@ class TraceMaker:
             for value in self.values
             if value.name in self.modules[path].parameters
         )
-        self.op(op, macs, (given, *weights))
-        result: ValueIndex = self.end(self.value(*shape))
+        result = self.value(*shape)
+        self.op(op, macs, (given, *weights), result)
+        self.end(result)
         return result
 
     def trace(self, target: str, outputs: Any, inputs: Mapping[str, Any], **more: Any) -> Trace:
@@ -155,8 +170,9 @@ def residual_trace(blocks: int = 6) -> Trace:
         z = make.leaf(f"{block}.conv1", y, *plane, op="conv2d", macs=prod(plane) * 144)
         z = make.leaf(f"{block}.bn1", z, *plane, op="batch_norm", macs=prod(plane) * 2)
         z = make.leaf(f"{block}.conv2", z, *plane, op="conv2d", macs=prod(plane) * 144)
-        make.op("einsum", prod(plane), (y, z))
-        y = make.end(make.value(*plane))
+        result = make.value(*plane)
+        make.op("einsum", prod(plane), (y, z), result)
+        y = make.end(result)
     y = make.end(y)
     y = make.leaf("pool", y, 8, 16, 1, 1, op="adaptive_avg_pool2d", macs=prod(plane))
     y = make.leaf("fc", y, 8, 10, op="linear", macs=8 * 160)

@@ -118,7 +118,7 @@ def test_lint_reads_source_alone(tmp_path: Path) -> None:
 
 
 def test_the_report_shows_itself_in_a_notebook() -> None:
-    assert "<pre" in archcheck.check(Net(), input=(2, 3, 8, 8))._repr_html_()
+    assert "<iframe sandbox" in archcheck.check(Net(), input=(2, 3, 8, 8))._repr_html_()
 
 
 def test_public_names() -> None:

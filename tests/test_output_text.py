@@ -269,12 +269,6 @@ def test_an_unfinished_pass_shows_no_totals_of_work() -> None:
     assert "Stopped" in text and "FLOPs" not in text and "unused" not in text
 
 
-def test_html_carries_the_text_and_its_own_colors() -> None:
-    page = sample_report()._repr_html_()
-    assert page.startswith("<pre") and "color:" in page and "&lt;" in page
-    assert "net.py:Net" in page
-
-
 class Stream:
     def __init__(self, terminal: bool) -> None:
         self.terminal = terminal

@@ -1,4 +1,4 @@
-"""Styled lines become plain text, coloured text, HTML or a picture."""
+"""Styled lines become plain text, coloured text or a picture."""
 
 from __future__ import annotations
 
@@ -22,26 +22,12 @@ def paint(lines: Iterable[Text], color: bool) -> str:
     return stream.getvalue()
 
 
-def html(lines: Iterable[Text], width: int) -> str:
-    """A `<pre>` that brings its own colours."""
-    console = _recorded(lines, width)
-    # rich asks for a font in a <pre> of its own; the page's monospace font is better.
-    style = "font-family: monospace; line-height: 1.3; white-space: pre; overflow-x: auto"
-    return console.export_html(
-        inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>'
-    )
-
-
 def svg(lines: Iterable[Text], width: int, title: str, identifier: str) -> str:
     """A picture of a terminal with these lines; the same lines give the same bytes."""
-    return _recorded(lines, width).export_svg(title=title, unique_id=identifier)
-
-
-def _recorded(lines: Iterable[Text], width: int) -> Console:
     console, _stream = _console(width, "truecolor", record=True)
     for line in lines:
         console.print(line, soft_wrap=True)
-    return console
+    return console.export_svg(title=title, unique_id=identifier)
 
 
 def _console(width: int, colors: str, record: bool = False) -> tuple[Console, StringIO]:

@@ -1,4 +1,4 @@
-"""A comment for a pull request: the findings, what the models cost, their layers folded away."""
+"""A comment for a pull request: the findings, what the models cost, their graphs and layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from html import escape
 
 from archcheck.finding import Finding, Severity
 from archcheck.output import Options
+from archcheck.output.graph import Graph
 from archcheck.output.layers import Row, table_rows
+from archcheck.output.mermaid import mermaid
 from archcheck.output.words import (
     byte_text,
     count_by_rule,
@@ -45,7 +47,7 @@ def _lines(report: Report, options: Options, layers: bool, most: int) -> Iterato
         yield from ("", "```text", *count_by_rule(report), "```")
     elif report.findings:
         yield ""
-        yield from _table(("", "Where", "Finding"), "lll", map(_finding, _worst(report, most)))
+        yield from table(("", "Where", "Finding"), "lll", map(_finding, _worst(report, most)))
         if len(report.findings) > most:
             yield ""
             yield f"and {len(report.findings) - most:,} more"
@@ -54,11 +56,12 @@ def _lines(report: Report, options: Options, layers: bool, most: int) -> Iterato
     if report.targets:
         titles = ("Model", "Input", "Output", "Parameters", "MACs (fvcore)", "FLOPs (torch)")
         yield ""
-        yield from _table(
+        yield from table(
             (*titles, "Peak activations", "Valid sizes"), "lllrrrrl", map(_costs, report.targets)
         )
         for target in report.targets:
             if target.built and layers:
+                yield from _graph(target, report)
                 yield from _layers(target, report, options.depth)
     if report.unchecked:
         yield from ("", "Not checked:", "")
@@ -72,7 +75,7 @@ def _worst(report: Report, most: int) -> list[Finding]:
     return [finding for _place, finding in sorted(ranked[:most], key=lambda item: item[0])]
 
 
-def _table(titles: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(titles: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:
     yield f"| {' | '.join(titles)} |"
     yield f"| {' | '.join('---:' if one == 'r' else '---' for one in align)} |"
     for row in rows:
@@ -110,12 +113,25 @@ def _number(number: int | None) -> str:
     return f"{number:,}" if number < 1000 else f"{scaled(number)}<br>{number:,}"
 
 
+def _graph(target: TargetReport, report: Report) -> Iterator[str]:
+    """The top level, in sight where it is the only one."""
+    if not target.trace.calls:
+        return
+    lines = mermaid(Graph(target, report.findings).root)
+    if not lines:
+        return
+    state = " open" if len(report.targets) == 1 else ""
+    yield ""
+    yield f"<details{state}><summary>Graph of {escape(one_line(target.name))}</summary>"
+    yield from ("", "```mermaid", *lines, "```", "", "</details>")
+
+
 def _layers(target: TargetReport, report: Report, depth: int | None) -> Iterator[str]:
     yield ""
     yield f"<details><summary>Layers of {escape(one_line(target.name))}</summary>"
     yield ""
     titles = ("Layer", "Type", "Output", "Parameters", "MACs", "")
-    yield from _table(titles, "lllrrl", map(_row, table_rows(target, report, depth)))
+    yield from table(titles, "lllrrl", map(_row, table_rows(target, report, depth)))
     yield ""
     yield "</details>"
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from archcheck.finding import Finding, Location
+from archcheck.output.bodies import Body, Edge, Idle, Node
 from archcheck.output.costs import module_costs, steps
-from archcheck.output.graph import Body, Edge, Graph, Idle, Node
+from archcheck.output.graph import Graph
 from archcheck.output.words import one_line
 from archcheck.report import Report, severity_of, source_key
 

@@ -54,10 +54,3 @@ def report_text(report: Report, options: Options) -> Iterator[Text]:
                 yield Text(f"{'  ' if number else '- '}{line}")
         yield Text()
     yield Text(summary(report), "bold" if report.findings else "bold green")
-
-
-def to_html(report: Report, width: int = 100) -> str:
-    """The report as a `<pre>` that brings its own colours, for a notebook's cell."""
-    from archcheck.output.console import html
-
-    return html(report_text(report, Options(color=True, width=width)), width)
