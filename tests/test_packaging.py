@@ -39,7 +39,8 @@ def test_one_import_name_reaches_site_packages(wheel: zipfile.ZipFile) -> None:
 def test_every_file_of_the_engine_and_the_pack_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     engine = {p.relative_to(ROOT).as_posix() for p in (ROOT / "archcheck").rglob("*.py")}
     pack = {f"archcheck/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "rules").rglob("*.py")}
-    assert engine | pack | {"archcheck/py.typed"} <= set(wheel.namelist())
+    page = {p.relative_to(ROOT).as_posix() for p in (ROOT / "archcheck/output/page").iterdir()}
+    assert engine | pack | page | {"archcheck/py.typed"} <= set(wheel.namelist())
 
 
 def test_the_wheel_finds_its_rules(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

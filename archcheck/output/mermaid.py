@@ -54,8 +54,8 @@ def _node(node: Node, count: int) -> str:
 def _edge(edge: Edge) -> str:
     source = f"given{GIVEN - edge.source}" if edge.source < 0 else f"node{edge.source}"
     target = "result" if edge.target == RESULT else f"node{edge.target}"
-    shapes = ", ".join(dict.fromkeys("×".join(map(str, shape)) for shape in edge.shapes))
-    return f"  {source} -->|{_quoted(shapes or 'scalar')}| {target}"
+    shapes = dict.fromkeys("×".join(map(str, shape)) or "scalar" for shape in edge.shapes)
+    return f"  {source} -->|{_quoted(', '.join(shapes))}| {target}"
 
 
 def _classes(root: Body, steps: list[int]) -> Iterator[str]:

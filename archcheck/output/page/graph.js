@@ -245,8 +245,8 @@ class GraphView {
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const visible = [...this.world.querySelectorAll("[data-way]")];
-    const here = visible.findIndex((one) => one.getAttribute("data-way") === this.selected);
-    const way = this.selected;
+    const way = this.wayOf(event) ?? this.selected;
+    const here = visible.findIndex((one) => one.getAttribute("data-way") === way);
     const focus = (element) => {
       if (!element) return;
       this.select(element.getAttribute("data-way"));
