@@ -14,6 +14,7 @@ from archcheck import __version__
 from archcheck.frontends.annotate import annotate
 from archcheck.frontends.catalogue import explain, rules
 from archcheck.frontends.check import DEFECT, check
+from archcheck.frontends.diff import diff
 from archcheck.frontends.lock import lock
 from archcheck.frontends.lsp import lsp
 from archcheck.frontends.terminal import complain
@@ -60,7 +61,7 @@ def _root(
     """
 
 
-for command in (check, annotate, lock, explain, rules, lsp):
+for command in (check, annotate, lock, diff, explain, rules, lsp):
     app.command()(command)
 
 

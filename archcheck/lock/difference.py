@@ -77,17 +77,24 @@ class Difference:
         before, after: What the two sides are called, such as `archcheck.lock`, `main`, or
             `the working tree`.
         unknown: Sentences that say which models could not be compared, and why.
+        complaints: What is wrong with single targets of the call.
     """
 
     before: str
     after: str
     models: tuple[ModelDifference, ...] = ()
     unknown: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether every model is as it was."""
         return all(model.state == "same" for model in self.models)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where nothing changed, 1 where something did or cannot be told, 2 for a wrong call."""
+        return 2 if self.complaints else int(bool(self.unknown) or not self.is_empty)
 
 
 def compare(before: Architecture, after: Architecture) -> ModelDifference:

@@ -27,6 +27,10 @@ class Traced:
     failed: dict[str, str]
     complaints: tuple[str, ...]
 
+    def said(self, side: str) -> list[str]:
+        """A sentence for each model that has no architecture in the files of this name."""
+        return [f"{name} cannot be compared: in {side}, {w}" for name, w in self.failed.items()]
+
 
 def trace_models(targets: Sequence[str], config: Config, asked: Model, root: Path) -> Traced:
     """Trace these models, or without any, those of the configuration.

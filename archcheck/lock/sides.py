@@ -1,0 +1,278 @@
+"""The two sides of `archcheck diff`: a lock file, a revision, or the files as they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, chdir, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from archcheck.config import Config, Mode, Model, read_config
+from archcheck.load.check import check_target
+from archcheck.load.module_source import read_source
+from archcheck.lock import LOCK_NAME
+from archcheck.lock.architecture import Architecture
+from archcheck.lock.difference import Difference, ModelDifference, compare
+from archcheck.lock.file import Lock, read_lock
+from archcheck.lock.revision import Repository
+from archcheck.lock.tracing import Traced, trace_models
+from archcheck.target import UsageError, parse_input, parse_target
+
+HERE = "the working tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The files of one side.
+
+    Attributes:
+        name: What it is called.
+        folder: Where its files are; the targets of its models are relative to it.
+        config: Its own.
+    """
+
+    name: str
+    folder: Path
+    config: Config
+
+    def traced(self, models: Sequence[Model]) -> Traced:
+        """What these models are on this side."""
+        if not models:
+            return Traced((), {}, ())
+        with chdir(self.folder):
+            config = replace(self.config, models=tuple(models), trace=True)
+            return trace_models((), config, Model(""), Path.cwd())
+
+    def lacks(self, model: Model) -> bool:
+        """Whether a model is not there at all."""
+        target = parse_target(model.target)
+        if target is None or not target.is_file:
+            return False
+        try:
+            with chdir(self.folder):
+                check_target(target, read_source(Path(target.place), {}))
+        except UsageError:
+            return True
+        return False
+
+
+def difference(
+    against: str | None, targets: Sequence[str], config: Config, asked: Model, root: Path
+) -> Difference:
+    """What changed in the models.
+
+    Args:
+        against: A lock file, a revision, `old..new`, or `old...new` for what `new` has changed
+            since both parted; by default the lock file of the project.
+        targets: The models to compare; without any, those of the configuration, and of the lock.
+        asked: What the command line asks of each of them.
+        root: The folder that the configuration's paths are relative to.
+
+    Raises:
+        UsageError: There is no such lock file or revision, or no model.
+    """
+    if not config.trace:
+        raise UsageError("tracing is off in [tool.archcheck]: remove `trace = false`")
+    own = Path(os.path.relpath(root / LOCK_NAME))
+    models = [_over(asked, one) for one in _chosen(config.models, targets, Lock(own))]
+    here = Side(HERE, root, config)
+    if against is None or against.endswith(".lock") or Path(against).is_file():
+        lock = _existing(Path(against) if against is not None else own)
+        if not targets:
+            models += _only_locked(lock, models)
+        return _against_lock(lock, here, models)
+    with _revisions(against, Repository.around(root), here) as (old, new):
+        if not targets:
+            # What is configured on either side.
+            known = {_key(model): model for model in (*old.config.models, *new.config.models)}
+            named = list(known.values())
+            if not named and own.is_file():
+                named = _only_locked(read_lock(own), [])
+            models = [_over(asked, model) for model in named]
+        return _between(old, new, models)
+
+
+def _chosen(configured: Iterable[Model], targets: Sequence[str], base: Lock) -> list[Model]:
+    """The models that are named, with what is configured of them, or all that are configured."""
+    known = {model.target: model for model in configured}
+    if not targets:
+        return list(known.values())
+    names = [base.named(text) for text in targets]
+    return [known.get(name, Model(name)) for name in names]
+
+
+def _over(asked: Model, model: Model) -> Model:
+    return replace(
+        model,
+        inputs=asked.inputs or model.inputs,
+        mode=asked.mode or model.mode,
+        timeout=asked.timeout or model.timeout,
+    )
+
+
+# Against a lock file ------------------------------------------------------------------------
+
+
+def _existing(path: Path) -> Lock:
+    if not path.is_file():
+        raise UsageError(
+            f"there is no {path}: write one with `archcheck lock`, or name a revision, as in "
+            "`archcheck diff main`"
+        )
+    return read_lock(path)
+
+
+def _only_locked(lock: Lock, models: Iterable[Model]) -> list[Model]:
+    """The models that were locked by their names alone, traced as they were then."""
+    known = {_key(model) for model in models}
+    return [_as_locked(one) for one in lock.architectures if (one.target, one.mode) not in known]
+
+
+def _as_locked(architecture: Architecture) -> Model:
+    mode: Mode = "eval" if architecture.mode == "eval" else "train"
+    return Model(architecture.target, _replayable(architecture), mode)
+
+
+def _replayable(architecture: Architecture) -> tuple[str, ...]:
+    """Its inputs, where the notation of `--input` can say them all."""
+    inputs = architecture.inputs
+    if len(inputs) == 1:
+        # It may well have had another name then.
+        inputs = (inputs[0].partition("=")[2] or inputs[0],) if "{" not in inputs[0] else inputs
+    try:
+        for text in inputs:
+            parse_input(text)
+    except UsageError:
+        return ()
+    return inputs
+
+
+def _against_lock(lock: Lock, here: Side, models: Sequence[Model]) -> Difference:
+    if not models:
+        raise UsageError(f"{lock.path} has no model, and none is configured: name one")
+    gone = [model for model in models if _known(lock, model) and here.lacks(model)]
+    after = here.traced([model for model in models if model not in gone])
+    pairs = [(_counterpart(one, lock.architectures), one) for one in after.architectures]
+    lost = [entry for model in gone for entry in _known(lock, model)]
+    return _of(str(lock.path), here.name, pairs, lost, after.said(here.name), after.complaints)
+
+
+def _known(lock: Lock, model: Model) -> list[Architecture]:
+    return [one for one in lock.architectures if (one.target, one.mode) == _key(model)]
+
+
+# Between two revisions ----------------------------------------------------------------------
+
+
+@contextmanager
+def _revisions(against: str, repository: Repository, here: Side) -> Iterator[tuple[Side, Side]]:
+    """Both sides of `old`, `old..new` or `old...new`, as folders."""
+    old, dots, new = against.partition("...") if "..." in against else against.partition("..")
+    old = old or "HEAD"
+    if dots == "...":
+        start = repository.merge_base(old, new or "HEAD")
+        name = f"{start[:7]}, where {old} and {new or 'HEAD'} part"
+    else:
+        start, name = repository.commit(old), old
+    # Git has `old..` mean `old..HEAD`.
+    end = repository.commit(new or "HEAD") if dots else None
+    with ExitStack() as stack:
+        before = stack.enter_context(_exported(repository, start, name, here))
+        after = here
+        if end is not None:
+            after = stack.enter_context(_exported(repository, end, new or "HEAD", here))
+        yield before, after
+
+
+@contextmanager
+def _exported(repository: Repository, commit: str, name: str, here: Side) -> Iterator[Side]:
+    with repository.exported(commit) as tree:
+        inside = os.path.relpath(os.path.realpath(here.folder), os.path.realpath(repository.top))
+        folder = Path(os.path.normpath(tree / inside))
+        folder.mkdir(parents=True, exist_ok=True)
+        yield Side(name, folder, _config_in(folder, tree) or here.config)
+
+
+def _config_in(folder: Path, tree: Path) -> Config | None:
+    """The configuration of an older revision; None where it cannot be used any more."""
+    try:
+        config, place = read_config(folder)
+    except UsageError:
+        return None
+    if place == folder:
+        return config
+    # What lies above the project is none of its revisions.
+    return replace(config, models=()) if place.is_relative_to(tree) else Config()
+
+
+def _between(old: Side, new: Side, models: Sequence[Model]) -> Difference:
+    if not models:
+        raise UsageError(
+            "no model is named: name one, such as `archcheck diff main model.py:Net`, or list it "
+            "under [[tool.archcheck.models]] in pyproject.toml"
+        )
+    lacking = [model for model in models if old.lacks(model)]
+    gone = [model for model in models if model not in lacking and new.lacks(model)]
+    after = new.traced([model for model in models if model not in gone])
+    before = _traced_alike(old, [one for one in models if one not in lacking], after.architectures)
+    lost = [one for one in before.architectures if one.target in {m.target for m in gone}]
+    pairs, unknown = [], [*before.said(old.name), *after.said(new.name)]
+    absent = {model.target for model in lacking}
+    for one in after.architectures:
+        counterpart = _counterpart(one, before.architectures)
+        if counterpart is None and one.target not in absent:
+            continue  # it was there and could not be traced, which `before` says
+        pairs.append((counterpart, one))
+    return _of(old.name, new.name, pairs, lost, unknown, (*before.complaints, *after.complaints))
+
+
+def _traced_alike(side: Side, models: Sequence[Model], others: Sequence[Architecture]) -> Traced:
+    """What models are, with the inputs that their counterparts had if they take those."""
+    inputs = {(one.target, one.mode): _replayable(one) for one in others}
+    alike = [replace(model, inputs=model.inputs or inputs.get(_key(model), ())) for model in models]
+    first = side.traced(alike)
+    found = {(one.target, one.mode) for one in first.architectures}
+    again = [
+        model
+        for model, given in zip(models, alike, strict=True)
+        if _key(model) not in found and model.inputs != given.inputs
+    ]
+    if not again:
+        return first
+    second = side.traced(again)
+    retried = {model.target for model in again}
+    failed = {name: why for name, why in first.failed.items() if name not in retried}
+    return Traced(
+        (*first.architectures, *second.architectures), failed | second.failed, second.complaints
+    )
+
+
+# Both ---------------------------------------------------------------------------------------
+
+
+def _key(model: Model) -> tuple[str, str]:
+    return model.target, model.mode or "train"
+
+
+def _counterpart(architecture: Architecture, others: Iterable[Architecture]) -> Architecture | None:
+    """The entry of the same model in the same mode, with the same inputs if there is one."""
+    key = (architecture.target, architecture.mode)
+    known = [one for one in others if (one.target, one.mode) == key]
+    same = [one for one in known if one.inputs == architecture.inputs]
+    return next(iter((*same, *known)), None)
+
+
+def _of(
+    before: str,
+    after: str,
+    pairs: Iterable[tuple[Architecture | None, Architecture]],
+    lost: Iterable[Architecture],
+    unknown: Iterable[str],
+    complaints: Iterable[str],
+) -> Difference:
+    models = [
+        ModelDifference(None, new) if old is None else compare(old, new) for old, new in pairs
+    ]
+    models += [ModelDifference(old, None) for old in lost]
+    return Difference(before, after, tuple(models), tuple(unknown), tuple(complaints))
