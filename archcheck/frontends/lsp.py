@@ -10,7 +10,7 @@ from archcheck.target import UsageError
 def lsp() -> None:
     """Serve an editor on standard input and output (pip install 'archcheck[lsp]')."""
     try:
-        from archcheck.lsp.server import serve
+        from archcheck.lsp.features import serve
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("archcheck"):
             raise

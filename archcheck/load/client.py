@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from archcheck.evidence import Trace
 from archcheck.target import TraceRequest, UsageError
@@ -78,7 +78,7 @@ class Workers:
             self._process = _new_process()
 
     def cancel(self) -> None:
-        """End what runs, from another thread: whoever waits for results gets `Cancelled`."""
+        """End what runs, from another thread: who starts it or waits for it gets `Cancelled`."""
         self._cancelled = True
         process = self._process
         if process is not None:
@@ -88,10 +88,12 @@ class Workers:
         """Let a worker begin with the first of these requests, and return at once.
 
         Further requests may follow when those before have been answered.
+
+        Raises:
+            Cancelled: `cancel` was called.
         """
         if self._cancelled:
-            self.close()
-            self._cancelled, self._answered = False, len(self._requests)
+            self._give_up()
         # Numbers go on, so that no answer is taken for that of an earlier request.
         first = len(self._requests)
         self._requests = (*self._requests, *requests)
@@ -129,6 +131,12 @@ class Workers:
         process, self._process = self._process, None
         if process is not None:
             process.end()
+
+    def _give_up(self) -> NoReturn:
+        """Forget about all that was asked; what is asked next is served again."""
+        self.close()
+        self._cancelled, self._answered = False, len(self._requests)
+        raise Cancelled
 
     def _send(self, number: int) -> None:
         """Hand a request over, unless it is plain from the text that it asks for nothing."""
@@ -169,8 +177,7 @@ class Workers:
         while True:
             message = process.next_message(_GLANCE)
             if self._cancelled:
-                self.close()
-                raise Cancelled
+                self._give_up()
             if message is None:
                 reason = self._overstepped(process, number, request, limit)
                 if reason is not None or not process.is_alive:

@@ -95,6 +95,18 @@ class Places:
             return types.Location(opened.uri, self._in_json(document, span))
         return None
 
+    def location(self, document: Document, uri: str, position: types.Position) -> Location | None:
+        """The place of the code that the client points at, in a text of an open document."""
+        opened = self._documents.get(document.path)
+        part = next((one for one in opened.parts if one.uri == uri), None) if opened else None
+        if part is None or (document.kind == "notebook" and part.cell is None):
+            return None
+        line = document.code_line(position.line + 1, part.cell)
+        column = self.ruler.column(part.lines, position)
+        first = document.origin(Location(document.path, line, 2, line, 2))
+        # Column 2 is the first that stands where the editor has it, less what comes before.
+        return Location(document.path, line, max(1, column - (first.column - 2)))
+
     def _on_disk(self, span: Location) -> types.Location | None:
         try:
             document = read_document(Path(span.path))

@@ -1,37 +1,41 @@
-"""`archcheck lsp`: the server that editors talk to, on standard input and output."""
+"""The server's state: what is open, what was seen of it, which models were traced."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
-import sys
+import traceback
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
-from pygls.uris import to_fs_path
 
 from archcheck import __version__
+from archcheck.config import Model
+from archcheck.load.client import Cancelled
 from archcheck.lsp.diagnostics import diagnostics
 from archcheck.lsp.documents import OpenDocument, document_uri, open_documents
 from archcheck.lsp.exact import ExactProtocol
 from archcheck.lsp.looks import Look, look
 from archcheck.lsp.positions import Places, Ruler
-from archcheck.pipeline import report
+from archcheck.lsp.traces import Traced, Tracer, configured_models, place_of, trace
+from archcheck.lsp.views import View
 from archcheck.source.document import DocumentError
 from archcheck.target import UsageError
 
-# After a change, how long the next one is waited for, in seconds.
-_PAUSE = 0.05
+# How long the next change is waited for, in seconds: before a document is looked at, before those
+# that import it are, and before a model is traced again whose trace a change cut short.
+PAUSE, FURTHER_PAUSE, TRACE_PAUSE = 0.05, 0.3, 1.0
 
 _NOTEBOOKS = types.NotebookDocumentSyncOptions(
     notebook_selector=[
         types.NotebookDocumentFilterWithNotebook(
-            notebook="*", cells=[types.NotebookCellLanguage(language="python")]
+            # Only with a notebook type can some clients read it; the star stands for all.
+            notebook="*",
+            cells=[types.NotebookCellLanguage(language="python")],
         )
     ],
     save=True,
@@ -39,7 +43,14 @@ _NOTEBOOKS = types.NotebookDocumentSyncOptions(
 
 
 class Server(LanguageServer):
-    """What is open, and what was seen of it."""
+    """Looks at documents and traces models in the background; the newest text wins.
+
+    Attributes:
+        looks: What was last seen of each open document, by path.
+        traces: What traces showed, by target, the newest last.
+        asked: The models that the user asked for, by target.
+        busy: The models that are being traced, by target.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -49,18 +60,31 @@ class Server(LanguageServer):
             protocol_cls=ExactProtocol,
         )
         self.looks: dict[str, Look] = {}
+        self.traces: dict[str, Traced] = {}
+        self.asked: dict[str, Model] = {}
+        self.busy: dict[str, Model] = {}
         self.was_shut_down = False
-        # One reader: the rules keep one core busy, and a later text is worth more than an earlier.
+        # One reader: the rules keep a core busy, and the newest text is the one that counts.
         self._reader = ThreadPoolExecutor(1)
+        self._tracer = Tracer()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._views: dict[str, View] = {}
         self._shown: dict[str, set[str]] = {}
         self._said: set[str] = set()
 
-    # What the editor is told -----------------------------------------------------------------
+    def close(self) -> None:
+        """End all that runs."""
+        for task in self._tasks.values():
+            task.cancel()
+        self._reader.shutdown(wait=False, cancel_futures=True)
+        self._tracer.close()
+
+    # What is open ----------------------------------------------------------------------------
 
     @property
-    def ruler(self) -> Ruler:
-        return Ruler(types.PositionEncodingKind(self.workspace.position_encoding).value)
+    def places(self) -> Places:
+        encoding = types.PositionEncodingKind(self.workspace.position_encoding).value
+        return Places(self.documents(), Ruler(encoding))
 
     def documents(self) -> dict[str, OpenDocument]:
         return open_documents(self.workspace)
@@ -70,40 +94,71 @@ class Server(LanguageServer):
         whole = document_uri(uri, self.workspace)
         return next((one for one in self.documents().values() if one.uri == whole), None)
 
-    def say_once(self, text: str) -> None:
-        """Show what is wrong with the call itself, such as the configuration."""
-        if text not in self._said:
-            self._said.add(text)
-            self.window_show_message(
-                types.ShowMessageParams(types.MessageType.Error, f"archcheck: {text}")
-            )
+    async def view(self, uri: str) -> View | None:
+        """What there is to show of a text as it is now; None where it is none of ours."""
+        opened = self.document_at(uri)
+        if opened is None:
+            return None
+        while (task := self._tasks.get(opened.path)) is not None and not task.done():
+            await asyncio.wait({task})
+        seen = self.looks.get(opened.path)
+        return None if seen is None else self._view(seen)
+
+    def _view(self, seen: Look) -> View:
+        path = seen.opened.path
+        if path not in self._views:
+            self._views[path] = View.of(seen, self.traces.values())
+        return self._views[path]
 
     # Looking ---------------------------------------------------------------------------------
 
-    def look_again(self, opened: OpenDocument, pause: float = 0.0) -> None:
-        """Look at a document, and forget about looking at what it was before."""
-        self._start(opened.path, self._look(opened.path, pause))
+    def opened(self, opened: OpenDocument) -> None:
+        """A document is there."""
+        self._look_soon(opened.path, 0.0)
+        if self._configured(opened.path):
+            self._tracer.warm()
 
-    def forget(self, path: str) -> None:
-        """A document was closed: its findings are those of the command now."""
-        task = self._tasks.pop(path, None)
-        if task is not None:
-            task.cancel()
-        self.looks.pop(path, None)
+    def edited(self, opened: OpenDocument) -> None:
+        """A document was changed: look again, at others that depend on it too."""
+        path = opened.path
+        self._look_soon(path, PAUSE)
+        self._look_at_dependents({path})
+        for target, model in list(self.busy.items()):
+            known = self.traces.get(target)
+            if place_of(model) == path or (known is not None and path in known.files):
+                self.trace_soon(model, TRACE_PAUSE)
+
+    def written(self, paths: set[str]) -> None:
+        """Files were saved, by this editor or another: trace the models that they belong to."""
+        for path in paths & self.documents().keys():
+            self._look_soon(path, 0.0)
+        self._look_at_dependents(paths)
+        models = {model.target: model for path in paths for model in self._configured(path)}
+        for model in (models | self.asked).values():
+            known = self.traces.get(model.target)
+            if known is None or paths & known.files:
+                self.trace_soon(model)
+
+    def closed(self, path: str) -> None:
+        """A document is gone from the editor: what was asked of its models is over."""
+        for store in (self._tasks, self.looks, self._views):
+            store.pop(path, None)
+        for target, traced in list(self.traces.items()):
+            if place_of(traced.model) == path:
+                del self.traces[target]
+                self.asked.pop(target, None)
         self._publish(path, {}, None)
 
-    def close(self) -> None:
-        """End all that runs."""
-        for task in self._tasks.values():
-            task.cancel()
-        self._reader.shutdown(wait=False, cancel_futures=True)
+    def _look_at_dependents(self, paths: set[str]) -> None:
+        places = {os.path.abspath(path) for path in paths}
+        for path, seen in self.looks.items():
+            traced = any(path in one.files and paths & one.files for one in self.traces.values())
+            consulted = any(places & result.consulted for result in seen.examined.files)
+            if path not in paths and (traced or consulted):
+                self._look_soon(path, FURTHER_PAUSE)
 
-    def _start(self, key: str, work: Coroutine[Any, Any, None]) -> None:
-        earlier = self._tasks.pop(key, None)
-        if earlier is not None:
-            earlier.cancel()
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks[key] = task
+    def _look_soon(self, path: str, pause: float) -> None:
+        self._start(path, self._look(path, pause))
 
     async def _look(self, path: str, pause: float) -> None:
         await asyncio.sleep(pause)
@@ -116,22 +171,23 @@ class Server(LanguageServer):
         except UsageError as error:
             self.say_once(str(error))
             self._publish(path, {}, documents[path])
-            return
         except DocumentError:
-            # Not Python after all, or no text.
+            # No text, or too large.
             self._publish(path, {}, documents[path])
-            return
-        self.looks[path] = seen
-        self.show(seen)
+        else:
+            before = self._views.pop(path, None)
+            self.looks[path] = seen
+            view = self._show(seen)
+            if view.standings or (before is not None and before.standings):
+                self._refresh()
 
-    def show(self, seen: Look) -> None:
-        """Publish what was seen of a document."""
-        places = Places(seen.documents, self.ruler)
-        checked = report(seen.examined)
-        for defect in checked.defects:
-            self.window_log_message(types.LogMessageParams(types.MessageType.Error, defect))
-        own = [one for one in checked.findings if one.location.path == seen.opened.path]
-        self._publish(seen.opened.path, diagnostics(own, checked.rules, places), seen.opened)
+    def _show(self, seen: Look) -> View:
+        view = self._view(seen)
+        for defect in view.report.defects:
+            self.log(defect)
+        own = [one for one in view.report.findings if one.location.path == view.path]
+        self._publish(view.path, diagnostics(own, view.report.rules, self.places), seen.opened)
+        return view
 
     def _publish(
         self,
@@ -147,87 +203,91 @@ class Server(LanguageServer):
             )
         self._shown[path] = uris
 
+    # Tracing ---------------------------------------------------------------------------------
 
-def make_server() -> Server:
-    """The server with all that it can do."""
-    server = Server()
+    def trace_soon(self, model: Model, pause: float = 0.0) -> None:
+        """Trace a model; an earlier trace of it that still runs is cut short."""
+        self.busy[model.target] = model
+        self._start(f"trace {model.target}", self._trace(model, pause))
 
-    @server.feature(types.INITIALIZED)
-    def initialized(ls: Server, params: types.InitializedParams) -> None:
-        # Findings carry paths as the command shows them: relative to the project.
-        folders = [folder.uri for folder in ls.workspace.folders.values()]
-        root = to_fs_path(folders[0]) if folders else ls.workspace.root_path
-        if root is not None:
-            with contextlib.suppress(OSError):
-                os.chdir(root)
+    def model_of(self, path: str, name: str) -> Model:
+        """A class of a document as a target: as it is configured, or was last asked for."""
+        target = f"{path}:{name}"
+        known = {model.target: model for model in self._configured(path)} | self.asked
+        return known.get(target, Model(target))
 
-    @server.feature(types.SHUTDOWN)
-    def shutdown(ls: Server, params: None) -> None:
-        ls.was_shut_down = True
-        ls.close()
+    async def _trace(self, model: Model, pause: float) -> None:
+        self._refresh()
+        await asyncio.sleep(pause)
+        work = self._tracer.submit(partial(trace, model, self.documents()))
+        try:
+            traced = await asyncio.wrap_future(work)
+        except asyncio.CancelledError:
+            self._tracer.cancel(work)
+            raise
+        except Cancelled:
+            # By way of another model's trace, just when this one began.
+            self.trace_soon(model)
+            return
+        except UsageError as error:
+            self.say_once(str(error))
+        except Exception:
+            # Such as a WorkerDefect: the model is not traced, and all else goes on.
+            self.log(traceback.format_exc())
+        else:
+            self.traces.pop(model.target, None)
+            self.traces[model.target] = traced
+        self.busy.pop(model.target, None)
+        self._views.clear()
+        for seen in self.looks.values():
+            self._show(seen)
+        self._refresh()
 
-    @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
-    def opened(ls: Server, params: types.DidOpenTextDocumentParams) -> None:
-        changed(ls, params.text_document.uri, 0.0)
+    def _configured(self, path: str) -> tuple[Model, ...]:
+        try:
+            return configured_models(path)
+        except UsageError as error:
+            self.say_once(str(error))
+            return ()
 
-    @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
-    def edited(ls: Server, params: types.DidChangeTextDocumentParams) -> None:
-        changed(ls, params.text_document.uri, _PAUSE)
+    # Telling ---------------------------------------------------------------------------------
 
-    @server.feature(types.TEXT_DOCUMENT_DID_SAVE)
-    def saved(ls: Server, params: types.DidSaveTextDocumentParams) -> None:
-        changed(ls, params.text_document.uri, 0.0)
+    def say_once(self, text: str) -> None:
+        """Show what is wrong with the call itself, such as the configuration."""
+        if text not in self._said:
+            self._said.add(text)
+            self.window_show_message(
+                types.ShowMessageParams(types.MessageType.Error, f"archcheck: {text}")
+            )
 
-    @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
-    def closed(ls: Server, params: types.DidCloseTextDocumentParams) -> None:
-        gone(ls, params.text_document.uri)
+    def log(self, text: str) -> None:
+        """Write what is wrong with archcheck itself into the editor's log."""
+        self.window_log_message(types.LogMessageParams(types.MessageType.Error, text))
 
-    @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
-    def notebook_opened(ls: Server, params: types.DidOpenNotebookDocumentParams) -> None:
-        changed(ls, params.notebook_document.uri, 0.0)
+    def _refresh(self) -> None:
+        """Have the editor ask again for what it shows beside the code."""
+        workspace = self.client_capabilities.workspace
+        if workspace and workspace.inlay_hint and workspace.inlay_hint.refresh_support:
+            self.workspace_inlay_hint_refresh(None)
+        if workspace and workspace.code_lens and workspace.code_lens.refresh_support:
+            self.workspace_code_lens_refresh(None)
 
-    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
-    def notebook_edited(ls: Server, params: types.DidChangeNotebookDocumentParams) -> None:
-        changed(ls, params.notebook_document.uri, _PAUSE)
+    def _start(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        earlier = self._tasks.pop(key, None)
+        if earlier is not None:
+            earlier.cancel()
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(self._report)
+        self._tasks[key] = task
 
-    @server.feature(types.NOTEBOOK_DOCUMENT_DID_SAVE)
-    def notebook_saved(ls: Server, params: types.DidSaveNotebookDocumentParams) -> None:
-        changed(ls, params.notebook_document.uri, 0.0)
-
-    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
-    def notebook_closed(ls: Server, params: types.DidCloseNotebookDocumentParams) -> None:
-        gone(ls, params.notebook_document.uri)
-
-    def changed(ls: Server, uri: str, pause: float) -> None:
-        document = ls.document_at(uri)
-        if document is not None:
-            ls.look_again(document, pause)
-
-    def gone(ls: Server, uri: str) -> None:
-        still_open = ls.documents()
-        for path, seen in list(ls.looks.items()):
-            if seen.opened.uri == uri and path not in still_open:
-                ls.forget(path)
-
-    return server
+    def _report(self, task: asyncio.Task[None]) -> None:
+        """What went wrong in archcheck itself goes into the editor's log; all else goes on."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.log("".join(traceback.format_exception(error)))
 
 
-def serve() -> int:
-    """Serve one editor until it says good-bye or is gone; the exit code."""
-    # Nothing but the protocol may reach standard output.
-    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    server = make_server()
-
-    def end(signal_number: int, frame: object) -> None:
-        server.close()
-        # The thread that reads standard input would wait for an editor that is gone.
-        os._exit(128 + signal_number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    try:
-        server.start_io(sys.stdin.buffer, output)
-    finally:
-        server.close()
-    return 0 if server.was_shut_down else 1
+def busy_classes(server: Server, path: str) -> list[str]:
+    """The names of the models of a file that are being traced."""
+    prefix = f"{path}:"
+    return [target.removeprefix(prefix) for target in server.busy if target.startswith(prefix)]

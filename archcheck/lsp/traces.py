@@ -1,0 +1,152 @@
+"""Models that are traced for the editor, with the worker of the command, which is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from archcheck.annotate.annotation import annotate
+from archcheck.config import Model, read_config
+from archcheck.examine import Examined, Examiner, TargetResult
+from archcheck.load.client import Cancelled, Workers
+from archcheck.lsp.documents import OpenDocument
+from archcheck.plan import Plan
+from archcheck.report import TargetReport
+from archcheck.rule import load_rules
+from archcheck.selection import Selection
+from archcheck.source import Project
+from archcheck.target import Target, UsageError, parse_target
+
+T = TypeVar("T")
+
+# How deep shapes are shown: all forwards of the user's own, wherever they are.
+_DEPTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the traced text, and the shapes of what it bound: `x: [8, 64]`."""
+
+    path: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What tracing one model showed, in positions of the code that was traced.
+
+    Attributes:
+        files: The paths of the files that it was made from.
+    """
+
+    model: Model
+    result: TargetResult
+    report: TargetReport
+    project: Project
+    rows: tuple[Row, ...]
+    files: frozenset[str]
+
+    @property
+    def target(self) -> str:
+        return self.model.target
+
+
+class Tracer:
+    """Traces one model after the other, in a thread of its own, with one worker."""
+
+    def __init__(self) -> None:
+        self._workers = Workers()
+        self._thread = ThreadPoolExecutor(1)
+
+    def warm(self) -> None:
+        """Let a worker import torch, before there is anything to trace."""
+        self._thread.submit(self._workers.warm)
+
+    def submit(self, work: Callable[[Workers], T]) -> Future[T]:
+        """Do some work when that before it is done."""
+        return self._thread.submit(self._do, work)
+
+    def cancel(self, work: Future[T]) -> None:
+        """Forget about some work; a model that it is tracing ends at once."""
+        if not work.cancel() and work.running():
+            self._workers.cancel()
+
+    def close(self) -> None:
+        """End the worker, and whatever it does."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._workers.cancel()
+
+    def _do(self, work: Callable[[Workers], T]) -> T:
+        try:
+            return work(self._workers)
+        except Cancelled:
+            # The next one finds torch imported.
+            self._workers.warm()
+            raise
+
+
+def configured_models(path: str) -> tuple[Model, ...]:
+    """The models that the configuration of a file names, as seen from the working directory.
+
+    Raises:
+        UsageError: The configuration is wrong.
+    """
+    config, root = read_config(Path(os.path.abspath(path)).parent)
+    if not config.models or not config.trace:
+        return ()
+    plan = Plan.of(None, replace(config, paths=()), Model(""), root=root)
+    return tuple(model for _, model in plan.models)
+
+
+def place_of(model: Model) -> str:
+    """The file of a model's target; empty where it is named by its module."""
+    target = parse_target(model.target)
+    return target.place if target is not None and target.is_file else ""
+
+
+def trace(model: Model, documents: Mapping[str, OpenDocument], workers: Workers) -> Traced:
+    """Trace a model as it is in the editor, saved or not.
+
+    Raises:
+        UsageError: The target or the configuration is wrong.
+        Cancelled: Nobody wants it any more.
+    """
+    target = parse_target(model.target)
+    assert target is not None, "a model's target has a name"
+    config, root = read_config(Path(os.path.abspath(place_of(model) or ".")).parent)
+    unsaved = {one.path: one.data for one in documents.values() if not one.is_saved}
+    examiner = Examiner(_files(target), [(target, model)], config, workers, root)
+    examined = examiner.examine(Selection.of(load_rules(), config), unsaved)
+    result = examined.targets[0]
+    if result.trace is None:
+        raise UsageError(result.complaint or f"{model.target} cannot be traced")
+    found = result.trace
+    return Traced(
+        model,
+        result,
+        TargetReport(found),
+        examined.project,
+        tuple(_rows(examined)),
+        frozenset((*found.files, found.path)),
+    )
+
+
+def _files(target: Target) -> list[Path]:
+    return [Path(target.place)] if target.is_file else []
+
+
+def _rows(examined: Examined) -> Iterator[Row]:
+    (found,) = examined.traces
+    annotation = annotate(found, examined.project, examined.findings, _DEPTH)
+    for method in annotation.methods:
+        place = method.location
+        document = examined.project.file(place.path).document
+        for line in method.lines:
+            if line.bound:
+                text = ", ".join(bound.text for bound in line.bound)
+                yield Row(place.path, document.code_line(line.number, place.cell), text)
