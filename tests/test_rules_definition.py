@@ -867,6 +867,27 @@ WRONG = {
                 super.__init__()
                 self.fc = nn.Linear(8, 2)
     """,
+    "AC107 another class has layers of its own": """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = [nn.Linear(8, 8), nn.Linear(8, 2)]
+
+            def forward(self, x):
+                for layer in self.layers:
+                    x = layer(x)
+                return x
+
+        class Other(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 2)])
+
+            def forward(self, x):
+                for layer in self.layers:
+                    x = layer(x)
+                return x
+    """,
     "AC113 an embedding": """
         class Net(nn.Module):
             def forward(self, x):

@@ -42,6 +42,7 @@ from archcheck.source import (
     Binding,
     ModuleClass,
     Project,
+    Reference,
     SelfUse,
     SourceFile,
     Statement,
@@ -250,16 +251,21 @@ def _is_known_elsewhere(file: SourceFile, module: ModuleClass, name: str) -> boo
         return True
     mine = {id(use.reference) for use, _ in uses}
     return any(
-        name in reference.parts[1:]
-        and reference.kind != "store"
+        reference.kind != "store"
         and id(reference) not in mine
-        and _is_from_outside(module, reference.scope.function)
+        and _is_read_from_outside(module, name, reference)
         for reference in file.references
     )
 
 
-def _is_from_outside(module: ModuleClass, function: object) -> bool:
-    return getattr(function, "owner", None) not in module.lineage
+def _is_read_from_outside(module: ModuleClass, name: str, reference: Reference) -> bool:
+    function = reference.scope.function
+    if function is None or function.owner is None:
+        return name in reference.parts[1:]
+    # What another class calls so on its own `self` is something else.
+    is_its_own = reference.parts[0] == function.self_name
+    is_outside = function.owner not in module.lineage
+    return is_outside and name in reference.parts[2 if is_its_own else 1 :]
 
 
 def _is_handed_on(use: SelfUse) -> bool:
