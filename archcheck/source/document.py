@@ -10,6 +10,7 @@ of `code` into an edit of `text`.
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -308,7 +309,15 @@ def read_document(path: Path, *, shown: str | None = None, data: bytes | None = 
 def _read(path: Path, name: str) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST_FILE:
+                raise DocumentError(_too_large(name, size))
+            # As many bytes as are asked for are set aside first: a limit alone would cost more
+            # than the reading.
+            data = file.read(size + 1)
+            if len(data) > size:
+                # A pipe has no size.
+                data += file.read(LARGEST_FILE + 1 - len(data))
     except FileNotFoundError:
         raise DocumentError(f"{name}: no such file") from None
     except IsADirectoryError:
@@ -317,11 +326,7 @@ def _read(path: Path, name: str) -> bytes:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise DocumentError(f"{name}: cannot be read ({reason.lower()})") from None
     if len(data) > LARGEST_FILE:
-        try:
-            size = path.stat().st_size
-        except OSError:
-            size = len(data)
-        raise DocumentError(_too_large(name, size))
+        raise DocumentError(_too_large(name, len(data)))
     return data
 
 

@@ -54,6 +54,15 @@ class Flow:
                 found[step] = None
         return tuple(found)
 
+    @cached_property
+    def derived(self) -> frozenset[Step]:
+        """The steps that hold something of what the function was given."""
+        found = set(self.inputs)
+        for step in self.steps:
+            if not found.isdisjoint(step.inputs) and not step.describes:
+                found.add(step)
+        return frozenset(found)
+
     def step_of(self, node: ast.AST) -> Step | None:
         """The step that an expression makes."""
         return next((step for step in self.steps if step.node is node), None)

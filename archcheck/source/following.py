@@ -171,7 +171,10 @@ class _Follower:
         self.names = dict(start)
         if not ends:
             return False
-        for name in dict.fromkeys(name for end in ends for name in end):
+        changed = {
+            name: None for end in ends for name, step in end.items() if start.get(name) is not step
+        }
+        for name in changed:
             steps = tuple(dict.fromkeys(end[name] for end in ends if name in end))
             if len(steps) == 1:
                 self.names[name] = steps[0]

@@ -173,7 +173,10 @@ def resolve_parts(parts: tuple[str, ...], at: Statement, depth: int = 0) -> Reso
         scope.settled[root] = _settled(root, scope)
     only = scope.settled[root]
     if only is not None:
-        if only.meanings is not None and parts in only.meanings:
+        if only.meanings is None:
+            if only.kind not in _MEANINGFUL:
+                return UNKNOWN
+        elif parts in only.meanings:
             return only.meanings[parts]  # type: ignore[no-any-return]
         bindings: tuple[Binding, ...] = (only,)
     else:

@@ -311,16 +311,19 @@ class Scanner:
             if kind in _TRIVIAL:
                 continue
             if kind is ast.Call:
-                for keyword in reversed(node.keywords):
-                    child = keyword.value
-                    if child.__class__ not in _TRIVIAL:
-                        push(child)
+                if node.keywords:
+                    for keyword in reversed(node.keywords):
+                        child = keyword.value
+                        if child.__class__ not in _TRIVIAL:
+                            push(child)
                 for child in reversed(node.args):
                     if child.__class__ not in _TRIVIAL:
                         push(child)
                 inner = node.func
                 if inner.__class__ is ast.Name:
                     parts: tuple[str, ...] = (inner.id,)
+                elif inner.__class__ is ast.Attribute and inner.value.__class__ is ast.Name:
+                    parts = (inner.value.id, inner.attr)
                 else:
                     parts = self._parts(inner, push)
                 call = make_call(parts, node, statement, "call")

@@ -69,9 +69,10 @@ def _in_method(function: Function, definition: ClassDefinition) -> Iterator[Attr
                     parts[1], kind, reference.node, value, reference.statement, function, definition
                 )
         for call in scope.calls:
-            write = _by_call(call, name, function, definition)
-            if write is not None:
-                yield write
+            if call.name in SETTERS or call.name == "setattr":
+                write = _by_call(call, name, function, definition)
+                if write is not None:
+                    yield write
 
 
 def _assigned(target: ast.expr, statement: Statement) -> tuple[WriteKind, ast.expr | None]:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from archcheck.source.chains import Link
 from archcheck.source.scope import Function
+from archcheck.source.steps import operation_of
 from archcheck.source.unknown import UNKNOWN
 
 if TYPE_CHECKING:
     from archcheck.finding import Location
-    from archcheck.source import Flow, Layer, ModuleClass, SourceFile, Step
+    from archcheck.source import Call, Flow, Layer, ModuleClass, SourceFile, Step
 
 # Operations that leave a distribution what it is: they move, copy or cast it.
 _MOVES: Final = frozenset(
@@ -139,15 +140,34 @@ def applied(file: SourceFile, *operations: str) -> Iterator[tuple[Ending, tuple[
 def _flows(file: SourceFile, operations: tuple[str, ...]) -> Iterator[Flow]:
     for module in file.modules:
         for method in module.own_methods:
-            flow = module.flow(method)
-            if flow is not None:
-                yield flow
+            if any(_may_apply(call, module, operations) for call in method.calls):
+                flow = module.flow(method)
+                if flow is not None:
+                    yield flow
     for scope in file.scopes:
         owner = scope.function.owner if scope.function is not None else None
         if scope.kind == "class" or (owner is not None and owner.module is not None):
             continue
         if any(call.name.rstrip("_") in operations for call in scope.calls):
             yield file.flow(scope)
+
+
+def _may_apply(call: Call, module: ModuleClass, operations: tuple[str, ...]) -> bool:
+    """Whether a call in a method may be one of these operations: quicker to tell than to follow
+    the method."""
+    if call.name.rstrip("_") in operations:
+        return True
+    own = call.scope.function.self_name if call.scope.function is not None else None
+    if len(call.parts) == 2 and call.parts[0] == own:
+        layers = module.layers_of(call.name)
+        return layers is not UNKNOWN and any(operation_of(one) in operations for one in layers)
+    target = call.target
+    if isinstance(target, str):
+        return target.rpartition(".")[2].rstrip("_") in operations
+    if target is not UNKNOWN or len(call.parts) > 1:
+        return False
+    built = call.scope.file.layers(call.node.func, call.statement)
+    return any(operation_of(layer) in operations for layer in built)
 
 
 def surely(found: Iterable[Ending], *operations: str) -> bool:

@@ -15,7 +15,6 @@ from archcheck.source.unknown import UNKNOWN
 from archcheck.wiring.dataflow import JOINS, MOVES, indices
 from archcheck.wiring.dropped import flow_around, is_thrown_away
 from archcheck.wiring.outcomes import written_at
-from archcheck.wiring.skips import derived
 
 if TYPE_CHECKING:
     from archcheck.evidence import ModuleCall, Op, Trace
@@ -55,7 +54,7 @@ class Overwrite:
 def overwrites(flow: Flow) -> Iterator[Overwrite]:
     """The in-place operations of a function on a value that a later sum, product or concatenation
     reads together with what was made of the operation's result."""
-    file, own = flow.scope.file, derived(flow)
+    file, own = flow.scope.file, flow.derived
     for position, write in enumerate(flow.steps):
         kept = write.inputs[0] if write.inputs else None
         layer = _changing(write)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from archcheck.wiring.dataflow import AFFINE, MOVES, indices
 from archcheck.wiring.endings import AFFINE as AFFINE_LAYERS
-from archcheck.wiring.skips import derived
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Trace
@@ -47,7 +46,7 @@ def sums_after_activation(trace: Trace) -> Iterator[tuple[Op, Op]]:
 
 def activated_before_sum(flow: Flow) -> Iterator[tuple[Step, Step]]:
     """The same in the source: a returned sum of an activation and of something else."""
-    own = derived(flow)
+    own = flow.derived
     for step, _ in flow.returns:
         if step.operation not in ("+", "add") or len(step.inputs) != 2 or step.kind == "merge":
             continue

@@ -119,19 +119,10 @@ def _words_of(module: ModuleClass) -> Iterator[tuple[str, Location]]:
             yield scope.docstring, file.location(scope.node.body[0])
 
 
-def derived(flow: Flow) -> set[Step]:
-    """The steps of a function that hold something of what it was given."""
-    found = set(flow.inputs)
-    for step in flow.steps:
-        if not step.describes and any(source in found for source in step.inputs):
-            found.add(step)
-    return found
-
-
 def meetings(flow: Flow) -> list[Step]:
     """The steps in which two values that come from a function's inputs can meet: sums, products,
     concatenations, calls that are given both."""
-    own = derived(flow)
+    own = flow.derived
     return [
         step
         for step in flow.steps
@@ -152,7 +143,7 @@ def surely_joins_nothing(module: ModuleClass, depth: int = 4) -> bool:
     if not flows or depth < 0:
         return False
     for _, flow in flows:
-        own = derived(flow)
+        own = flow.derived
         if meetings(flow) or any(step in own and _hides(step, depth) for step in flow.steps):
             return False
     return True
@@ -242,7 +233,7 @@ def kept_in_vain(flow: Flow, name: str) -> list[tuple[Step, ast.AST]]:
     if any(b.kind != "assign" or b.path or b.within is not None for b in bound):
         return []
     vain = [b.node for b in _never_read(function, name, bound)]
-    own = derived(flow)
+    own = flow.derived
     found = [(step, node) for kept, step, node in flow.bindings if kept == name and node in vain]
     if any(step not in own or step.kind in ("tuple", "item") for step, _ in found):
         return []

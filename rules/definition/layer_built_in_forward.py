@@ -50,13 +50,13 @@ _MOVES = frozenset({"to", "cuda", "cpu", "half", "float", "double", "eval", "tra
 @rule.on_source
 def new_weights_each_time(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
-        building = [
-            method
-            for method in module.own_methods
-            if method.name != "__init__" and any(map(_constructs, method.calls))
-        ]
-        for method in building:
-            if method in module.computing and method not in module.initializing:
+        for method in module.own_methods:
+            if (
+                method.name != "__init__"
+                and method in module.computing
+                and any(map(_constructs, method.calls))
+                and method not in module.initializing
+            ):
                 yield from _built_in(file, module, method)
 
 

@@ -73,9 +73,8 @@ def into_cross_entropy(file: SourceFile) -> Iterator[Finding]:
 
 @rule.on_source
 def no_loss_in_sight(file: SourceFile) -> Iterator[Finding]:
-    for module in file.modules:
-        speaks = "oftmax" in file.code and module.forward is not None
-        found = endings_of(module) if speaks else ()
+    for module in file.modules if "oftmax" in file.code else ():
+        found = endings_of(module) if module.forward is not None else ()
         if not surely(found, "softmax") or not all(_is_own(module, ending) for ending in found):
             continue
         if not all(ending.argument("dim", 1) in (None, 1, -1) for ending in found):

@@ -66,6 +66,8 @@ _RESETS = frozenset({"apply", "load_state_dict", "reset_parameters", "reset", "d
 
 @rule.on_source
 def state_is_lost(file: SourceFile) -> Iterator[Finding]:
+    if not file.calls_named("backward"):
+        return
     for call in file.calls:
         if not isinstance(call.loop, ast.For | ast.AsyncFor | ast.While):
             continue

@@ -97,6 +97,8 @@ def gone_or_inert(file: SourceFile) -> Iterator[Finding]:
 
 
 def _imports(file: SourceFile) -> Iterator[Finding]:
+    if not any(dotted.rpartition(".")[2] in file.code for dotted in (_VARIABLE, *_TRANSFORMS)):
+        return
     calls = file.calls_to(_VARIABLE)
     for scope in file.scopes:
         for bindings in scope.bindings.values():
@@ -209,6 +211,8 @@ def _is_guarded(file: SourceFile, call: Call, dotted: str) -> bool:
 
 
 def _indexed_losses(file: SourceFile) -> Iterator[Finding]:
+    if not file.calls_named("backward"):
+        return
     for node, statement in file.nodes(ast.Subscript):
         assert isinstance(node, ast.Subscript)
         value = node.value
