@@ -143,10 +143,8 @@ def test_the_keyboard_opens_and_moves(page: Chrome) -> None:
 
     click(page, ".tools [aria-label='Close all boxes']")
     ask(page, "document.querySelector('.canvas [data-way]').focus()")
-    keys = page.switch_to.active_element
     for key in (Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ENTER):
         page.switch_to.active_element.send_keys(key)
-    assert keys.get_attribute("data-way") == "0"
     assert page.switch_to.active_element.get_attribute("data-way") == "2"
     assert "2.0" in ways(page)
 

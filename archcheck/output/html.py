@@ -33,6 +33,7 @@ _SCRIPTS = (
     "drawing.js",
     "camera.js",
     "details.js",
+    "search.js",
     "graph.js",
     "costs.js",
     "tables.js",

@@ -7,15 +7,14 @@ const MEASURES = [
 ];
 const ROW = 30;
 const THINNEST = 1.5; // pixels: what is thinner is left out
-const LANE = 74;
+const LANE = 88;
 
 class CostsView {
-  constructor(section, report, target) {
-    this.target = target;
-    this.data = report.targets[target];
-    this.tree = moduleTree(this.data.modules);
+  constructor(section, data, target) {
+    this.data = data;
+    this.tree = moduleTree(data.modules);
     this.measure = MEASURES[0];
-    this.focus = this.tree;
+    this.focus = { node: this.tree, times: 1 };
     this.chart = html("div", { class: "icicle" });
     this.trail = html("p", { class: "trail", "aria-live": "polite" });
     this.strip = html("figure", { class: "strip" });
@@ -44,60 +43,77 @@ class CostsView {
   // The icicle ---------------------------------------------------------------------------------
 
   drawIcicle(width) {
-    const [, name, column, words] = this.measure;
-    const total = sum(this.tree, column);
+    const [, name, column] = this.measure;
     const cells = [];
-    const lay = (node, x, space, row) => {
+    const lay = (node, times, x, space, row) => {
       if (space < THINNEST) return;
-      cells.push({ node, x, space, row, value: sum(node, column) });
+      cells.push({ node, times, x, space, row });
+      const whole = sum(node, column);
       let at = x;
-      for (const child of node.children) {
-        const share = sum(node, column) ? (sum(child, column) / sum(node, column)) * space : 0;
-        lay(child, at, share, row + 1);
+      for (const { first, count } of node.groups) {
+        const share = whole ? ((count * sum(first, column)) / whole) * space : 0;
+        lay(first, count, at, share, row + 1);
         at += share;
       }
     };
-    lay(this.focus, 0, width, 0);
+    lay(this.focus.node, this.focus.times, 0, width, 0);
     const depth = Math.max(...cells.map(({ row }) => row)) + 1;
     const drawn = svg("svg", { width, height: depth * ROW, role: "group", "aria-label": `Modules by ${name}` });
-    for (const cell of cells) drawn.append(this.cell(cell, words, total));
+    for (const cell of cells) drawn.append(this.cell(cell));
     this.chart.replaceChildren(drawn);
-    this.describe(this.focus, words, total);
+    this.describe(this.focus);
   }
 
-  cell({ node, x, space, row, value }, words, total) {
-    const label = node.name || node.type;
-    const share = total ? `${((100 * value) / total).toFixed(1)} %` : "";
-    const said = `${node.path || node.type}: ${words(value)}, ${share}`;
+  // What a cell stands for, in words: alike neighbours are one cell.
+  words({ node, times }) {
+    const [, , column, words] = this.measure;
+    const value = repeats(node) * times * sum(node, column);
+    const total = sum(this.tree, column);
+    return {
+      path: times > 1 ? `${node.path}–${Number(/\d+$/.exec(node.path)[0]) + times - 1} (×${times})` : node.path || node.type,
+      value: words(value),
+      share: total && node.path ? `${((100 * value) / total).toFixed(1)} % of the model` : "",
+    };
+  }
+
+  cell({ node, times, x, space, row }) {
+    const said = this.words({ node, times });
+    const look = () => this.describe({ node, times });
     const group = svg("g", {
-      class: `cell ${purpose({ kind: "layer", type: node.type })}${node.children.length ? " holds" : ""}`,
-      transform: `translate(${x},${row * ROW})`, role: "button", tabindex: space > 24 ? 0 : -1, "aria-label": said,
-      onclick: () => this.focusOn(node),
-      onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); this.focusOn(node); } },
-      onpointerenter: () => this.describe(node, words, total),
-      onfocus: () => this.describe(node, words, total),
-    }, svg("title", {}, said), svg("rect", { width: Math.max(space - 1, 0.5), height: ROW - 1, rx: Math.min(3, space / 4) }));
-    if (space > 26) {
+      class: `cell ${purpose({ kind: "layer", type: node.type })}${node.groups.length ? " holds" : ""}`,
+      transform: `translate(${x},${row * ROW})`, role: "button", tabindex: space > 24 ? 0 : -1,
+      "aria-label": `${said.path}: ${said.value} ${said.share}`,
+      onclick: () => this.focusOn({ node, times }),
+      onkeydown: (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        this.focusOn({ node, times });
+      },
+      onpointerenter: look,
+      onfocus: look,
+    }, svg("title", {}, `${said.path}: ${said.value}`), svg("rect", { width: Math.max(space - 1, 0.5), height: ROW - 1, rx: Math.min(3, space / 4) }));
+    if (space > 22) {
+      const label = times > 1 ? said.path.slice(parentOf(node.path).length).replace(/^\./, "") : node.name || node.type;
       const shown = cropped(label, "small", space - 12);
       group.append(svg("text", { x: 6, y: 19 }, shown));
-      const rest = space - 20 - textWidth(shown, "small");
-      if (shown === label && rest > textWidth(words(value), "small")) {
-        group.append(svg("text", { class: "value", x: space - 7, y: 19 }, words(value)));
+      if (shown === label && space - 24 - textWidth(shown, "small") > textWidth(said.value, "small")) {
+        group.append(svg("text", { class: "value", x: space - 7, y: 19 }, said.value));
       }
     }
     return group;
   }
 
-  describe(node, words, total) {
-    const value = sum(node, this.measure[2]);
-    const parts = [html("b", {}, node.path || node.type), ` ${node.path ? node.type : ""} `, html("span", { class: "figure" }, words(value))];
-    if (total && node.path) parts.push(` ${((100 * value) / total).toFixed(1)} % of the model`);
-    if (this.focus.path) parts.push(" ", html("button", { type: "button", onclick: () => this.focusOn(this.tree) }, "Whole model"));
+  describe(cell) {
+    const { path, value, share } = this.words(cell);
+    const parts = [html("b", {}, path), ` ${cell.node.path ? cell.node.type : ""} `, html("span", { class: "figure" }, value), ` ${share}`];
+    if (this.focus.node.path) parts.push(" ", html("button", { type: "button", onclick: () => this.focusOn({ node: this.tree, times: 1 }) }, "Whole model"));
     this.trail.replaceChildren(...parts);
   }
 
-  focusOn(node) {
-    this.focus = node === this.focus && node.parent ? node.parent : node;
+  // A click enlarges a cell, and a second one goes back to what holds it.
+  focusOn(cell) {
+    const again = cell.node === this.focus.node && cell.node.parent;
+    this.focus = again ? { node: cell.node.parent, times: 1 } : cell;
     this.draw();
   }
 
@@ -112,11 +128,12 @@ class CostsView {
       ["Activation bytes", steps.map(([, , , , bytes]) => bytes), byteText, "bars"],
     ];
     const peak = steps.reduce((best, step, index) => (step[4] > steps[best][4] ? index : best), 0);
-    const drawn = svg("svg", { width, height: lanes.length * LANE + 6, role: "img", "aria-label": this.spokenStrip(peak) });
+    const drawn = svg("svg", { width, height: lanes.length * LANE + 18, role: "img", "aria-label": this.spokenStrip(peak) });
     const at = (index) => (index * width) / steps.length;
     lanes.forEach(([name, values, words, kind], row) => {
       drawn.append(this.lane(name, values, words, kind, row * LANE, at, peak));
     });
+    drawn.append(this.axis(lanes.length * LANE + 10, at));
     const cursor = svg("line", { class: "cursor", y1: 0, y2: lanes.length * LANE, visibility: "hidden" });
     drawn.append(cursor);
     const caption = html("figcaption", { "aria-live": "off" }, this.stepText(peak, "Most memory: "));
@@ -165,6 +182,25 @@ class CostsView {
     return group;
   }
 
+  // Where each part of the model begins, as far as there is room for the names.
+  axis(y, at) {
+    const group = svg("g", { class: "axis" });
+    let [before, end] = [null, -1];
+    this.data.steps.forEach(([module], index) => {
+      const path = this.data.modules[module][0];
+      const part = path.split(".").slice(0, 2).filter((name, place) => !place || /^\d+$/.test(name)).join(".");
+      if (!part || part === before) return;
+      before = part;
+      const width = textWidth(part, "small");
+      if (at(index) < end || at(index) + width > at(this.data.steps.length)) return;
+      group.append(
+        svg("line", { x1: at(index), x2: at(index), y1: y - 18, y2: y - 13 }),
+        svg("text", { x: at(index), y }, part));
+      end = at(index) + width + 10;
+    });
+    return group;
+  }
+
   resolutions() {
     const sizes = this.data.steps.map(([, , , spatial]) => spatial).filter((spatial) => spatial.length).map(shapeText);
     return sizes.length ? `${sizes[0]} → ${sizes.at(-1)}` : "none";
@@ -193,7 +229,35 @@ function moduleTree(modules) {
     node.parent = nodes.get(holder);
     node.parent.children.push(node);
   }
+  // A number for each kind of subtree: equal ones cost the same in every part.
+  const kinds = new Map();
+  for (const node of [...nodes.values()].reverse()) {
+    node.groups = alike(node.children);
+    const kind = JSON.stringify([node.type, node.own, node.groups.map(({ first, count }) => [first.name, first.kind, count])]);
+    if (!kinds.has(kind)) kinds.set(kind, kinds.size);
+    node.kind = kinds.get(kind);
+  }
   return nodes.get("");
+}
+
+// Numbered neighbours that cost the same in every part, as one.
+function alike(children) {
+  const groups = [];
+  for (const child of children) {
+    const last = groups.at(-1);
+    const follows = last && /^\d+$/.test(child.name) && Number(child.name) === Number(last.first.name) + last.count;
+    if (follows && last.first.kind === child.kind) last.count += 1;
+    else groups.push({ first: child, count: 1 });
+  }
+  for (const { first, count } of groups) first.count = count;
+  return groups;
+}
+
+// How many modules a node below folded ones stands for, itself taken once.
+function repeats(node) {
+  let times = 1;
+  for (let holder = node.parent; holder; holder = holder.parent) times *= holder.count ?? 1;
+  return times;
 }
 
 function sum(node, column) {

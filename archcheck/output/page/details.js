@@ -7,6 +7,13 @@ function sourceRow(report, place) {
   return [html("span", {}, `${path}:${line}`), code ? html("pre", { class: "code" }, code) : null];
 }
 
+// What stands in backticks as code.
+function quoted(text) {
+  const pieces = text.split("`");
+  if (pieces.length % 2 === 0) return [text];
+  return pieces.map((piece, index) => (index % 2 ? html("code", {}, piece) : piece));
+}
+
 function rows(pairs) {
   const list = html("dl", { class: "facts" });
   for (const [name, value] of pairs) {
@@ -20,7 +27,7 @@ function findingLinks(report, numbers) {
   if (!numbers.length) return null;
   return html("ul", { class: "links" }, numbers.map((number) => {
     const { code, severity, message } = report.findings[number];
-    return html("li", {}, html("a", { href: `#finding-${number}`, class: severity }, html("code", {}, code), ` ${message}`));
+    return html("li", {}, html("a", { href: `#finding-${number}`, class: severity }, html("code", {}, code), " ", quoted(message)));
   }));
 }
 

@@ -53,7 +53,7 @@ function drawItem(item, level, context) {
   const openable = node.body !== undefined;
   const classes = ["node", node.kind, purpose(node)];
   if (node.trouble) classes.push("failed");
-  if (node.holdsFailure ?? node.holds_failure) classes.push("holds-failure");
+  if (node.holds_failure) classes.push("holds-failure");
   if (node.follows) classes.push("follows");
   if (item.isOpen) classes.push("open");
   if (item.count > 1) classes.push("folded");

@@ -1,7 +1,6 @@
 // The graph of one target: what is open, what is selected, and how one gets about in it.
 
 const READABLE = 0.8;
-const MOST_RESULTS = 40;
 const OPENING_BUDGET = 250; // milliseconds
 
 class GraphView {
@@ -32,7 +31,7 @@ class GraphView {
       button("Fit", "Show all", () => this.camera.fit(this.layout)),
       button("Open all", "Open all boxes", () => this.openAll()),
       button("Close all", "Close all boxes", () => this.closeAll()));
-    this.stage = html("div", { class: "stage" }, this.canvas, this.searchBox(), tools, this.legend());
+    this.stage = html("div", { class: "stage" }, this.canvas, new Search(this.model, this.target, (way) => this.reveal(way)).box, tools, this.legend());
     section.append(this.stage, this.panel);
     this.canvas.addEventListener("click", (event) => this.click(event));
     this.canvas.addEventListener("dblclick", (event) => this.toggle(this.wayOf(event)));
@@ -280,66 +279,5 @@ class GraphView {
     this.toggle(way);
     this.element(way)?.focus({ preventScroll: true });
     this.camera.show(this.box(way), false);
-  }
-
-  // Search -------------------------------------------------------------------------------------
-
-  searchBox() {
-    const id = `results-${this.target}`;
-    this.results = html("ul", { id, role: "listbox", "aria-label": "Matches", hidden: true });
-    this.input = html("input", {
-      type: "search", placeholder: "Search by name or type", "aria-label": "Search by name or type",
-      role: "combobox", "aria-expanded": "false", "aria-controls": id, "aria-autocomplete": "list", autocomplete: "off",
-      oninput: () => this.search(),
-      onkeydown: (event) => this.searchKey(event),
-    });
-    return html("div", { class: "search" }, this.input, this.results);
-  }
-
-  search() {
-    const wanted = this.input.value.trim().toLowerCase();
-    const found = [];
-    if (wanted) {
-      this.model.walk((node, way, path) => {
-        const name = node.kind === "layer" ? path : node.name;
-        const type = node.kind === "layer" ? node.type : path;
-        if (name.toLowerCase().includes(wanted) || type.toLowerCase().includes(wanted)) found.push([way, name, type]);
-        return found.length >= MOST_RESULTS;
-      });
-    }
-    this.active = 0;
-    this.results.replaceChildren(...found.map(([way, name, type], index) =>
-      html("li", { role: "option", id: `${this.results.id}-${index}`, "data-found": way, "aria-selected": String(index === 0),
-        onpointerdown: (event) => { event.preventDefault(); this.pick(way); } },
-      html("b", {}, name), ` ${type}`)));
-    if (wanted && !found.length) this.results.append(html("li", { class: "none" }, "no layer or operator of that name"));
-    this.results.hidden = !wanted;
-    this.input.setAttribute("aria-expanded", String(Boolean(found.length)));
-    this.mark(0);
-  }
-
-  mark(active) {
-    const options = [...this.results.querySelectorAll("[data-found]")];
-    this.active = Math.min(Math.max(active, 0), Math.max(options.length - 1, 0));
-    options.forEach((option, index) => option.setAttribute("aria-selected", String(index === this.active)));
-    options[this.active]?.scrollIntoView({ block: "nearest" });
-    if (options.length) this.input.setAttribute("aria-activedescendant", options[this.active].id);
-    else this.input.removeAttribute("aria-activedescendant");
-  }
-
-  searchKey(event) {
-    const options = this.results.querySelectorAll("[data-found]");
-    if (event.key === "ArrowDown") this.mark(this.active + 1);
-    else if (event.key === "ArrowUp") this.mark(this.active - 1);
-    else if (event.key === "Enter" && options.length) this.pick(options[this.active].getAttribute("data-found"));
-    else if (event.key === "Escape") this.results.hidden = true;
-    else return;
-    event.preventDefault();
-  }
-
-  pick(way) {
-    this.results.hidden = true;
-    this.input.setAttribute("aria-expanded", "false");
-    this.reveal(way);
   }
 }

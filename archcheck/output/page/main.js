@@ -4,6 +4,7 @@ const report = JSON.parse(document.getElementById("data").textContent);
 const tabs = [...document.querySelectorAll("nav.views a")];
 const targets = [...document.querySelectorAll(".target")];
 const graphs = new Map();
+const costs = new Map();
 const shown = { view: null, target: 0 };
 
 function show(view, target = shown.target) {
@@ -20,6 +21,7 @@ function show(view, target = shown.target) {
   const picker = document.getElementById("picker");
   if (picker) picker.value = String(target);
   if (view === "graph") graphOf(target);
+  if (view === "costs") costs.get(target)?.draw();
 }
 
 // A graph is drawn when it is first looked at.
@@ -125,7 +127,7 @@ makeTabs();
 makePicker();
 document.querySelectorAll("table.layers").forEach(enhanceTable);
 report.targets.forEach((data, target) => {
-  if (data) new CostsView(document.getElementById(`costs-${target}`), report, target);
+  if (data) costs.set(target, new CostsView(document.getElementById(`costs-${target}`), data, target));
 });
 show(targets.length ? "graph" : "findings");
 document.documentElement.dataset.ready = "true";
