@@ -123,6 +123,8 @@ class Finding:
             this finding; without it, the span of `location`.
         covers: Findings of other rules that are but another side of this defect: their code, and
             a span that they (or their `defect`) start in. They are not reported.
+        guesses_loss: No loss was seen, and the finding supposes one: where the user says which
+            loss a model of the file is trained with, what the trace shows stands alone.
     """
 
     message: str
@@ -138,6 +140,7 @@ class Finding:
     defect: Location | None = None
     explains: Location | None = None
     covers: tuple[tuple[str, Location], ...] = ()
+    guesses_loss: bool = False
     severity: Severity | None = None
     code: str = ""
     name: str = ""

@@ -6,9 +6,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from source_findings import Source
+from source_findings import HEAD, Source
 
+from archcheck.config import LOSSES, Config, Model
 from archcheck.finding import Severity
+from archcheck.pipeline import run
 
 NET = """
 class Net(nn.Module):
@@ -137,6 +139,24 @@ def test_what_losses_may_be_fed(tmp_path: Path, body: str, loss: str) -> None:
     assert [finding for finding in found if finding.severity >= Severity.WARNING] == []
 
 
+def test_what_a_softmax_of_probabilities_leads_to_is_not_said_twice(tmp_path: Path) -> None:
+    rest = """
+    def step(x, y):
+        return F.cross_entropy(Net()(x), y)
+
+
+    def predict(x):
+        return F.softmax(Net()(x), dim=1)
+    """
+    text = net("return self.fc(x).softmax(1)", textwrap.dedent(rest))
+    assert [finding.code for finding in Source(tmp_path, text, "AC4").findings] == ["AC401"]
+
+
+def test_a_softmax_of_one_logit_is_nothing_else_besides(tmp_path: Path) -> None:
+    text = net("return self.fc(x).softmax(-1)").replace("nn.Linear(8, 4)", "nn.Linear(8, 1)")
+    assert [finding.code for finding in Source(tmp_path, text, "AC4").findings] == ["AC408"]
+
+
 def test_the_model_stands_in_another_file(tmp_path: Path) -> None:
     network = """
     from torch import nn
@@ -257,3 +277,46 @@ def test_a_last_layer_is_taken_out_of_a_sequential(tmp_path: Path) -> None:
 def test_softmaxes_of_softmaxes_and_over_one(tmp_path: Path, body: str, codes: list[str]) -> None:
     found = Source(tmp_path, net(body), "AC407", "AC408").findings
     assert [finding.code for finding in found] == codes
+
+
+# Traced ---------------------------------------------------------------------------------------
+
+ENDS_IN_A_SOFTMAX = net("return self.fc(x).softmax(dim=-1)")
+
+
+@pytest.fixture(scope="module")
+def with_each_loss(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What is said of one model for each loss that the user may name."""
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("losses")
+    models = []
+    for loss in ("none", *LOSSES):
+        (folder / f"{loss}.py").write_text(HEAD + ENDS_IN_A_SOFTMAX, encoding="utf-8")
+        named = None if loss == "none" else loss
+        models.append(Model(f"{loss}.py:Net", ("2,8",), loss=named))
+    patch = pytest.MonkeyPatch()
+    patch.chdir(folder)
+    try:
+        report = run(None, Config(select=("AC4",), models=tuple(models)), Model(""), root=Path())
+    finally:
+        patch.undo()
+    said: dict[str, list[str]] = {loss: [] for loss in ("none", *LOSSES)}
+    for finding in report.findings:
+        said[finding.location.path.removesuffix(".py")].append(f"{finding.code} {finding.severity}")
+    return said
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        ("none", ["AC401 warning"]),
+        ("cross_entropy", ["AC401 error"]),
+        ("nll", ["AC404 error"]),
+        ("bce", []),
+        ("mse", []),
+    ],
+)
+def test_the_user_may_say_which_loss_it_is(
+    with_each_loss: dict[str, list[str]], loss: str, said: list[str]
+) -> None:
+    assert with_each_loss[loss] == said

@@ -26,7 +26,8 @@ class Cut:
 def cut_off(trace: Trace) -> Iterator[Cut]:
     """The places that keep the gradient from trainable parameters that the outputs depend on.
 
-    Where no parameter gets a gradient the pass is for inference, unless a `detach` says so.
+    Where no parameter gets a gradient the pass is for inference, unless a `detach` says otherwise,
+    or the user, who named the loss that the model is trained with.
     """
     if not trace.complete or trace.failures:
         return
@@ -35,6 +36,7 @@ def cut_off(trace: Trace) -> Iterator[Cut]:
         value for value in trace.values if value.kind == "parameter" and value.requires_grad
     ]
     inference = flow.reached_by_gradient.isdisjoint(value.index for value in trainable)
+    inference = inference and not (trace.wanted.loss and trace.mode == "train")
     places: dict[Location, tuple[Op, dict[str, None]]] = {}
     for value in trainable:
         if value.index in flow.reached_by_gradient or value.index not in flow.live:

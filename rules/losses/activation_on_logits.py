@@ -90,6 +90,9 @@ def in_front_of_the_output(trace: Trace, project: Project) -> Iterator[Finding]:
     source = trace.dataflow.last_nonlinear(op.inputs[0], MOVES | set(NORMS)) if op else None
     if op is None or op.name not in ACTIVATIONS or not is_logits(source):
         return
+    readers = {reader for value in op.outputs for reader in trace.values[value].users}
+    if readers - {last.index}:
+        return  # features, which another layer reads as well
     known = class_of(trace.modules[0], project)
     at = written_at(trace, op)
     if at is not None and (trace.wanted.loss or known is None or not gives_weights(known)):

@@ -68,5 +68,6 @@ def _finding(at: Location, first: Location) -> Finding:
         at,
         label="nearly uniform",
         related=(Related(first, "the first one"),) if first != at else (),
+        defect=first,
         help="take one of them out; a model that is trained with CrossEntropyLoss needs none",
     )

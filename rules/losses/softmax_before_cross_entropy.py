@@ -121,6 +121,8 @@ def _certain(at: Location, edits: tuple[Edit, ...], loss: Location | None = None
         related=(Related(loss, "the loss"),) if loss is not None and loss != at else (),
         help=HELP,
         fix=Fix("safe", edits) if edits else None,
+        # Who takes the softmax of these probabilities again, elsewhere, does so for the same cause.
+        covers=(("AC407", at),),
     )
 
 
@@ -135,6 +137,7 @@ def _likely(module: ModuleClass, at: Location, node: ast.AST | None) -> Finding:
         help=f"{HELP}, or say which loss it is: --loss nll",
         fix=Fix("unsafe", edits) if edits else None,
         severity=Severity.WARNING,
+        guesses_loss=True,
     )
     if loss is not None:
         return replace(finding, related=(Related(loss, "the loss, of any model that comes here"),))

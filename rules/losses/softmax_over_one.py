@@ -75,4 +75,5 @@ def _finding(at: Location, of: str, source: Location | None) -> Finding:
         label="constant",
         related=(Related(source, "gives one number"),) if source not in (None, at) else (),
         help="torch.sigmoid for a single logit; for weights, the dimension that they weigh",
+        covers=(("AC401", at),),
     )
