@@ -100,9 +100,16 @@ class Examined:
     def _kept(self) -> tuple[tuple[Finding, ...], int]:
         results: Iterable[TargetResult | FileResult] = (*self.files, *self.targets)
         ignores, root = self.config.per_file_ignores, self.project.root
+        told = {trace.path for trace in self.traces if trace.wanted.loss}
+        found = [
+            one
+            for result in results
+            for one in result.found
+            if not (one.finding.guesses_loss and one.finding.location.path in told)
+        ]
         wanted = [
             finding
-            for finding in merged([one for result in results for one in result.found])
+            for finding in merged(found)
             if self.selection.keeps(finding)
             and not matches(finding.code, ignored_in(finding.location.path, ignores, root))
         ]
