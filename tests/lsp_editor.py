@@ -29,14 +29,24 @@ class Editor:
         self.published: dict[str, types.PublishDiagnosticsParams] = {}
         self.messages: list[types.ShowMessageParams] = []
         self.shown: list[types.ShowDocumentParams] = []
+        self.applied: list[types.ApplyWorkspaceEditParams] = []
         self.refreshes: list[str] = []
         self._versions: dict[str, int] = {}
         self._news = asyncio.Condition()
+        # lsprotocol takes an action that has a command for the command alone.
+        converter = client.protocol._converter
+        converter.register_structure_hook(
+            types.Command | types.CodeAction,
+            lambda given, _: converter.structure(
+                given, types.Command if isinstance(given.get("command"), str) else types.CodeAction
+            ),
+        )
         self._hear(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS, self._on_diagnostics)
         self._hear(types.WINDOW_SHOW_MESSAGE, self._on_message)
         self._hear(types.WORKSPACE_INLAY_HINT_REFRESH, self._on_refresh("hints"))
         self._hear(types.WORKSPACE_CODE_LENS_REFRESH, self._on_refresh("lenses"))
         self._hear(types.WINDOW_SHOW_DOCUMENT, self._on_show)
+        self._hear(types.WORKSPACE_APPLY_EDIT, self._on_edit)
 
     async def start(self, encodings: list[str] | None = None) -> None:
         self.result = await self.client.initialize_session(
@@ -141,6 +151,13 @@ class Editor:
         self.shown.append(params)
         await self._tell()
         return types.ShowDocumentResult(True)
+
+    async def _on_edit(
+        self, params: types.ApplyWorkspaceEditParams
+    ) -> types.ApplyWorkspaceEditResult:
+        self.applied.append(params)
+        await self._tell()
+        return types.ApplyWorkspaceEditResult(True)
 
 
 def capabilities(encodings: list[str] | None = None) -> types.ClientCapabilities:

@@ -11,6 +11,8 @@ from dataclasses import replace
 from lsprotocol import types
 from pygls.uris import to_fs_path
 
+from archcheck.load.client import Cancelled
+from archcheck.lsp.actions import EXPLAIN, FIX_ALL, FIX_ALL_KIND, KINDS, Asked, actions, fix_all
 from archcheck.lsp.documents import shown_path
 from archcheck.lsp.hints import hints
 from archcheck.lsp.hovers import hover
@@ -29,6 +31,7 @@ def make_server() -> Server:
     _follow_notebooks(server)
     _show_shapes(server)
     _trace_on_request(server)
+    _mend(server)
 
     @server.feature(types.INITIALIZED)
     def initialized(ls: Server, params: types.InitializedParams) -> None:
@@ -173,3 +176,45 @@ def _trace_on_request(server: Server) -> None:
             model = replace(model, inputs=inputs)
         ls.asked[model.target] = model
         ls.trace_soon(model)
+
+
+def _mend(server: Server) -> None:
+    options = types.CodeActionOptions(code_action_kinds=[*KINDS])
+
+    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, options)
+    async def code_actions(ls: Server, params: types.CodeActionParams) -> list[types.CodeAction]:
+        view = await ls.view(params.text_document.uri)
+        if view is None:
+            return []
+        asked = Asked(view, params, ls.places, ls.edit)
+        try:
+            fixes = asked.wants(types.CodeActionKind.QuickFix.value)
+            found = list(actions(asked, await ls.offers(view) if fixes else ()))
+            if asked.wants(FIX_ALL_KIND):
+                # In a menu it is a command: what nobody chooses need not be tried.
+                files = await ls.mended(view) if params.context.only else None
+                found.append(fix_all(asked, files))
+        except Cancelled:
+            return []
+        return found
+
+    @server.command(FIX_ALL)
+    async def fix_everything(ls: Server, uri: str) -> None:
+        """Make all safe fixes of a document."""
+        view = await ls.view(uri)
+        files = await ls.mended(view) if view is not None else {}
+        if files:
+            ls.workspace_apply_edit(types.ApplyWorkspaceEditParams(ls.edit(files), "archcheck"))
+
+    @server.command(EXPLAIN)
+    def explain(ls: Server, code: str) -> str:
+        """Show a rule's page; it is the answer too."""
+        rule = next((rule for rule in load_rules() if rule.code == code), None)
+        if rule is None:
+            return f"no rule has the code {code}"
+        page = f"{rule.code} {rule.name}\n\n{rule.doc}\n"
+        window = ls.client_capabilities.window
+        if window and window.show_document and window.show_document.support:
+            uri = ls.page(f"{rule.code}.txt", page)
+            ls.window_show_document(types.ShowDocumentParams(uri, take_focus=True))
+        return page

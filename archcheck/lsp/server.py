@@ -5,26 +5,32 @@ from __future__ import annotations
 import asyncio
 import os
 import traceback
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from archcheck import __version__
 from archcheck.config import Model
-from archcheck.load.client import Cancelled
+from archcheck.load.client import Cancelled, Workers
 from archcheck.lsp.diagnostics import diagnostics
 from archcheck.lsp.documents import OpenDocument, document_uri, open_documents
+from archcheck.lsp.edits import workspace_edit
 from archcheck.lsp.exact import ExactProtocol
 from archcheck.lsp.looks import Look, look
+from archcheck.lsp.offers import Offer, all_safe, needs_worker, offers
 from archcheck.lsp.positions import Places, Ruler
 from archcheck.lsp.traces import Traced, Tracer, configured_models, place_of, trace
 from archcheck.lsp.views import View
 from archcheck.source.document import DocumentError
 from archcheck.target import UsageError
+
+T = TypeVar("T")
 
 # How long the next change is waited for, in seconds: before a document is looked at, before those
 # that import it are, and before a model is traced again whose trace a change cut short.
@@ -69,8 +75,11 @@ class Server(LanguageServer):
         self._tracer = Tracer()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._views: dict[str, View] = {}
+        self._offers: dict[str, tuple[View, asyncio.Future[tuple[Offer, ...]]]] = {}
+        self._jobs: dict[str, list[Future[Any]]] = {}
         self._shown: dict[str, set[str]] = {}
         self._said: set[str] = set()
+        self._pages: TemporaryDirectory[str] | None = None
 
     def close(self) -> None:
         """End all that runs."""
@@ -78,6 +87,8 @@ class Server(LanguageServer):
             task.cancel()
         self._reader.shutdown(wait=False, cancel_futures=True)
         self._tracer.close()
+        if self._pages is not None:
+            self._pages.cleanup()
 
     # What is open ----------------------------------------------------------------------------
 
@@ -122,6 +133,8 @@ class Server(LanguageServer):
         """A document was changed: look again, at others that depend on it too."""
         path = opened.path
         self._look_soon(path, PAUSE)
+        for job in self._jobs.get(path, ()):
+            self._tracer.cancel(job)
         self._look_at_dependents({path})
         for target, model in list(self.busy.items()):
             known = self.traces.get(target)
@@ -141,7 +154,7 @@ class Server(LanguageServer):
 
     def closed(self, path: str) -> None:
         """A document is gone from the editor: what was asked of its models is over."""
-        for store in (self._tasks, self.looks, self._views):
+        for store in (self._tasks, self.looks, self._views, self._offers):
             store.pop(path, None)
         for target, traced in list(self.traces.items()):
             if place_of(traced.model) == path:
@@ -250,6 +263,43 @@ class Server(LanguageServer):
             self.say_once(str(error))
             return ()
 
+    # Mending ---------------------------------------------------------------------------------
+
+    async def offers(self, view: View) -> tuple[Offer, ...]:
+        """The fixes of a document that hold; tried once for each text."""
+        known = self._offers.get(view.path)
+        if known is None or known[0] is not view:
+            known = view, asyncio.ensure_future(self._work(view, offers))
+            self._offers[view.path] = known
+        try:
+            return await asyncio.shield(known[1])
+        except Cancelled:
+            self._offers.pop(view.path, None)
+            raise
+
+    async def mended(self, view: View) -> Mapping[str, bytes]:
+        """What files hold with all safe fixes."""
+        return await self._work(view, all_safe)
+
+    def edit(self, files: Mapping[str, bytes]) -> types.WorkspaceEdit:
+        """The edits that make files hold these bytes."""
+        workspace = self.client_capabilities.workspace
+        able = workspace.workspace_edit if workspace else None
+        versioned = bool(able and able.document_changes)
+        return workspace_edit(files, self.documents(), self.places.ruler, versioned=versioned)
+
+    async def _work(self, view: View, work: Callable[[View, Workers], T]) -> T:
+        """Do something that may have to trace; a later change of the document ends it."""
+        job = self._tracer.submit(partial(work, view)) if needs_worker(view) else None
+        if job is None:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._reader, work, view, Workers())
+        self._jobs.setdefault(view.path, []).append(job)
+        try:
+            return await asyncio.wrap_future(job)
+        finally:
+            self._jobs[view.path].remove(job)
+
     # Telling ---------------------------------------------------------------------------------
 
     def say_once(self, text: str) -> None:
@@ -259,6 +309,14 @@ class Server(LanguageServer):
             self.window_show_message(
                 types.ShowMessageParams(types.MessageType.Error, f"archcheck: {text}")
             )
+
+    def page(self, name: str, text: str) -> str:
+        """The URI of a text to read, which is there as long as the server is."""
+        if self._pages is None:
+            self._pages = TemporaryDirectory(prefix="archcheck-")
+        path = Path(self._pages.name, name)
+        path.write_text(text, encoding="utf-8")
+        return path.as_uri()
 
     def log(self, text: str) -> None:
         """Write what is wrong with archcheck itself into the editor's log."""
