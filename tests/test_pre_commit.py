@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from repositories import ROOT, begin, commit, git, run
 
 pytest.importorskip("pre_commit")
 
-ROOT = Path(__file__).parents[1]
 # All that an installation needs.
 PARTS = (
     *("archcheck", "rules", "pyproject.toml", "README.md", "LICENSE"),
@@ -49,27 +49,6 @@ target = "net.py:Net"
 input = ["2,8"]
 """
 
-IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
-
-
-def run(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a repository, untouched by the git that may run the tests."""
-    outer = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**outer, "GIT_CONFIG_GLOBAL": os.devnull, **environment},
-    )
-
-
-def git(*arguments: str, cwd: Path) -> str:
-    """What a git command prints."""
-    done = run("git", *IDENTITY, *arguments, cwd=cwd)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
 
 class Repository:
     """A user's repository with both hooks."""
@@ -78,7 +57,7 @@ class Repository:
         self.folder = folder
         self.store = store
         folder.mkdir()
-        git("init", "-q", cwd=folder)
+        begin(folder)
         self.write(
             **{
                 ".pre-commit-config.yaml": (
@@ -92,7 +71,7 @@ class Repository:
                 "notes.txt": "class Net(nn.Module):\n",
             }
         )
-        git("commit", "-q", "-m", "Begin", cwd=folder)
+        commit("Add the hooks", cwd=folder)
 
     def write(self, **texts: str) -> None:
         """Change files, and stage them."""
@@ -102,12 +81,12 @@ class Repository:
 
     def hook(self, name: str) -> subprocess.CompletedProcess[str]:
         """Run a hook on what is staged, as `git commit` would."""
-        binaries = str(Path(sys.executable).parent)
         return run(
             *(sys.executable, "-m", "pre_commit", "run", name, "--verbose"),
             cwd=self.folder,
             PRE_COMMIT_HOME=str(self.store),
-            PATH=os.pathsep.join((binaries, os.environ["PATH"])),
+            # The source check's own environment is to have what it needs.
+            PYTHONPATH=str(ROOT) if name == "archcheck-trace" else "",
         )
 
 
@@ -131,10 +110,7 @@ def repository(registry: None, tmp_path_factory: pytest.TempPathFactory) -> Repo
             shutil.copytree(ROOT / part, clone / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / part, clone / part)
-    git("init", "-q", cwd=clone)
-    git("add", "-A", cwd=clone)
-    git("commit", "-q", "-m", "Release", cwd=clone)
-    revision = git("rev-parse", "HEAD", cwd=clone)
+    revision = git("rev-parse", "HEAD", cwd=begin(clone))
     return Repository(folder / "user", str(clone), revision, folder / "store")
 
 
