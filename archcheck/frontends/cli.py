@@ -15,6 +15,7 @@ from archcheck.frontends.annotate import annotate
 from archcheck.frontends.catalogue import explain, rules
 from archcheck.frontends.check import DEFECT, check
 from archcheck.frontends.diff import diff
+from archcheck.frontends.init import init
 from archcheck.frontends.lock import lock
 from archcheck.frontends.lsp import lsp
 from archcheck.frontends.terminal import complain
@@ -61,7 +62,7 @@ def _root(
     """
 
 
-for command in (check, annotate, lock, diff, explain, rules, lsp):
+for command in (check, annotate, init, lock, diff, explain, rules, lsp):
     app.command()(command)
 
 

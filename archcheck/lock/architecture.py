@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from archcheck.evidence import Module, Trace, ValueIndex
 from archcheck.report import Layer, TargetReport, Tensor
+from archcheck.target import UsageError, parse_input
 
 # What torch's layers are built with, in the order that their constructors have it, and the value
 # that goes without saying. A fixed list, so that a newer torch with more attributes shows no drift.
@@ -158,6 +160,19 @@ def inputs_of(trace: Trace) -> tuple[str, ...]:
         else _notation(trace, given.value)
         for given in trace.inputs
     )
+
+
+def replayable(inputs: tuple[str, ...]) -> tuple[str, ...]:
+    """Inputs as `--input` takes them; none where that notation cannot say them all."""
+    if len(inputs) == 1:
+        # A single argument needs no name, which another version of the model may have changed.
+        inputs = (re.sub(r"^\w+=", "", inputs[0]),)
+    try:
+        for text in inputs:
+            parse_input(text)
+    except UsageError:
+        return ()
+    return inputs
 
 
 def _layer(layer: Layer, module: Module, operators: str) -> ArchitectureLayer:

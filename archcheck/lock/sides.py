@@ -12,12 +12,12 @@ from archcheck.config import Config, Mode, Model, read_config
 from archcheck.load.check import check_target
 from archcheck.load.module_source import read_source
 from archcheck.lock import LOCK_NAME
-from archcheck.lock.architecture import Architecture
+from archcheck.lock.architecture import Architecture, replayable
 from archcheck.lock.difference import Difference, ModelDifference, compare
 from archcheck.lock.file import Lock, read_lock
 from archcheck.lock.revision import Repository
 from archcheck.lock.tracing import Traced, trace_models
-from archcheck.target import UsageError, parse_input, parse_target
+from archcheck.target import UsageError, parse_target
 
 HERE = "the working tree"
 
@@ -131,21 +131,7 @@ def _only_locked(lock: Lock, models: Iterable[Model]) -> list[Model]:
 
 def _as_locked(architecture: Architecture) -> Model:
     mode: Mode = "eval" if architecture.mode == "eval" else "train"
-    return Model(architecture.target, _replayable(architecture), mode)
-
-
-def _replayable(architecture: Architecture) -> tuple[str, ...]:
-    """Its inputs, where the notation of `--input` can say them all."""
-    inputs = architecture.inputs
-    if len(inputs) == 1:
-        # It may well have had another name then.
-        inputs = (inputs[0].partition("=")[2] or inputs[0],) if "{" not in inputs[0] else inputs
-    try:
-        for text in inputs:
-            parse_input(text)
-    except UsageError:
-        return ()
-    return inputs
+    return Model(architecture.target, replayable(architecture.inputs), mode)
 
 
 def _against_lock(lock: Lock, here: Side, models: Sequence[Model]) -> Difference:
@@ -229,7 +215,7 @@ def _between(old: Side, new: Side, models: Sequence[Model]) -> Difference:
 
 def _traced_alike(side: Side, models: Sequence[Model], others: Sequence[Architecture]) -> Traced:
     """What models are, with the inputs that their counterparts had if they take those."""
-    inputs = {(one.target, one.mode): _replayable(one) for one in others}
+    inputs = {(one.target, one.mode): replayable(one.inputs) for one in others}
     alike = [replace(model, inputs=model.inputs or inputs.get(_key(model), ())) for model in models]
     first = side.traced(alike)
     found = {(one.target, one.mode) for one in first.architectures}

@@ -1,0 +1,1 @@
+"""A first configuration for a project, from what its source shows."""
