@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
-from archcheck.evidence import ModuleCall, Op, Shape
+from archcheck.evidence import Module, ModuleCall, Op, Shape
 from archcheck.finding import Finding, Location
 from archcheck.output.bodies import GIVEN, RESULT, Body, Edge, Idle, Kind, Node, folds
+from archcheck.output.likeness import Likeness
 from archcheck.output.marks import Marks
 from archcheck.output.settings import layer_settings, operator_settings
 from archcheck.report import TargetReport
@@ -40,9 +42,9 @@ class Graph:
         self.marks = Marks(target, findings)
         self._layers = {layer.path: layer for layer in target.modules}
         self._bodies: dict[object, Body] = {}
+        self._body_of_call: dict[int, Body] = {}
         self._macs = list(accumulate((op.macs for op in self.trace.ops), initial=0))
-        self._op_steps: dict[int, int] = {}
-        self._call_steps: dict[int, int] = {}
+        self._likeness = Likeness(self.trace, self._inside, self._said, self._flow)
         self.root = self._body(self.trace.calls[0])
 
     @property
@@ -53,45 +55,48 @@ class Graph:
     def way_to(self, finding: Finding) -> tuple[int, ...] | None:
         """The way from the root to the node that a finding is about: an index into `nodes` for
         each body on it. None where it is about none."""
-        op = self.marks.operator_at(finding)
-        if op is not None:
-            return self._way(op.call, self._op_steps.get(op.index))
-        call = self.marks.call_of(finding)
-        return None if call is None else self._way_to_call(call)
+        item = self.marks.operator_at(finding) or self.marks.call_of(finding)
+        return None if item is None else self._way(item)
 
     @cached_property
     def way_to_failure(self) -> tuple[int, ...] | None:
         """The way to what failed first."""
         for failure in self.trace.failures:
             if failure.op is not None:
-                return self._way(self.trace.ops[failure.op].call, self._op_steps.get(failure.op))
+                return self._way(self.trace.ops[failure.op])
             if failure.call is not None:
-                return self._way_to_call(self.trace.calls[failure.call])
+                return self._way(self.trace.calls[failure.call])
         return None
 
-    def _way_to_call(self, call: ModuleCall) -> tuple[int, ...] | None:
-        return self._way(call.parent, self._call_steps.get(call.index))
-
-    def _way(self, call: int | None, step: int | None) -> tuple[int, ...] | None:
-        steps = [step]
-        while call is not None and self.trace.calls[call].parent is not None:
-            steps.append(self._call_steps.get(call))
-            call = self.trace.calls[call].parent
+    def _way(self, item: Op | ModuleCall) -> tuple[int, ...] | None:
+        steps: list[int] = []
+        holder = item.call if isinstance(item, Op) else item.parent
+        while holder is not None:
+            call = self.trace.calls[holder]
+            items = self._items(call)
+            if item not in items:
+                return None
+            steps.append(items.index(item))
+            item, holder = call, call.parent
         way: list[int] = []
         body: Body | None = self.root
-        for one in reversed(steps):
+        for step in reversed(steps):
             # What a layer of a single operator runs is shown as the layer.
             if body is None:
                 break
-            if one is None:
-                return None
-            way.append(one)
-            body = body.nodes[one].body
+            way.append(step)
+            body = body.nodes[step].body
         return tuple(way)
 
     # Bodies -------------------------------------------------------------------------------
 
     def _body(self, call: ModuleCall) -> Body:
+        original = self._likeness.original(call)
+        if original.index not in self._body_of_call:
+            self._body_of_call[original.index] = self._made(original)
+        return self._body_of_call[original.index]
+
+    def _made(self, call: ModuleCall) -> Body:
         nodes: list[Node] = []
         givers: dict[int, int] = {}
         given: dict[int, int] = {}
@@ -110,11 +115,9 @@ class Graph:
             number = len(nodes)
             reads = self._reads(item)
             if isinstance(item, Op):
-                self._op_steps[item.index] = number
                 nodes.append(self._operator(item, reads))
                 gives: Iterable[int] = item.outputs
             else:
-                self._call_steps[item.index] = number
                 nodes.append(self._layer(item, call, reads))
                 gives = self._gives(item)
             draw(number, reads)
@@ -146,12 +149,8 @@ class Graph:
             items.append(below)
             position = max(position, below.end_op)
         items += ops[position : call.end_op]
-        # An operator that ran in no module at all stands in none of the bodies.
         return [
-            item
-            for item in items
-            if isinstance(item, ModuleCall)
-            or (item.call in (call.index, None) and not self._keeps_books(item))
+            item for item in items if isinstance(item, ModuleCall) or not self._keeps_books(item)
         ]
 
     @cached_property
@@ -252,35 +251,51 @@ class Graph:
         return self.trace.dataflow.fed
 
     def _layer(self, call: ModuleCall, parent: ModuleCall, reads: list[int]) -> Node:
-        module = self.trace.module(call.path)
-        assert module is not None, "a call is one of a module that the trace has"
-        layer = self._layers[module.path]
         body = self._body(call)
         failures = self.marks.failures_in(call)
         # The innermost call that a failure can be seen in shows it.
         is_open = len(body.nodes) > 1 or any(node.kind == "layer" for node in body.nodes)
         inside = is_open and any(node.trouble or node.holds_failure for node in body.nodes)
         prefix = f"{parent.path}." if parent.path else ""
+        path = self._module(call).path
         return Node(
             kind="layer",
             name=call.path.removeprefix(prefix),
-            type=module.type,
             inputs=self._shapes(reads),
             outputs=self._shapes(self._gives(call)),
-            settings=layer_settings(module),
             body=body if is_open or body.idle else None,
             absolute=not call.path.startswith(prefix),
-            parameters=layer.params,
-            macs=self._macs[call.end_op] - self._macs[call.first_op],
-            turn=module.calls.index(call.index) + 1,
-            turns=len(module.calls),
-            place=_readable(call.location),
-            built=self.target.places.get(module.path, _readable(module.constructed)),
-            trouble=() if inside or not failures else self.marks.trouble(failures[0], module.path),
+            trouble=() if inside or not failures else self.marks.trouble(failures[0], path),
             holds_failure=inside,
             follows=not failures and not self.marks.after_failures.isdisjoint(reads),
-            codes=self.marks.codes_of(module.path),
+            **self._said(call),
         )
+
+    def _said(self, call: ModuleCall) -> dict[str, Any]:
+        """What the node of a call says that does not hang on what ran around it."""
+        module = self._module(call)
+        return {
+            "type": module.type,
+            "settings": layer_settings(module),
+            "parameters": self._layers[module.path].params,
+            "macs": self._macs[call.end_op] - self._macs[call.first_op],
+            "turn": module.calls.index(call.index) + 1,
+            "turns": len(module.calls),
+            "place": _readable(call.location),
+            "built": self.target.places.get(module.path, _readable(module.constructed)),
+            "codes": self.marks.codes_of(module.path),
+        }
+
+    def _inside(self, call: ModuleCall) -> object:
+        return self._module(call).qualified_type, self._idle.get(call.path)
+
+    def _flow(self, call: ModuleCall) -> list[int]:
+        return [*self._inputs(call), *self._gives(call)]
+
+    def _module(self, call: ModuleCall) -> Module:
+        module = self.trace.module(call.path)
+        assert module is not None, "a call is one of a module that the trace has"
+        return module
 
     def _shapes(self, values: Iterable[int]) -> tuple[Shape, ...]:
         return tuple(self.trace.values[value].shape for value in values)
