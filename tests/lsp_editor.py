@@ -29,6 +29,8 @@ class Editor:
         self.published: dict[str, types.PublishDiagnosticsParams] = {}
         self.messages: list[types.ShowMessageParams] = []
         self.shown: list[types.ShowDocumentParams] = []
+        self.asked: list[types.ShowMessageRequestParams] = []
+        self.answer: str | None = None
         self.applied: list[types.ApplyWorkspaceEditParams] = []
         self.refreshes: list[str] = []
         self._versions: dict[str, int] = {}
@@ -46,6 +48,7 @@ class Editor:
         self._hear(types.WORKSPACE_INLAY_HINT_REFRESH, self._on_refresh("hints"))
         self._hear(types.WORKSPACE_CODE_LENS_REFRESH, self._on_refresh("lenses"))
         self._hear(types.WINDOW_SHOW_DOCUMENT, self._on_show)
+        self._hear(types.WINDOW_SHOW_MESSAGE_REQUEST, self._on_question)
         self._hear(types.WORKSPACE_APPLY_EDIT, self._on_edit)
 
     async def start(self, encodings: list[str] | None = None) -> None:
@@ -151,6 +154,12 @@ class Editor:
         self.shown.append(params)
         await self._tell()
         return types.ShowDocumentResult(True)
+
+    async def _on_question(
+        self, params: types.ShowMessageRequestParams
+    ) -> types.MessageActionItem | None:
+        self.asked.append(params)
+        return None if self.answer is None else types.MessageActionItem(self.answer)
 
     async def _on_edit(
         self, params: types.ApplyWorkspaceEditParams

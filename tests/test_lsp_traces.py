@@ -89,8 +89,12 @@ async def traced(editor: Editor, path: Path, text: str = NET, *inputs: str) -> s
 
 
 async def request_trace(editor: Editor, uri: str, *arguments: str) -> None:
+    await execute(editor, "archcheck.trace", uri, *arguments)
+
+
+async def execute(editor: Editor, command: str, *arguments: str) -> None:
     await editor.client.workspace_execute_command_async(
-        types.ExecuteCommandParams("archcheck.trace", [uri, *arguments])
+        types.ExecuteCommandParams(command, list(arguments))
     )
 
 
@@ -339,3 +343,45 @@ async def test_a_model_in_a_notebook_and_one_in_a_document_are_traced(
     assert found[at(texts[f"{book}#b"], "x = x.mean((2, 3))")] == "x: [2, 8]"
     found = await hints(editor, f"{book}#a", "x ×2: [2, 8, 32, 32]")
     assert len(found) == 2
+
+
+async def test_another_input_is_offered_and_can_be_kept(editor: Editor, tmp_path: Path) -> None:
+    pyproject = tmp_path / "pyproject.toml"
+    pyproject.write_text('[project]\nname = "x"\n', encoding="utf-8")
+    uri = await traced(editor, tmp_path / "net.py")
+    await hints(editor, uri, "x: [2, 8]")
+
+    editor.answer = "x=1,3,32,32"
+    await execute(editor, "archcheck.chooseInput", uri, "Net")
+    await hints(editor, uri, "x: [1, 8]")
+    assert editor.asked[-1].message == ("Net was traced with x [2, 3, 32, 32]. Trace it with")
+    assert [one.title for one in editor.asked[-1].actions or ()] == [
+        "x=1,3,32,32",
+        "eval mode",
+        "what archcheck infers",
+        "keep this in pyproject.toml",
+    ]
+
+    editor.answer = "keep this in pyproject.toml"
+    await execute(editor, "archcheck.chooseInput", uri, "Net")
+    edit = await editor.until(lambda: editor.applied[-1] if editor.applied else None)
+    (change,) = edit.edit.document_changes or ()
+    assert isinstance(change, types.TextDocumentEdit)
+    assert change.text_document.uri == pyproject.as_uri()
+    assert "".join(one.new_text for one in change.edits).strip() == (
+        '[[tool.archcheck.models]]\ntarget = "net.py:Net"\ninput = ["x=1,3,32,32"]'
+    )
+
+    editor.answer = "what archcheck infers"
+    await execute(editor, "archcheck.chooseInput", uri, "Net")
+    found = await lenses_until(editor, uri, "(inferred)")
+    assert "input x [" in found
+
+
+async def lenses_until(editor: Editor, uri: str, part: str) -> str:
+    while True:
+        seen = len(editor.refreshes)
+        title, *_ = (await lenses(editor, uri))["Net"]
+        if part in title:
+            return title
+        await editor.until(lambda seen=seen: len(editor.refreshes) > seen or None)

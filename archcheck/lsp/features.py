@@ -14,9 +14,10 @@ from pygls.uris import to_fs_path
 from archcheck.load.client import Cancelled
 from archcheck.lsp.actions import EXPLAIN, FIX_ALL, FIX_ALL_KIND, KINDS, Asked, actions, fix_all
 from archcheck.lsp.documents import shown_path
-from archcheck.lsp.hints import hints
+from archcheck.lsp.hints import hints, input_text
 from archcheck.lsp.hovers import hover
-from archcheck.lsp.lenses import TRACE, lenses
+from archcheck.lsp.inputs import choices, pyproject_of
+from archcheck.lsp.lenses import CHOOSE_INPUT, TRACE, lenses, standing_of
 from archcheck.lsp.server import Server, busy_classes
 from archcheck.rule import load_rules
 
@@ -174,8 +175,32 @@ def _trace_on_request(server: Server) -> None:
         model = ls.model_of(document.path, name)
         if inputs:
             model = replace(model, inputs=inputs)
-        ls.asked[model.target] = model
-        ls.trace_soon(model)
+        ls.ask_for(model)
+
+    @server.command(CHOOSE_INPUT)
+    async def choose_input(ls: Server, uri: str, name: str) -> None:
+        """Ask the user what a class is to be traced with."""
+        view = await ls.view(uri)
+        standing = standing_of(view, name) if view is not None else None
+        if standing is None:
+            return
+        found = choices(standing.traced)
+        # Without such a file the user has to make it: that is no edit that all editors can do.
+        file = pyproject_of(standing.traced.model.target)
+        keep = f"keep this in {file.name}"
+        offered = [*found, *([keep] if file.is_file() else [])]
+        message = f"{name} was traced with {input_text(standing)}. Trace it with"
+        answer = await ls.window_show_message_request_async(
+            types.ShowMessageRequestParams(
+                types.MessageType.Info, message, [types.MessageActionItem(one) for one in offered]
+            )
+        )
+        if answer is None:
+            return
+        if answer.title == keep:
+            ls.keep_model(standing.traced, file)
+        elif answer.title in found:
+            ls.ask_for(found[answer.title])
 
 
 def _mend(server: Server) -> None:

@@ -24,7 +24,7 @@ def lenses(
     """
     for name, where in model_classes(view, places):
         arguments = [view.seen.opened.uri, name]
-        standing = _standing_of(view, name)
+        standing = standing_of(view, name)
         if name in busy:
             command = types.Command("tracing…", "")
         elif standing is None:
@@ -44,7 +44,7 @@ def model_classes(view: View, places: Places) -> Iterator[tuple[str, types.Locat
             yield module.definition.qualified_name, where
 
 
-def _standing_of(view: View, name: str) -> Standing | None:
+def standing_of(view: View, name: str) -> Standing | None:
     """The newest trace of a model of this class."""
     for standing in view.standings:
         root = standing.traced.report.trace.module("")

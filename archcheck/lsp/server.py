@@ -22,6 +22,7 @@ from archcheck.lsp.diagnostics import diagnostics
 from archcheck.lsp.documents import OpenDocument, document_uri, open_documents
 from archcheck.lsp.edits import workspace_edit
 from archcheck.lsp.exact import ExactProtocol
+from archcheck.lsp.inputs import current_inputs, with_model
 from archcheck.lsp.looks import Look, look
 from archcheck.lsp.offers import Offer, all_safe, needs_worker, offers
 from archcheck.lsp.positions import Places, Ruler
@@ -147,9 +148,12 @@ class Server(LanguageServer):
             self._look_soon(path, 0.0)
         self._look_at_dependents(paths)
         models = {model.target: model for path in paths for model in self._configured(path)}
+        if any(path.endswith("pyproject.toml") for path in paths):
+            # What stands there now goes over what was asked for before.
+            self.asked = {key: model for key, model in self.asked.items() if key not in models}
         for model in (models | self.asked).values():
             known = self.traces.get(model.target)
-            if known is None or paths & known.files:
+            if known is None or known.model != model or paths & known.files:
                 self.trace_soon(model)
 
     def closed(self, path: str) -> None:
@@ -222,6 +226,20 @@ class Server(LanguageServer):
         """Trace a model; an earlier trace of it that still runs is cut short."""
         self.busy[model.target] = model
         self._start(f"trace {model.target}", self._trace(model, pause))
+
+    def ask_for(self, model: Model) -> None:
+        """The user wants this model traced, now and whenever its files are saved."""
+        self.asked[model.target] = model
+        self.trace_soon(model)
+
+    def keep_model(self, traced: Traced, pyproject: Path) -> None:
+        """Write a model into the configuration, as it was traced."""
+        path = place_of(traced.model)
+        target = os.path.relpath(path, pyproject.parent) + traced.target[len(path) :]
+        text = pyproject.read_text(encoding="utf-8")
+        kept = with_model(text, traced.model, current_inputs(traced), target.replace(os.sep, "/"))
+        edit = self.edit({str(pyproject): kept.encode()})
+        self.workspace_apply_edit(types.ApplyWorkspaceEditParams(edit, "archcheck"))
 
     def model_of(self, path: str, name: str) -> Model:
         """A class of a document as a target: as it is configured, or was last asked for."""
