@@ -15,7 +15,7 @@ from archcheck.config import Model, parse_bytes, parse_count, parse_shape, read_
 from archcheck.finding import Severity
 from archcheck.frontends.options import TEXT, Format, Import, Loss, codes, overridden, read
 from archcheck.frontends.terminal import complain, show, wants_color, write
-from archcheck.output import render
+from archcheck.output import WITHOUT_UNCHECKED, render
 from archcheck.output.words import fixes_text, plural
 from archcheck.report import Report
 
@@ -192,6 +192,8 @@ def check(
         complain(fixes_text(report))
     elif output is None:
         show(shown(format.value, color=wants_color()))
+        for sentence in report.unchecked if format.value in WITHOUT_UNCHECKED else ():
+            complain(f"not checked: {sentence}")
     else:
         show(shown("text", color=wants_color()))
         write(output, shown(format.value), "--output")

@@ -196,10 +196,12 @@ def _is_of_torch(module: Module) -> bool:
 def _settings(module: Module) -> Iterator[str]:
     for name, usual in SETTINGS.items():
         value = module.attributes.get(name)
-        if isinstance(value, list | tuple) and value and all(one == value[0] for one in value):
+        if value is None:
+            continue
+        if isinstance(value, list | tuple) and value and value.count(value[0]) == len(value):
             # A square kernel is written as its author wrote it.
             value = value[0] if name != "normalized_shape" or len(value) == 1 else value
-        if value is not None and value != usual:
+        if value != usual:
             yield f"{name}={value!r}"
 
 

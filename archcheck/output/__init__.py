@@ -25,6 +25,8 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "html": "archcheck.output.html:render",
     }
 )
+# They have no place for what was not checked, and why.
+WITHOUT_UNCHECKED = frozenset({"json", "github", "gitlab"})
 
 
 @dataclass(frozen=True, slots=True)
