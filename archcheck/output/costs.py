@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import prod
 
-from archcheck.evidence import Op, Shape, Trace, Value
+from archcheck.evidence import Shape, Trace, Value
 from archcheck.report import TargetReport
 
 # Layers that say which dimension holds the channels; others keep what came before them.
@@ -50,54 +50,58 @@ class Step:
     made: int
 
 
-def module_costs(target: TargetReport) -> tuple[ModuleCost, ...]:
-    """Every module once, in the order of `named_modules()`."""
-    below: dict[str, int] = {}
-    for layer, module in zip(target.modules, target.trace.modules, strict=True):
-        if layer.path:
-            below[layer.parent] = below.get(layer.parent, 0) + module.activation_bytes
-    return tuple(
-        ModuleCost(
-            layer.path,
-            layer.type,
-            layer.own_params,
-            layer.own_macs,
-            max(module.activation_bytes - below.get(layer.path, 0), 0),
+class Costs:
+    """What a traced model costs, by module and by step."""
+
+    def __init__(self, target: TargetReport) -> None:
+        self._target = target
+        self._trace = target.trace
+        self._made = list(_made(target.trace))
+        self._numbers = {
+            path: number
+            for number, module in enumerate(target.trace.modules)
+            for path in (module.path, *module.aliases)
+        }
+
+    def modules(self) -> tuple[ModuleCost, ...]:
+        """Every module once, in the order of `named_modules()`."""
+        made = [0] * len(self._trace.modules)
+        for op, size in zip(self._trace.ops, self._made, strict=True):
+            made[self._module(op.call)] += size
+        return tuple(
+            ModuleCost(layer.path, layer.type, layer.own_params, layer.own_macs, size)
+            for layer, size in zip(self._target.modules, made, strict=True)
         )
-        for layer, module in zip(target.modules, target.trace.modules, strict=True)
-    )
+
+    def steps(self) -> Iterator[Step]:
+        """The steps of the pass, in order; those that give nothing left out."""
+        last = False
+        for call, group in groupby(self._trace.ops, key=lambda op: op.call):
+            ops = [op for op in group if op.outputs]
+            if not ops:
+                continue
+            module = self._module(call)
+            kind = self._trace.modules[module].type
+            last = bool(_LAST.search(kind)) or (last and not _FIRST.search(kind))
+            channels, spatial = _split(self._trace.shape(ops[-1].outputs[-1]), last)
+            names = tuple(dict.fromkeys(op.name for op in ops))
+            yield Step(module, names, channels, spatial, sum(self._made[op.index] for op in ops))
+
+    def _module(self, call: int | None) -> int:
+        return 0 if call is None else self._numbers[self._trace.calls[call].path]
 
 
-def steps(trace: Trace) -> Iterator[Step]:
-    """The steps of the pass, in order; those that neither make nor reshape anything left out."""
-    numbers = {module.path: number for number, module in enumerate(trace.modules)}
-    numbers.update(
-        (alias, numbers[module.path]) for module in trace.modules for alias in module.aliases
-    )
+def _made(trace: Trace) -> Iterator[int]:
+    """For each operator the bytes of what it gave that shares its memory with no tensor before."""
     seen = {value.storage for value in trace.values if value.producer is None}
-    last = False
-    for call, group in groupby(trace.ops, key=lambda op: op.call):
-        ops = [op for op in group if op.outputs]
-        if not ops:
-            continue
-        module = 0 if call is None else numbers[trace.calls[call].path]
-        made = sum(_new_bytes(trace, op, seen) for op in ops)
-        kind = trace.modules[module].type
-        last = bool(_LAST.search(kind)) or (last and not _FIRST.search(kind))
-        shape = trace.shape(ops[-1].outputs[-1])
-        channels, spatial = _split(shape, last)
-        yield Step(module, tuple(dict.fromkeys(op.name for op in ops)), channels, spatial, made)
-
-
-def _new_bytes(trace: Trace, op: Op, seen: set[int]) -> int:
-    """The bytes of what an operator gave that no tensor before it shares its memory with."""
-    size = 0
-    for index in op.outputs:
-        value = trace.values[index]
-        if value.storage not in seen:
-            seen.add(value.storage)
-            size += _bytes(value)
-    return size
+    for op in trace.ops:
+        size = 0
+        for index in op.outputs:
+            value = trace.values[index]
+            if value.storage not in seen:
+                seen.add(value.storage)
+                size += _bytes(value)
+        yield size
 
 
 def _bytes(value: Value) -> int:

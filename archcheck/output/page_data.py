@@ -10,7 +10,7 @@ from typing import Any
 
 from archcheck.finding import Finding, Location
 from archcheck.output.bodies import Body, Edge, Idle, Node
-from archcheck.output.costs import module_costs, steps
+from archcheck.output.costs import Costs
 from archcheck.output.graph import Graph
 from archcheck.output.words import one_line
 from archcheck.report import Report, severity_of, source_key
@@ -65,6 +65,7 @@ def _read(path: str) -> Sequence[str]:
 def _target(graph: Graph, places: _Places) -> dict[str, Any]:
     numbers = {id(body): number for number, body in enumerate(graph.bodies)}
     failure = graph.way_to_failure
+    costs = Costs(graph.target)
     return {
         "name": graph.target.name,
         "type": graph.trace.modules[0].type,
@@ -74,11 +75,11 @@ def _target(graph: Graph, places: _Places) -> dict[str, Any]:
         "failure": None if failure is None else ".".join(map(str, failure)),
         "modules": [
             [one.path, one.type, one.parameters, one.macs, one.activation_bytes]
-            for one in module_costs(graph.target)
+            for one in costs.modules()
         ],
         "steps": [
             [one.module, " ".join(one.operators), one.channels, one.spatial, one.made]
-            for one in steps(graph.trace)
+            for one in costs.steps()
         ],
     }
 
