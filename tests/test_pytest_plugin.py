@@ -158,6 +158,9 @@ def test_what_is_collected(
     run = pytester.runpytest_inprocess("--archcheck", "--collect-only", "-q", *arguments)
     listed = [line for line in run.outlines if line.startswith("pyproject.toml::")]
     assert listed == [f"pyproject.toml::{name}" for name in names]
+    # What is collected without the option is collected with it.
+    others = "tests/test_other.py::test_other" in run.outlines
+    assert others == (arguments in ((), ("tests",), (".",)))
 
 
 def test_the_mark_selects_them(project: Path, pytester: pytest.Pytester) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -44,8 +45,9 @@ class Gate:
                 f"{config.rootpath} or above it"
             )
         file = root / "pyproject.toml"
-        # Where one of its tests is asked for by name, the others are not wanted.
-        if not any(_file_of(argument, config) == file for argument in config.args):
+        # A folder that holds it leads to it, and where one of its tests is named, the others are
+        # not wanted. pytest 8 drops whatever else is in a folder if a file of it is named too.
+        if not any(file.is_relative_to(_path(argument, config)) for argument in config.args):
             config.args.append(str(file))
         return cls(settings, file)
 
@@ -128,5 +130,7 @@ def parts(config: Config) -> Iterable[tuple[str, Config]]:
     return named.items()
 
 
-def _file_of(argument: str, config: pytest.Config) -> Path:
-    return config.invocation_params.dir / argument.partition("::")[0]
+def _path(argument: str, config: pytest.Config) -> Path:
+    """The file or folder of an argument, which may name a test in it."""
+    place = config.invocation_params.dir / argument.partition("::")[0]
+    return Path(os.path.abspath(place))
