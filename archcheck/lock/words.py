@@ -64,7 +64,8 @@ def change_text(change: Change) -> str:
     if before is None or after is None:
         known = after or before
         assert known is not None, "a change has at least one side"
-        return layer_text(known) + size
+        times = f"{len(change.places):,} × " if len(change.places) > 1 else ""
+        return times + layer_text(known) + size
     match change.kind:
         case "moved":
             return f"was {places_text(change.origins)}{size}"
