@@ -13,7 +13,8 @@ from typing import TypeAlias
 from archcheck.examine import Examined
 from archcheck.finding import Finding, Fix
 from archcheck.fix.apply import Patch, compatible, patches
-from archcheck.fix.verify import Again, Key, key_of, proven
+from archcheck.fix.prove import Again, Looks, Proof
+from archcheck.fix.verify import Key, key_of
 from archcheck.fix.write import WriteError, obstacle, write
 from archcheck.report import Repairs
 from archcheck.source import Project
@@ -23,6 +24,9 @@ Chosen: TypeAlias = Callable[[Finding, Project], bool]
 
 # One fix may make room for another; more rounds than this are a circle.
 _MOST_ROUNDS = 50
+# How often a check that only offers fixes looks again: every model may be traced again each time.
+_MOST_TRACES = 12
+_MOST_READINGS = 100
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
 
@@ -55,11 +59,12 @@ class _Work:
         waiting = list(candidates)
         while waiting:
             group, waiting = compatible(waiting)
-            after, held = proven(self.examined, group, self.again)
-            if held:
-                for patch in held:
+            proof = Proof(self.examined, Looks(self.again))
+            proof.add(group)
+            if proof.held:
+                for patch in proof.held:
                     self.mended.update(key_of(f, self.examined.project) for f in patch.findings)
-                self.examined = after
+                self.examined = proof.known
                 return True
         return False
 
@@ -103,14 +108,19 @@ def mend(
 
 
 def tried(examined: Examined, chosen: Chosen, again: Again) -> dict[Finding, Fix | None]:
-    """The fix of each finding that has one, verified, or None where it does not hold."""
+    """The fix of each finding that has one, verified, or None where it does not hold.
+
+    Left out is what would take too long to try.
+    """
     verdicts: dict[Finding, Fix | None] = {}
+    looks = Looks(again, _MOST_TRACES if examined.traces else _MOST_READINGS)
     for waiting in _by_safety(_patches(examined, chosen)):
         while waiting:
             group, waiting = compatible(waiting)
-            _, held = proven(examined, group, again)
-            verdicts.update(dict.fromkeys((f for patch in group for f in patch.findings), None))
-            for patch in held:
+            proof = Proof(examined, looks)
+            proof.add(group)
+            verdicts.update(dict.fromkeys((f for one in proof.refuted for f in one.findings), None))
+            for patch in proof.held:
                 for finding in patch.findings:
                     if finding.fix is not None:
                         fix = replace(finding.fix, edits=patch.made, verified=True)
