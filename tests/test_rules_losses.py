@@ -190,6 +190,95 @@ def test_the_model_stands_in_another_file(tmp_path: Path) -> None:
     assert finding.related[0].location.path.endswith("model.py")
 
 
+@pytest.mark.parametrize(
+    "train",
+    [
+        """
+        def train(model, criterion, loader):
+            for x, y in loader:
+                criterion(model(x), y).backward()
+
+        def main(loader):
+            train(Net(), nn.CrossEntropyLoss(), loader)
+        """,
+        """
+        class Lit(pl.LightningModule):
+            def __init__(self):
+                super().__init__()
+                self.net = Net()
+                self.criterion = nn.CrossEntropyLoss()
+
+            def forward(self, x):
+                return self.net(x)
+
+            def _step(self, batch):
+                x, y = batch
+                return self.criterion(self(x), y)
+
+            def training_step(self, batch, batch_idx):
+                return self._step(batch)
+        """,
+        """
+        class Lit(pl.LightningModule):
+            def __init__(self):
+                super().__init__()
+                self.net = Net()
+                self.loss_function = F.cross_entropy
+
+            def training_step(self, batch, batch_idx):
+                return self.loss_function(self.net(batch[0]), batch[1])
+        """,
+        """
+        criterion = partial(F.cross_entropy, label_smoothing=0.1)
+
+        def step(x, y):
+            return criterion(Net()(x), y)
+        """,
+        """
+        def loss_of(labels, predictions):
+            return F.cross_entropy(input=predictions, target=labels)
+
+        def step(x, y):
+            return loss_of(predictions=Net()(x), labels=y)
+        """,
+        """
+        net = torch.compile(nn.DataParallel(Net()).cuda())
+        criterion = nn.CrossEntropyLoss().cuda()
+
+        def epoch(loader):
+            for x, y in loader:
+                output = net(x.cuda())
+                criterion(output, y.cuda()).backward()
+        """,
+    ],
+)
+def test_a_loss_is_followed_through_a_project(tmp_path: Path, train: str) -> None:
+    network = HEAD + net("return self.normalise(self.fc(x))")
+    imports = (
+        "from functools import partial\nimport pytorch_lightning as pl\nfrom network import Net\n"
+    )
+    text = imports + textwrap.dedent(train)
+    finding = Source(tmp_path, text, "AC401", network=network).only
+    assert finding.severity == Severity.ERROR
+    assert finding.location.path.endswith("network.py")
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        "def loss_of(out, y):\n    return F.cross_entropy(out, y)\n",
+        "def loss_of(out, y):\n    return loss_of(out, y) + F.cross_entropy(out, y)\n",
+        "def loss_of(z, y):\n    return F.cross_entropy(z, y)\n\nloss_of(nn.Linear(8, 4)(x), y)",
+        "criterion = nn.BCELoss() if binary else nn.CrossEntropyLoss()\ncriterion(Net()(x), y)\n",
+        "criterion = getattr(nn, name)()\ncriterion(Net()(x), y)\n",
+    ],
+)
+def test_a_loss_of_something_else_is_no_certain_defect(tmp_path: Path, train: str) -> None:
+    text = net("return self.normalise(self.fc(x))", train)
+    found = Source(tmp_path, text, "AC401").findings
+    assert [finding for finding in found if finding.severity == Severity.ERROR] == []
+
+
 def test_a_part_of_another_model_is_no_classifier(tmp_path: Path) -> None:
     parent = """
     class Whole(nn.Module):

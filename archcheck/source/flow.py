@@ -67,6 +67,17 @@ class Flow:
         """The step that an expression makes."""
         return next((step for step in self.steps if step.node is node), None)
 
+    def argument(self, call: ast.Call, value: ast.expr) -> Step | None:
+        """The step whose value a call is given by one of its arguments."""
+        found = self.step_of(value)
+        step = self.step_of(call)
+        if found is not None or step is None:
+            return found
+        # A bare name makes no step of its own; a method's first input is its receiver.
+        given = [*call.args, *(keyword.value for keyword in call.keywords)]
+        place = len(step.inputs) - len(given) + given.index(value)
+        return step.inputs[place] if 0 <= place < len(step.inputs) else None
+
 
 def flow_of(scope: Scope, module: ModuleClass | None = None) -> Flow:
     """The flow of a function, or of a file's own statements; made once."""

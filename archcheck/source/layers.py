@@ -174,10 +174,10 @@ def _call(node: ast.Call, place: Place) -> tuple[Layer, ...]:
     if isinstance(target, str):
         if target in CONTAINERS:
             return (container(target, node, place),)
+        if target in _RETURN_ARGUMENT:
+            return place.deeper().build(node.args[0]) if node.args else ()
         if is_torch_module(target):
             return (Layer(target, node, place.statement, place.given),)
-        if target in _RETURN_ARGUMENT and node.args:
-            return place.deeper().build(node.args[0])
         return ()
     if isinstance(target, ClassDefinition):
         if target.module is None:

@@ -123,18 +123,8 @@ class LossCall:
     @cached_property
     def prediction(self) -> Step | None:
         """What goes in first: a step of `flow`, such as the model's output. None if unknown."""
-        step = self.flow.step_of(self.call.node)
         given = self.call.argument("input", 0)
-        if step is None or given is None:
-            return None
-        found = self.flow.step_of(given)
-        if found is not None:
-            return found
-        # A bare name makes no step of its own.
-        positions = [*self.call.node.args, *(k.value for k in self.call.node.keywords)]
-        index = next(i for i, item in enumerate(positions) if item is given)
-        own = len(step.inputs) - len(positions)
-        return step.inputs[own + index]
+        return self.flow.argument(self.call.node, given) if given is not None else None
 
 
 def losses_of(file: SourceFile) -> Iterator[LossCall]:
@@ -176,6 +166,8 @@ def instance_of(expression: ast.expr, at: Statement, depth: int = 0) -> _Class:
     match expression:
         case ast.Call():
             target = resolve(expression.func, at)
+            if target == "functools.partial" and expression.args:
+                return _function(expression.args[0], at)
             if isinstance(target, str | ClassDefinition):
                 return target
             method = expression.func
@@ -201,7 +193,17 @@ def instance_of(expression: ast.expr, at: Statement, depth: int = 0) -> _Class:
             if layers_found is not UNKNOWN and len(layers_found) == 1:
                 kind = layers_found[0].type
                 return kind if isinstance(kind, str) else kind.definition
+            return _same(
+                _function(write.value, write.statement) if write.value is not None else UNKNOWN
+                for write in owner.module.attributes.get(expression.attr, ())
+            )
     return UNKNOWN
+
+
+def _function(expression: ast.expr, at: Statement) -> _Class:
+    """The function outside the project that an expression names, as if it were a class."""
+    target = resolve(expression, at)
+    return target if isinstance(target, str) else UNKNOWN
 
 
 def _same(classes: Iterable[_Class]) -> _Class:

@@ -17,6 +17,7 @@ from archcheck.source.chains import Link
 from archcheck.source.scope import Function
 from archcheck.source.steps import operation_of
 from archcheck.source.unknown import UNKNOWN
+from archcheck.wiring.dropped import flow_around
 
 if TYPE_CHECKING:
     from archcheck.finding import Location
@@ -232,10 +233,28 @@ def _endings(place: _Place, depth: int) -> Iterator[Ending]:
     elif step.operation and step.kind != "operator":
         source = _Place(step.source) if step.source is not None else None
         yield Ending(step.operation, Link(step.layer, step), source)
+    elif step.kind == "input":
+        yield from _given(step, path, depth)
     elif step.kind in ("unknown", "function") and isinstance(step.node, ast.Call):
         yield from _called(step, step.node, path, depth)
     else:
         yield UNKNOWN_ENDING
+
+
+def _given(step: Step, path: Path, depth: int) -> Iterator[Ending]:
+    """What every call of a plain function in its own file gives for a parameter."""
+    function = step.statement.scope.function
+    if function is None or function.owner is not None or not function.file.calls_of(function):
+        yield UNKNOWN_ENDING
+        return
+    for call in function.file.calls_of(function):
+        value = function.signature.bind(call.node).values.get(step.name)
+        flow = flow_around(function.file, call.node)
+        given = flow.argument(call.node, value) if value is not None else None
+        if given is None or flow.scope is function:
+            yield UNKNOWN_ENDING
+        else:
+            yield from _endings(_Place(given, path), depth + 1)
 
 
 def _item(step: Step, path: Path, depth: int) -> Iterator[Ending]:

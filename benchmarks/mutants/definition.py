@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from mutants.clean import (
@@ -80,8 +81,9 @@ def unregistered_layers(clean: Clean) -> Iterator[Mutant]:
 
 def without_a_call(clean: Clean) -> Iterator[Mutant]:
     kinds = built(clean)
+    called = Counter(name for _, name in own_calls(clean))
     for node, name in own_calls(clean):
-        if name in kinds and len(node.args) == 1:
+        if name in kinds and called[name] == 1 and len(node.args) == 1:
             yield mutant(clean, node, clean.source(node.args[0]))
 
 

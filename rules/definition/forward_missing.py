@@ -99,6 +99,10 @@ def _constructor(file: SourceFile, module: ModuleClass) -> Iterator[Finding]:
                 label="misspelled __init__",
                 help="rename it to __init__, with two underscores on each side",
                 explains=file.location(module.node),
+                covers=(
+                    ("AC109", file.location(module.node)),
+                    *(("AC111", file.location(c.node)) for c in file.calls_of(module.definition)),
+                ),
             )
 
 

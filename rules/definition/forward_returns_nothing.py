@@ -80,6 +80,7 @@ def returned_none(trace: Trace, project: Project) -> Iterator[Finding]:
             last
             for last in _last_statements(forward.node.body)
             if isinstance(last, ast.Assign | ast.AnnAssign)
+            or _is_lost(module.file, module, forward, last)
         ]
         # A bare `return`, or a forward that keeps what it computes, is meant.
         if lost and _may_return_nothing(forward) and not _writes_elsewhere(module, forward):
@@ -194,7 +195,9 @@ def _returns_values(forward: Function) -> bool:
 
 
 def _is_pure(file: SourceFile, module: ModuleClass, value: ast.expr, at: Statement) -> bool:
-    """Whether an expression on a line of its own does nothing but compute a tensor."""
+    """Whether an expression on a line of its own does nothing but name or compute a tensor."""
+    if isinstance(value, ast.Name):
+        return True
     if isinstance(value, ast.BinOp):
         return _is_pure(file, module, value.left, at) or _is_pure(file, module, value.right, at)
     if not isinstance(value, ast.Call):

@@ -40,7 +40,7 @@ import re
 from collections.abc import Iterator
 
 from archcheck.evidence import Trace
-from archcheck.finding import Finding, Related, Severity
+from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import ModuleClass, Project, SelfUse, SourceFile
 from archcheck.source.elision import is_elided
@@ -93,6 +93,7 @@ def read_and_not_there(trace: Trace, project: Project) -> Iterator[Finding]:
             related=_related(module, near),
             help=f"self.{near}" if near else f"set self.{match[2]} in __init__",
             explains=failure.location,
+            covers=_covers(module, near),
         )
 
 
@@ -100,6 +101,11 @@ def _related(module: ModuleClass, near: str | None) -> tuple[Related, ...]:
     if near is None:
         return ()
     return (Related(module.attributes[near][0].location, f"`{near}` is set here"),)
+
+
+def _covers(module: ModuleClass, near: str | None) -> tuple[tuple[str, Location], ...]:
+    """That nothing reads the attribute that was meant is the same slip."""
+    return (("AC108", module.attributes[near][0].location),) if near is not None else ()
 
 
 def _finding(file: SourceFile, module: ModuleClass, use: SelfUse) -> Finding:
@@ -111,6 +117,7 @@ def _finding(file: SourceFile, module: ModuleClass, use: SelfUse) -> Finding:
         related=_related(module, near),
         help=f"self.{near}" if near else f"set self.{use.name} in __init__",
         explains=file.location(use.reference.statement.node),
+        covers=_covers(module, near),
     )
 
 

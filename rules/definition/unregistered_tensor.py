@@ -142,6 +142,10 @@ def _attribute_read(module: ModuleClass, op: Op, project: Project) -> AttributeW
         and writes[0].kind == "assign"
         and writes[0].function in starting
         and module.layer(name) is None
+        and (
+            writes[0].value is None
+            or not _is_parameter(module.file, writes[0].value, writes[0].statement)
+        )
     ]
     if len(found) != 1 or not _is_the_only_way(module, found[0]):
         return None
