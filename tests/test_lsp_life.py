@@ -156,7 +156,9 @@ def test_a_killed_server_leaves_no_process(wire: Wire, tmp_path: Path, number: i
 def test_two_editors_share_a_project(tmp_path: Path) -> None:
     first, second = Wire(tmp_path), Wire(tmp_path)
     text = "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n"
-    broken, mended = (text + f"        {row}\n" for row in ("self.act = nn.ReLU()", "super().__init__()"))
+    broken, mended = (
+        text + f"        {row}\n" for row in ("self.act = nn.ReLU()", "super().__init__()")
+    )
     for server in (first, second):
         server.open(tmp_path / "net.py", broken)
     assert first.diagnostics() == second.diagnostics() == ["AC101"]
