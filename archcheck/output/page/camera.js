@@ -3,6 +3,9 @@
 const SMALLEST = 0.04;
 const LARGEST = 3;
 const MARGIN = 28;
+// On a narrow screen the search field lies over the top of the graph.
+const NARROW = 700;
+const UNDER_SEARCH = 66;
 
 class Camera {
   constructor(frame, world) {
@@ -23,21 +26,22 @@ class Camera {
   }
 
   size() {
-    return { width: this.frame.clientWidth || 1, height: this.frame.clientHeight || 1 };
+    const width = this.frame.clientWidth || 1;
+    return { width, height: this.frame.clientHeight || 1, above: width < NARROW ? UNDER_SEARCH : MARGIN };
   }
 
   // The zoom at which all of a layout is in sight.
   fitting(layout) {
-    const { width, height } = this.size();
-    return Math.min((width - 2 * MARGIN) / layout.width, (height - 2 * MARGIN) / layout.height, 1.15);
+    const { width, height, above } = this.size();
+    return Math.min((width - 2 * MARGIN) / layout.width, (height - above - MARGIN) / layout.height, 1.15);
   }
 
   fit(layout, least = SMALLEST) {
-    const { width, height } = this.size();
+    const { width, height, above } = this.size();
     const zoom = Math.max(this.fitting(layout), least);
     // What does not fit is shown from its beginning.
-    const top = layout.height * zoom > height - 2 * MARGIN ? MARGIN : (height - layout.height * zoom) / 2;
-    this.view = { x: (width - layout.width * zoom) / 2, y: top, zoom };
+    const spare = height - above - MARGIN - layout.height * zoom;
+    this.view = { x: (width - layout.width * zoom) / 2, y: above + Math.max(spare, 0) / 2, zoom };
     this.apply();
   }
 
@@ -54,8 +58,8 @@ class Camera {
   }
 
   // Bring a box, in the layout's coordinates, into sight; `centre` it, or move no more than needed.
-  show(box, centre) {
-    const { width, height } = this.size();
+  show(box, centre, layout) {
+    const { width, height, above } = this.size();
     if (centre && this.view.zoom < 0.8) this.view.zoom = 1;
     const { zoom } = this.view;
     const left = box.x * zoom + this.view.x;
@@ -67,6 +71,11 @@ class Camera {
     };
     const fitsIn = left >= 0 && top >= 0 && left + box.width * zoom <= width && top + box.height * zoom <= height;
     if (centre || !fitsIn) this.panBy(shift(left, box.width * zoom, width), shift(top, box.height * zoom, height));
+    if (!centre) return;
+    // No empty space beyond the ends of what is taller than the screen.
+    const { y } = this.view;
+    const lowest = height - MARGIN - layout.height * zoom;
+    if (lowest < above) this.panBy(0, Math.min(Math.max(y, lowest), above) - y);
   }
 
   at(event) {

@@ -1,6 +1,6 @@
 // The graph of one target: what is open, what is selected, and how one gets about in it.
 
-const READABLE = 0.8;
+const READABLE = 0.75;
 const OPENING_BUDGET = 250; // milliseconds
 
 class GraphView {
@@ -93,7 +93,9 @@ class GraphView {
     const start = performance.now();
     let level = this.boxes(this.layout);
     while (level.length && performance.now() - start < OPENING_BUDGET) {
-      const kept = level.filter((way) => this.opensWithin(way, start));
+      // What costs most is most worth seeing.
+      const costs = (way) => this.model.nodeAt(way).macs ?? 0;
+      const kept = [...level].sort((a, b) => costs(b) - costs(a)).filter((way) => this.opensWithin(way, start));
       this.layout = this.layouts.arrange();
       level = kept.flatMap((way) => this.boxesIn(way));
     }
@@ -101,7 +103,7 @@ class GraphView {
     this.camera.fit(this.layout, READABLE);
     if (failure) {
       this.select(failure);
-      if (this.camera.fitting(this.layout) < READABLE) this.camera.show(this.box(failure), true);
+      if (this.camera.fitting(this.layout) < READABLE) this.camera.show(this.box(failure), true, this.layout);
     } else {
       this.select(null);
     }
@@ -224,7 +226,7 @@ class GraphView {
     this.openWay(way);
     this.draw();
     this.select(way);
-    this.camera.show(this.box(way), true);
+    this.camera.show(this.box(way), true, this.layout);
     if (focus) this.element(way)?.focus({ preventScroll: true });
   }
 

@@ -63,9 +63,10 @@ class Layout {
     dagre.layout(graph);
     for (const item of items) place(item, graph.node(String(item.step)));
     for (const port of ports) place(port, graph.node(String(port.end)));
+    const ranks = rankHeights(graph);
     const lines = edges.map((edge) => {
       const { points, label, x, y } = graph.edge(String(edge.source), String(edge.target));
-      return { ...edge, points, label, x, y };
+      return { ...edge, points: besideRanks(points, ranks), label, x, y };
     });
     let { width = 0, height = 0 } = graph.graph();
     if (!Number.isFinite(width)) [width, height] = [0, 0];
@@ -152,6 +153,26 @@ class Layout {
       height: inside.height + HEADER + PADDING,
     };
   }
+}
+
+// The tallest box of each rank, by the height at which dagre puts the rank's middle.
+function rankHeights(graph) {
+  const heights = new Map();
+  for (const name of graph.nodes()) {
+    const { y, height } = graph.node(name);
+    heights.set(Math.round(y), Math.max(heights.get(Math.round(y)) ?? 0, height));
+  }
+  return heights;
+}
+
+// dagre bends a line at the middle of each rank that it passes: beside a tall box it would cut the
+// corners off. So it goes straight down along the whole rank.
+function besideRanks(points, heights) {
+  return points.flatMap((point, index) => {
+    const half = (heights.get(Math.round(point.y)) ?? 0) / 2;
+    if (!half || index === 0 || index === points.length - 1) return [point];
+    return [{ x: point.x, y: point.y - half }, { x: point.x, y: point.y + half }];
+  });
 }
 
 // dagre speaks of centres; we draw from the top left corner.
