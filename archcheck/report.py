@@ -195,16 +195,21 @@ class Repairs:
     """What fixing did, or would do.
 
     Attributes:
-        fixed: How many findings were mended.
+        mended: The findings that were: path, code, and how many of them.
         diff: The changes of the files, as a unified diff.
         untouched: For each file that was left alone, a sentence that says why.
         written: The files were changed; else it is only said how they would change.
     """
 
-    fixed: int = 0
+    mended: tuple[tuple[str, str, int], ...] = ()
     diff: str = ""
     untouched: tuple[str, ...] = ()
     written: bool = True
+
+    @property
+    def fixed(self) -> int:
+        """How many findings were mended."""
+        return sum(number for _, _, number in self.mended)
 
 
 @dataclass(frozen=True)

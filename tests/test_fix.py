@@ -103,6 +103,7 @@ def test_fix_applies_the_safe_fixes_and_reports_the_rest(net: Path) -> None:
     assert "AC301" in run.stdout and "AC104" in run.stdout
     assert "AC101" not in run.stdout and "AC115" not in run.stdout
     assert run.stdout.splitlines()[-1].endswith("; fixed 2, 1 more with --unsafe-fixes")
+    assert run.stderr == "archcheck: fixed net.py: AC101, AC115\n"
     again = archcheck("net.py", "--fix", cwd=net.parent)
     assert net.read_text() == SAFE
     assert again.stdout.splitlines()[-1].endswith("; fixed 0, 1 more with --unsafe-fixes")
@@ -165,7 +166,9 @@ def test_fix_only_keeps_quiet_about_the_rest(net: Path) -> None:
     run = archcheck("net.py", "--fix-only", cwd=net.parent)
     assert net.read_text() == SAFE
     assert (run.returncode, run.stdout) == (0, "")
-    assert run.stderr == "archcheck: fixed 2, 1 more with --unsafe-fixes\n"
+    assert run.stderr == (
+        "archcheck: fixed net.py: AC101, AC115\narchcheck: fixed 2, 1 more with --unsafe-fixes\n"
+    )
 
 
 def test_only_selected_rules_are_fixed(net: Path) -> None:
@@ -253,6 +256,26 @@ def test_a_read_only_file_is_reported(net: Path) -> None:
     assert net.read_text() == NET
     assert run.stderr == "archcheck: net.py was not fixed: it is read-only\n"
     assert "AC101" in run.stdout
+
+
+# The model stands for an editor that saves while archcheck looks.
+SAVED_MEANWHILE = SIZES.replace(
+    "        super().__init__()\n",
+    "        super().__init__()\n"
+    "        with open('net.py', 'a') as file:\n            file.write('# saved')\n",
+)
+
+
+def test_a_file_that_changed_since_it_was_read_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "net.py"
+    path.write_text(SAVED_MEANWHILE)
+    run = archcheck("net.py:Net", "--input", "4,10", "--fix", cwd=tmp_path)
+    assert path.read_text().replace("# saved", "") == SAVED_MEANWHILE.replace("# saved", "")
+    assert run.stderr == (
+        "archcheck: net.py was not fixed: it has changed on the disk since it was read\n"
+    )
+    assert "AC201" in run.stdout
+    assert run.stdout.splitlines()[-1].endswith("; fixed 0, 1 fixable with --fix")
 
 
 def test_a_generated_file_is_reported(net: Path) -> None:

@@ -68,11 +68,15 @@ class _Work:
                 return True
         return False
 
-    def fixed(self) -> int:
-        """How many findings were mended; one that was mended twice (a comment, and again when
-        the model changed) counts once."""
+    def counted(self) -> tuple[tuple[str, str, int], ...]:
+        """The findings that were mended, by path and code. One that was mended twice (a comment,
+        and again when the model changed) counts once."""
         known = Counter(key_of(finding, self.start.project) for finding in self.start.findings)
-        return sum(min(number, known[key] or number) for key, number in self.mended.items())
+        counts: Counter[tuple[str, str]] = Counter()
+        for key, number in self.mended.items():
+            code, path, _ = key
+            counts[path, code] += min(number, known[key] or number)
+        return tuple((path, code, number) for (path, code), number in sorted(counts.items()))
 
 
 def mend(
@@ -104,7 +108,7 @@ def mend(
     if wanted.write:
         _write(work, closed)
     sentences = (f"{path} was not fixed: it {reason}" for path, reason in sorted(closed.items()))
-    return work.examined, Repairs(work.fixed(), _diff(work), tuple(sentences), wanted.write)
+    return work.examined, Repairs(work.counted(), _diff(work), tuple(sentences), wanted.write)
 
 
 def tried(examined: Examined, chosen: Chosen, again: Again) -> dict[Finding, Fix | None]:
@@ -177,6 +181,8 @@ def _write(work: _Work, closed: dict[str, str]) -> None:
             closed[document.path] = str(error)
             failed.add(document.path)
     if failed:
+        for key in [key for key in work.mended if key[1] in failed]:
+            del work.mended[key]
         left = {path: data for path, data in work.examined.buffers.items() if path not in failed}
         work.examined = work.again(work.examined, left)
 

@@ -16,9 +16,8 @@ from archcheck.finding import Severity
 from archcheck.frontends.options import TEXT, Format, Import, Loss, codes, overridden, read
 from archcheck.frontends.terminal import complain, show, wants_color, write
 from archcheck.output import WITHOUT_UNCHECKED, render
-from archcheck.output.words import fixes_text, plural
+from archcheck.output.words import fixes_text, mended_text, plural
 from archcheck.report import Report
-from archcheck.target import UsageError
 
 if TYPE_CHECKING:
     from archcheck.fix.mend import Mending
@@ -124,9 +123,6 @@ def check(
     write_baseline: Annotated[
         bool, typer.Option("--write-baseline", help="Let today's findings stand.")
     ] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Check again whenever a file changes.")
-    ] = False,
     statistics: Annotated[bool, typer.Option(help="Count the findings of each rule.")] = False,
     quiet: Annotated[bool, typer.Option(help="Show findings only.")] = False,
 ) -> None:
@@ -175,13 +171,6 @@ def check(
         from archcheck.fix.mend import Mending
 
         mending = Mending(unsafe=unsafe_fixes, write=not diff, outside=fix_outside)
-    if watch:
-        if mending or write_baseline or affected or piped or output or format is not TEXT:
-            raise UsageError("--watch shows findings as text: leave out what else is asked")
-        from archcheck.frontends.watch import watch as watch_files
-
-        look = partial(run, named, config, asked, root=root)
-        watch_files(lambda workers: look(workers=workers), named, root, depth, quiet)
     if affected and not config.models:
         report = Report(unchecked=("no configured model is made of these files",))
     else:
@@ -198,6 +187,9 @@ def check(
         report = _with_new_baseline(report)
     shown = partial(render, report, depth=depth, statistics=statistics, quiet=quiet)
     repairs = report.repairs
+    if repairs is not None and repairs.written and not quiet:
+        for sentence in mended_text(repairs):
+            complain(sentence)
     if repairs is not None and (diff or fix_only):
         show(repairs.diff if diff else "")
         complain(fixes_text(report))

@@ -7,7 +7,7 @@ from collections import Counter
 
 from archcheck.evidence import Shape, Sizes
 from archcheck.finding import Finding
-from archcheck.report import Report, TargetReport, Tensor, source_key
+from archcheck.report import Repairs, Report, TargetReport, Tensor, source_key
 
 # Control characters in a source line or an exception's text could redraw the terminal, and the
 # bidirectional ones could show code in another order than Python reads it.
@@ -66,6 +66,14 @@ def fixes_text(report: Report) -> str:
         more = " more" if parts else ""
         parts.append(f"{kinds['unsafe']:,}{more} with --unsafe-fixes")
     return ", ".join(parts)
+
+
+def mended_text(repairs: Repairs) -> list[str]:
+    """What was fixed, a line per file: `fixed net.py: AC101, AC107 (2)`."""
+    files: dict[str, list[str]] = {}
+    for path, code, number in repairs.mended:
+        files.setdefault(path, []).append(code if number == 1 else f"{code} ({number:,})")
+    return [f"fixed {path}: {', '.join(codes)}" for path, codes in files.items()]
 
 
 def count_by_rule(report: Report) -> list[str]:
