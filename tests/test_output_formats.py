@@ -342,6 +342,16 @@ def test_junit_is_xml_with_right_counts(report: Report) -> None:
     assert root.get("tests") == str(len(root.findall(".//testcase")))
 
 
+def test_junit_names_outlive_moved_lines_and_stay_apart() -> None:
+    moved = replace(STYLE_FINDING, location=Location("mymodel.py", 60, 13, 60, 31))
+    report = sample_report(findings=(STYLE_FINDING, moved))
+    root = ElementTree.fromstring(render(report, "junit").encode("utf-8"))
+    assert [case.get("name") for case in root.iter("testcase") if case.get("line")] == [
+        "AC201 linear-in-features in ResNet32.forward",
+        "AC201 linear-in-features in ResNet32.forward (2)",
+    ]
+
+
 def test_junit_fails_only_for_what_fails_the_check() -> None:
     report = sample_report(fail_on=Severity.ERROR)
     root = ElementTree.fromstring(render(report, "junit").encode("utf-8"))

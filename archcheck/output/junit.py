@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import groupby
 from xml.etree import ElementTree
 
@@ -21,8 +22,11 @@ def render(report: Report, options: Options) -> str:
     root = ElementTree.Element("testsuites", name="archcheck")
     for path, findings in groupby(report.findings, lambda one: one.location.path):
         suite = _suite(root, path)
+        seen: Counter[str] = Counter()
         for finding in findings:
-            _case(suite, report, finding)
+            name = _name(finding)
+            seen[name] += 1
+            _case(suite, report, finding, name if seen[name] == 1 else f"{name} ({seen[name]})")
     _rest(_suite(root, "archcheck"), report)
     for suite in root:
         for kind, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
@@ -38,12 +42,18 @@ def _suite(root: ElementTree.Element, name: str) -> ElementTree.Element:
     return ElementTree.SubElement(root, "testsuite", name=_clean(name))
 
 
-def _case(suite: ElementTree.Element, report: Report, finding: Finding) -> None:
+def _name(finding: Finding) -> str:
+    """What CI servers know a failure by from run to run, so that no line number is in it."""
+    scope = f" in {finding.scope}" if finding.scope else ""
+    return f"{finding.code} {finding.name}{scope}"
+
+
+def _case(suite: ElementTree.Element, report: Report, finding: Finding, name: str) -> None:
     place = finding.location
     case = ElementTree.SubElement(
         suite,
         "testcase",
-        name=_clean(f"{finding.code} {finding.name} ({place.line}:{place.column})"),
+        name=_clean(name),
         classname=_clean(source_key(place)),
         file=_clean(place.path),
         line=str(place.line),
