@@ -24,6 +24,7 @@ SETTINGS: Mapping[str, Any] = {
     "output_padding": 0,
     "dilation": 1,
     "groups": 1,
+    "bias": True,
     "padding_mode": "zeros",
     "ceil_mode": False,
     "num_layers": 1,
@@ -195,7 +196,7 @@ def _is_of_torch(module: Module) -> bool:
 
 def _settings(module: Module) -> Iterator[str]:
     for name, usual in SETTINGS.items():
-        value = module.attributes.get(name)
+        value = _has_bias(module) if name == "bias" else module.attributes.get(name)
         if value is None:
             continue
         if isinstance(value, list | tuple) and value and value.count(value[0]) == len(value):
@@ -203,6 +204,13 @@ def _settings(module: Module) -> Iterator[str]:
             value = value[0] if name != "normalized_shape" or len(value) == 1 else value
         if value != usual:
             yield f"{name}={value!r}"
+
+
+def _has_bias(module: Module) -> bool | None:
+    """Whether a linear layer or a convolution has one; no attribute of it says so."""
+    if not {"in_features", "in_channels"} & module.attributes.keys():
+        return None
+    return any(name.rpartition(".")[2] == "bias" for name in module.parameters)
 
 
 def _operators(trace: Trace) -> dict[str, str]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from archcheck.lock.architecture import SETTINGS, ArchitectureLayer
 from archcheck.lock.difference import Change, ModelDifference
 
+# What has no path.
+THE_MODEL = "the model itself"
 _SETTING = re.compile(r"(\w+)=(.*?)(?=, \w+=|$)")
 # So many single numbers are named where they are no range.
 _NUMBERS = 4
@@ -26,7 +28,7 @@ _DONE = {
 
 def subject(change: Change) -> str:
     """What an entry speaks of, for a sentence."""
-    return f"`{places_text(change.places)}`" if any(change.places) else "the model itself"
+    return f"`{places_text(change.places)}`" if any(change.places) else THE_MODEL
 
 
 def places_text(paths: Sequence[str]) -> str:

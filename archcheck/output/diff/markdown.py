@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from archcheck.lock.difference import Change, Difference, ModelDifference
-from archcheck.lock.words import borders, change_text, places_text, totals
+from archcheck.lock.words import THE_MODEL, borders, change_text, places_text, totals
 from archcheck.output import Options
 from archcheck.output.diff.words import (
     causes,
@@ -63,7 +63,7 @@ def _model(model: ModelDifference, most: int) -> Iterator[str]:
     yield f"<details><summary>{len(shown):,} {'change' if len(shown) == 1 else 'changes'}</summary>"
     yield ""
     titles = ("", "Layer", "Change", "Parameters", "MACs")
-    yield from table(titles, "lllrr", (_change(change, model) for change in shown[:most]))
+    yield from table(titles, "lllrr", map(_change, shown[:most]))
     rest = [f"and {len(shown) - most:,} more"] if len(shown) > most else []
     affected = consequences(model)
     if affected is not None:
@@ -73,10 +73,10 @@ def _model(model: ModelDifference, most: int) -> Iterator[str]:
     yield from ("", "</details>")
 
 
-def _change(change: Change, model: ModelDifference) -> Sequence[str]:
+def _change(change: Change) -> Sequence[str]:
     return (
         _SIGNS.get(change.kind, "✏️"),
-        code(places_text(change.places) or model.target),
+        code(places_text(change.places)) if any(change.places) else THE_MODEL,
         prose(change_text(change)),
         effect(change.parameters),
         effect(change.macs),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from archcheck.lock.difference import Difference, Kind, ModelDifference
-from archcheck.lock.words import borders, change_text, places_text, totals
+from archcheck.lock.words import THE_MODEL, borders, change_text, places_text, totals
 from archcheck.output import Options
 from archcheck.output.cells import fit_left, wrap
 from archcheck.output.console import paint
@@ -101,7 +101,7 @@ def _changes(model: ModelDifference, width: int) -> Iterator[Text]:
 
 def _rows(model: ModelDifference) -> Iterator[_Row]:
     for change in causes(model):
-        label = one_line(places_text(change.places)) or one_line(model.target)
+        label = one_line(places_text(change.places)) or THE_MODEL
         added = effect(change.parameters), effect(change.macs)
         yield _Row(*_SIGNS[change.kind], label, one_line(change_text(change)), *added)
     affected = consequences(model)
