@@ -43,6 +43,7 @@ class Config:
     models: tuple[Model, ...] = ()
     source_roots: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    force_exclude: bool = False  # exclude files that are named, too
     select: tuple[str, ...] | None = None
     extend_select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
@@ -51,6 +52,7 @@ class Config:
     timeout: float = 60.0
     memory_limit: int | None = None
     trace: bool = True  # False: no model's code runs
+    cache: bool = True
     baseline: str | None = None  # the file of findings that are let stand
 
 
@@ -286,6 +288,7 @@ CONFIG_KEYS: Mapping[str, tuple[str, Reader]] = {
     "models": ("models", _tables),
     "source-roots": ("source_roots", _strings),
     "exclude": ("exclude", _strings),
+    "force-exclude": ("force_exclude", _truth),
     "select": ("select", _strings),
     "extend-select": ("extend_select", _strings),
     "ignore": ("ignore", _strings),
@@ -294,6 +297,7 @@ CONFIG_KEYS: Mapping[str, tuple[str, Reader]] = {
     "timeout": ("timeout", _seconds),
     "memory-limit": ("memory_limit", parse_bytes),
     "trace": ("trace", _truth),
+    "cache": ("cache", _truth),
     "baseline": ("baseline", _string),
 }
 MODEL_KEYS: Mapping[str, tuple[str, Reader]] = {

@@ -278,6 +278,21 @@ class Wanted:
     architecture: Architecture | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What of the world outside an answer came of; see `archcheck.cache`.
+
+    Attributes:
+        facts: Questions about the disk and the environment, whose answers it depends on.
+        stamps: What files and folders were like when they were first looked at, by path.
+        installed: The same of the files of installed packages that were loaded.
+    """
+
+    facts: frozenset[tuple[str, ...]]
+    stamps: Mapping[str, str]
+    installed: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Trace:
     """All that one forward pass showed. See CONTRACT for the units of the totals.
@@ -298,6 +313,8 @@ class Trace:
         files: The files of the project that were read while loading.
         versions: Of python and torch.
         wanted: What the user asked for; the pipeline sets it, the pass does not depend on it.
+        came_of: What it depends on besides the request; None where that is not known, or where
+            the next attempt may well end otherwise (a limit was reached, a process crashed).
     """
 
     target: str
@@ -325,6 +342,7 @@ class Trace:
     versions: Mapping[str, str] = field(default_factory=dict)
     printed: str = ""
     wanted: Wanted = Wanted()
+    came_of: Circumstances | None = None
 
     def module(self, path: str) -> Module | None:
         """The module at this path, by any of its names."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from archcheck.config import Config, Model
 from archcheck.evidence import Trace, Wanted
 from archcheck.finding import Finding
-from archcheck.load.client import Outcome, Workers
+from archcheck.load.client import Outcome, Tracers
 from archcheck.merge import Found, merged
 from archcheck.reading import FileResult, open_project, read_files, run_reader
 from archcheck.selection import Selection, ignored_in, matches
@@ -136,7 +136,7 @@ class Examiner:
         files: Sequence[Path],
         models: Sequence[tuple[Target, Model]],
         config: Config,
-        workers: Workers,
+        workers: Tracers,
         root: Path,
         lock: Lock | None = None,
     ) -> None:

@@ -15,7 +15,7 @@ from archcheck.config import Config, Model
 from archcheck.evidence import Trace
 from archcheck.examine import Examined, Examiner
 from archcheck.finding import Finding, Fix, Location
-from archcheck.load.client import Workers
+from archcheck.load.client import Tracers, Workers
 from archcheck.lock import LOCK_NAME
 from archcheck.plan import Plan
 from archcheck.reading import FileResult
@@ -29,6 +29,7 @@ from archcheck.target import UsageError
 
 if TYPE_CHECKING:
     from archcheck.baseline import Baseline, Comparison
+    from archcheck.cache.memory import Memory
     from archcheck.fix.mend import Mending
     from archcheck.lock.file import Lock
 
@@ -43,6 +44,7 @@ def run(
     mending: Mending | None = None,
     workers: Workers | None = None,
     new_baseline: bool = False,
+    memory: Memory | None = None,
 ) -> Report:
     """Check targets of all forms; without any, what the configuration names.
 
@@ -53,6 +55,7 @@ def run(
         mending: What to do with fixes, if they are to be applied.
         workers: Those that trace the models, if they are to outlive this check.
         new_baseline: A baseline that is not there is an empty one.
+        memory: What is known from earlier runs, and is to be known to later ones.
 
     Raises:
         UsageError: The settings are wrong.
@@ -64,7 +67,8 @@ def run(
     lock = _lock(plan, selection, root, complaints)
     baseline = _baseline(config, root, complaints, may_be_absent=new_baseline)
     with nullcontext(workers) if workers is not None else Workers() as tracers:
-        examiner = Examiner(plan.files, plan.models, config, tracers, root, lock)
+        remembered = tracers if memory is None else _remembered(tracers, memory)
+        examiner = Examiner(plan.files, plan.models, config, remembered, root, lock)
         examined = examiner.examine(selection, buffers)
         repairs: Repairs | None = None
         verdicts: Mapping[Finding, Fix | None] = {}
@@ -102,6 +106,12 @@ def _baseline(
     except UsageError as error:
         complaints.append(str(error))
         return None
+
+
+def _remembered(workers: Workers, memory: Memory) -> Tracers:
+    from archcheck.cache.traces import RememberedTraces
+
+    return RememberedTraces(workers, memory)
 
 
 def _is_to_be_fixed(

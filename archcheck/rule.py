@@ -113,7 +113,7 @@ def load_rules() -> tuple[Rule, ...]:
     """
     rules: dict[str, Rule] = {}
     names: dict[str, Rule] = {}
-    for folder, package in _pack_folders():
+    for folder, package in pack_folders():
         for rule in _rules_below(folder, package):
             for key, known in ((rule.code, rules), (rule.name, names)):
                 if key in known:
@@ -122,7 +122,7 @@ def load_rules() -> tuple[Rule, ...]:
     return tuple(rules[code] for code in sorted(rules))
 
 
-def _pack_folders() -> Iterator[tuple[Path, str]]:
+def pack_folders() -> Iterator[tuple[Path, str]]:
     """The folders that packs live in, with the package name that their files get."""
     builtin = "archcheck.rules"
     here = Path(__file__).parent

@@ -209,5 +209,7 @@ def test_explain_and_rules(folder: Path) -> None:
 
 def test_the_users_folder_stays_as_it_was(folder: Path) -> None:
     before = sorted(path.name for path in folder.rglob("*"))
-    archcheck("clean.py:make", "--input", "8,4", cwd=folder)
+    archcheck("clean.py:make", "--input", "8,4", "--no-cache", cwd=folder)
     assert sorted(path.name for path in folder.rglob("*")) == before
+    archcheck("clean.py:make", "--input", "8,4", cwd=folder)
+    assert {path.name for path in folder.iterdir()} - {".archcheck_cache"} <= set(before)

@@ -18,8 +18,10 @@ from archcheck.frontends.terminal import complain, show, wants_color, write
 from archcheck.output import WITHOUT_UNCHECKED, render
 from archcheck.output.words import fixes_text, mended_text, plural
 from archcheck.report import Report
+from archcheck.target import UsageError
 
 if TYPE_CHECKING:
+    from archcheck.cache.memory import Memory
     from archcheck.fix.mend import Mending
 
 DEFAULT_BASELINE = "archcheck-baseline.json"
@@ -64,6 +66,10 @@ def check(
     ] = False,
     fix_outside: Annotated[
         bool, typer.Option("--fix-outside", help="Fix files outside the working directory too.")
+    ] = False,
+    force_exclude: Annotated[
+        bool,
+        typer.Option("--force-exclude", help="Pass over excluded files even if they are named."),
     ] = False,
     affected: Annotated[
         bool,
@@ -123,6 +129,12 @@ def check(
     write_baseline: Annotated[
         bool, typer.Option("--write-baseline", help="Let today's findings stand.")
     ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither use nor keep what was found out before.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Check again whenever a file changes.")
+    ] = False,
     statistics: Annotated[bool, typer.Option(help="Count the findings of each rule.")] = False,
     quiet: Annotated[bool, typer.Option(help="Show findings only.")] = False,
 ) -> None:
@@ -140,6 +152,7 @@ def check(
         timeout=timeout,
         memory_limit=read(parse_bytes, "--memory-limit", memory_limit),
         trace=False if no_trace else None,
+        force_exclude=force_exclude or None,
         baseline=os.path.abspath(baseline) if baseline else None,
     )
     if write_baseline and config.baseline is None:
@@ -166,11 +179,23 @@ def check(
 
         models = affected_models(named, config, root)
         config, named = replace(config, models=models, paths=()), []
+    memory: Memory | None = None
+    if config.cache and not no_cache:
+        from archcheck.cache.memory import Memory
+
+        memory = Memory(root)
     mending: Mending | None = None
     if fix or unsafe_fixes or diff or fix_only:
         from archcheck.fix.mend import Mending
 
         mending = Mending(unsafe=unsafe_fixes, write=not diff, outside=fix_outside)
+    if watch:
+        if mending or write_baseline or affected or piped or output or format is not TEXT:
+            raise UsageError("--watch shows findings as text: leave out what else is asked")
+        from archcheck.frontends.watch import watch as watch_files
+
+        look = partial(run, named, config, asked, root=root, memory=memory)
+        watch_files(lambda workers: look(workers=workers), named, root, depth, quiet)
     if affected and not config.models:
         report = Report(unchecked=("no configured model is made of these files",))
     else:
@@ -182,6 +207,7 @@ def check(
             buffers=buffers,
             mending=mending,
             new_baseline=write_baseline,
+            memory=memory,
         )
     if write_baseline:
         report = _with_new_baseline(report)
@@ -208,6 +234,10 @@ def check(
                 print(f"{target.name} printed:\n{target.trace.printed}", file=sys.stderr)
     if report.baseline is not None and report.baseline.gone:
         complain(_gone(report.baseline.gone))
+    if memory is not None:
+        memory.close()
+        if memory.problem is not None:
+            complain(f"nothing is kept for the next run: {memory.problem}")
     for complaint in report.complaints:
         complain(complaint)
     for defect in report.defects:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
 
 from archcheck.evidence import Trace
 from archcheck.target import TraceRequest, UsageError
@@ -45,6 +45,16 @@ class WorkerDefect(Exception):
 
 class Cancelled(Exception):
     """Nobody wants the answers any more."""
+
+
+class Tracers(Protocol):
+    """Whoever answers requests; see `Workers`."""
+
+    def start(self, requests: Iterable[TraceRequest]) -> None:
+        """Begin with these requests, and return at once."""
+
+    def results(self) -> Iterator[Outcome]:
+        """What became of each of them, in order."""
 
 
 class Workers:

@@ -159,12 +159,13 @@ def forget_users_modules() -> None:
         if name == "__main__" or not isinstance(module, ModuleType):
             continue
         file = getattr(module, "__file__", None)
-        places = [file] if isinstance(file, str) else _folders(module)
+        places = [file] if isinstance(file, str) else folders_of(module)
         if any(os.path.isabs(place) and is_users(place) for place in places):
             del sys.modules[name]
 
 
-def _folders(module: ModuleType) -> list[str]:
+def folders_of(module: ModuleType) -> list[str]:
+    """The folders of a package."""
     try:
         return [folder for folder in getattr(module, "__path__", ()) if isinstance(folder, str)]
     except Exception:

@@ -16,16 +16,17 @@ from archcheck.evidence import Failure, Trace
 from archcheck.finding import Location
 from archcheck.load.buffers import imports_read
 from archcheck.load.environment import environment, forget_users_modules
-from archcheck.load.files import OpenedFiles, Stamp, loaded_files, stamp
+from archcheck.load.files import Stamp, loaded_files, stamp
 from archcheck.load.find import Found, find_target
 from archcheck.load.inputs import Candidate, given_inputs, guessed_inputs, inputs_from
 from archcheck.load.limits import data_limit, free_memory
 from archcheck.load.loader import Loaded, call_function, load_file, load_module
 from archcheck.load.placeholders import MissingFinder, MissingImport, Reach
 from archcheck.load.places import relocated, shown
-from archcheck.load.sliced_module import forget_sliced
+from archcheck.load.sliced_module import forget_sliced, is_sliced
 from archcheck.load.surroundings import Surroundings
 from archcheck.load.trying import built_for_trying, likeliest_first, trace_of_the_best
+from archcheck.load.watch import Watch
 from archcheck.load.weights import Weights
 from archcheck.load.wire import Stage
 from archcheck.target import TraceRequest, UsageError
@@ -61,7 +62,7 @@ class Session:
         self._home = Path.cwd()
         self._weights = Weights()
         self._weights.install()
-        self._opened = OpenedFiles()
+        self._watch = Watch(is_sliced)
         # What the modules that are still loaded were made from.
         self._stamps: dict[str, Stamp] = {}
 
@@ -73,7 +74,8 @@ class Session:
         """
         self._weights.withheld = False
         also: frozenset[str] = frozenset()
-        with data_limit(request.memory_limit or int(free_memory() * 0.8)):
+        limit = request.memory_limit or int(free_memory() * 0.8)
+        with data_limit(limit), self._watch.recorded():
             for _attempt in range(_ATTEMPTS):
                 trace, known = self._serve_once(request, also)
                 lacking = _names_lacking(trace) & known - also
@@ -98,7 +100,6 @@ class Session:
         with (
             environment(found.place, argument),
             imports_read(request.buffers),
-            self._opened.recorded(),
         ):
             try:
                 found = found.resolved()
@@ -108,7 +109,7 @@ class Session:
                 # A package around the module cannot be imported.
                 failure = describe_error("import", error, Spans(found.user_files))
                 trace = Trace(target.text, "", request.mode, failures=(failure,))
-                return self._finished(trace, found, None), frozenset()
+                return self._finished(trace, found, request, None), frozenset()
             surroundings = Surroundings(found.user_files)
             reach = Reach(surroundings)
             finder = MissingFinder(reach, surroundings)
@@ -141,9 +142,11 @@ class Session:
             # SystemExit and the like too: the code that is loaded may do anything.
             failure = describe_error(stage, error, Spans(found.user_files))
             trace = Trace(request.target.text, path, request.mode, failures=(failure,))
-        return self._finished(trace, found, job.reach)
+        return self._finished(trace, found, request, job.reach)
 
-    def _finished(self, trace: Trace, found: Found, reach: Reach | None) -> Trace:
+    def _finished(
+        self, trace: Trace, found: Found, request: TraceRequest, reach: Reach | None
+    ) -> Trace:
         """The trace with its paths as they are shown, and what it was made from."""
         files = self._made_from(found)
         if trace.path:
@@ -155,11 +158,14 @@ class Session:
             ),
             files=tuple(sorted({shown(file, self._home) for file in files})),
         )
+        if not any(failure.stage == "limit" for failure in trace.failures):
+            came_of = self._watch.circumstances(files, request.buffers)
+            trace = replace(trace, came_of=came_of)
         return relocated(trace, lambda file: shown(file, self._home))
 
     def _made_from(self, found: Found) -> set[str]:
         """The files of the project that were read for a target."""
-        return loaded_files() | self._opened.below(found.place.root, self._home)
+        return loaded_files() | self._watch.opened_below(found.place.root, self._home)
 
     def _load(self, job: _Job) -> Loaded:
         request, found = job.request, job.found

@@ -36,10 +36,15 @@ class _Sliced(ModuleType):
     """A module that is not all of its file."""
 
 
+def is_sliced(module: ModuleType) -> bool:
+    """Whether a module is not all of its file; it does not outlive its target."""
+    return isinstance(module, _Sliced)
+
+
 def forget_sliced() -> None:
     """Take all modules that were sliced out of `sys.modules`."""
     for name, module in list(sys.modules.items()):
-        if isinstance(module, _Sliced):
+        if is_sliced(module):
             del sys.modules[name]
 
 

@@ -1,0 +1,150 @@
+"""Facts about the world outside archcheck that an answer came of, and how they are looked at.
+
+A fact is a question about the disk or the environment, as plain data; its answer is a short text.
+An answer that was kept holds for as long as all its facts are answered as they were then.
+
+    content PATH          the bytes of a file of the project; the stamp of a very large one
+    stamp PATH            when and how long a file was written: enough for installed packages
+    kind PATH             whether there is a file, a folder, or nothing
+    entries FOLDER        the names of all that is in a folder
+    modules FOLDER NAMES  which entries an import of these names could find there
+    python FOLDER         the content of all Python files in a folder, and below it
+    variable NAME         an environment variable
+    environment           all of them
+    unseen REASON         what cannot be looked at: an answer that came of it is not kept
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+Fact: TypeAlias = tuple[str, ...]
+
+ABSENT = "absent"
+# The kinds whose answer a file's or folder's stamp vouches for.
+WITH_STAMP = frozenset(("content", "entries", "modules"))
+# Of longer files, the stamp is looked at, not the bytes.
+_LONG = 16 * 1024 * 1024
+
+
+def digest(*parts: str | bytes) -> str:
+    """A short name for these texts, in this order."""
+    summed = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        summed.update(b"%d:" % len(data))
+        summed.update(data)
+    return summed.hexdigest()
+
+
+def stamp(path: str) -> str:
+    """What changes whenever a file or a folder does: its length and its times.
+
+    The time of the last change of status is among them: no program can set that one back.
+    """
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return ABSENT
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+class World:
+    """The world as it is now; each thing is looked at once.
+
+    Attributes:
+        stamps: Those of the files and folders that were looked at, from before that.
+    """
+
+    def __init__(self) -> None:
+        self.stamps: dict[str, str] = {}
+        self._answers: dict[Fact, str] = {}
+        self._folders: dict[str, dict[str, list[str]]] = {}
+
+    def holds(self, facts: Mapping[Fact, str]) -> bool:
+        """Whether all these facts are what they were."""
+        return all(self.look(fact) == answer for fact, answer in facts.items())
+
+    def look(self, fact: Fact) -> str:
+        """The answer to a fact's question."""
+        known = self._answers.get(fact)
+        if known is None:
+            if fact[0] in WITH_STAMP and fact[1] not in self.stamps:
+                self.stamps[fact[1]] = stamp(fact[1])
+            known = self._answers[fact] = self._looked(*fact)
+        return known
+
+    def _looked(self, kind: str, subject: str = "", detail: str = "") -> str:
+        match kind:
+            case "content":
+                return _content(subject)
+            case "stamp":
+                return stamp(subject)
+            case "kind":
+                return _kind(subject)
+            case "entries":
+                return digest(*_listing(subject))
+            case "modules":
+                return self._modules(subject, detail.split())
+            case "python":
+                return digest(*(self.look(("content", path)) for path in _python_files(subject)))
+            case "variable":
+                value = os.environ.get(subject)
+                return ABSENT if value is None else digest(value)
+            case "environment":
+                items = sorted(os.environ.items())
+                return digest(*(text for item in items for text in item))
+        raise ValueError(f"nobody can look at {kind}")
+
+    def _modules(self, folder: str, names: Iterable[str]) -> str:
+        """The entries of these names; and what sends imports elsewhere, with its stamp."""
+        if folder not in self._folders:
+            self._folders[folder] = {}
+            for entry in _listing(folder):
+                self._folders[folder].setdefault(entry.partition(".")[0], []).append(entry)
+                if entry.endswith(".pth"):
+                    path = os.path.join(folder, entry)
+                    self._folders[folder].setdefault("", []).append(f"{entry} {stamp(path)}")
+        entries = self._folders[folder]
+        return digest(*(entry for name in ("", *names) for entry in entries.get(name, ())))
+
+
+def _content(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > _LONG:
+                return stamp(path)
+            return digest(file.read())
+    except IsADirectoryError:
+        return "folder"
+    except (OSError, ValueError):
+        return ABSENT if not os.path.lexists(path) else "unreadable"
+
+
+def _kind(path: str) -> str:
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return ABSENT
+    return "folder" if stat.S_ISDIR(mode) else "file"
+
+
+def _listing(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (OSError, ValueError):
+        return []
+
+
+def _python_files(folder: str) -> Iterable[str]:
+    return (
+        os.path.join(place, name)
+        for place, _, names in sorted(os.walk(folder))
+        for name in sorted(names)
+        if name.endswith(".py")
+    )
