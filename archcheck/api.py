@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archcheck.config import Config, Mode, Model
-from archcheck.evidence import Shape, Trace, Wanted
+from archcheck.evidence import Wanted
 from archcheck.examine import Examined, TargetResult
 from archcheck.finding import Severity
 from archcheck.merge import Found
@@ -22,6 +22,8 @@ from archcheck.target import UsageError
 
 if TYPE_CHECKING:
     import os
+
+    from archcheck.evidence import Shape, Trace
 
 
 def check(

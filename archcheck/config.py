@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from archcheck.evidence import Shape
 from archcheck.finding import Severity
 from archcheck.target import UsageError, parse_input, parse_target
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Shape
 
 Mode: TypeAlias = Literal["train", "eval"]
 

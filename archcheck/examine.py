@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archcheck.config import Config, Model
-from archcheck.evidence import Trace, Wanted
 from archcheck.finding import Finding
 from archcheck.load.client import Outcome, Tracers
 from archcheck.merge import Found, merged
@@ -21,6 +20,7 @@ from archcheck.suppress import apply
 from archcheck.target import Target, TraceRequest, UsageError, parse_input, parse_target
 
 if TYPE_CHECKING:
+    from archcheck.evidence import Trace, Wanted
     from archcheck.lock.file import Lock
 
 
@@ -249,6 +249,8 @@ def _function(text: str | None) -> Target | None:
 
 
 def _wanted(model: Model) -> Wanted:
+    from archcheck.evidence import Wanted
+
     return Wanted(
         output=model.expect_output,
         loss=model.loss,

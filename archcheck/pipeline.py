@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from archcheck.config import Config, Model
-from archcheck.evidence import Trace
 from archcheck.examine import Examined, Examiner
 from archcheck.finding import Finding, Fix, Location
 from archcheck.load.client import Tracers, Workers
@@ -30,6 +29,7 @@ from archcheck.target import UsageError
 if TYPE_CHECKING:
     from archcheck.baseline import Baseline, Comparison
     from archcheck.cache.memory import Memory
+    from archcheck.evidence import Trace
     from archcheck.fix.mend import Mending
     from archcheck.lock.file import Lock
 

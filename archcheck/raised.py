@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Failure, Trace
 from archcheck.finding import Location, Related
 from archcheck.target import UsageError, parse_target
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Failure, Trace
 
 # Where torch's messages turn to things that help nobody with a model.
 _TAIL = re.compile(

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from archcheck.evidence import Failure, ModuleCall, Rung, Shape, Sizes, Trace, ValueIndex
 from archcheck.finding import Finding, Location, Severity
 
 if TYPE_CHECKING:
     from archcheck.baseline import Comparison
+    from archcheck.evidence import Failure, ModuleCall, Rung, Shape, Sizes, Trace
     from archcheck.rule import Rule
 
 
@@ -353,6 +353,8 @@ def source_key(location: Location) -> str:
 
 def _tensors(trace: Trace, nest: Any, name: str = "") -> Iterator[Tensor]:
     """The tensors of nested arguments, named as Python would reach them."""
+    from archcheck.evidence import ValueIndex
+
     if isinstance(nest, ValueIndex):
         value = trace.values[nest.index]
         yield Tensor(value.shape, value.dtype, name, value.guessed)

@@ -87,6 +87,20 @@ def test_a_source_check_never_loads_torch() -> None:
     assert not loaded_after(program) & HEAVY
 
 
+def test_a_source_check_imports_neither_other_commands_nor_evidence_of_traces() -> None:
+    program = (
+        "from archcheck.frontends.cli import _exit_code\n"
+        "_exit_code(['fixtures/models/resnet32.py', '--format', 'concise'])\n"
+        "import sys; print(*sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    loaded = run.stdout.splitlines()[-1].split()
+    assert "archcheck.frontends.check" in loaded
+    assert not {"archcheck.evidence", "archcheck.frontends.annotate", "rich"}.intersection(loaded)
+
+
 def test_a_trace_never_loads_torch_in_the_process_that_the_user_starts() -> None:
     program = (
         "from archcheck.frontends.cli import _exit_code\n"

@@ -9,14 +9,16 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Container, Iterable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from archcheck.evidence import Trace
 from archcheck.examine import Examined
 from archcheck.finding import Finding
 from archcheck.fix.apply import Patch
 from archcheck.scopes import scope_at
 from archcheck.source import Project, SourceFile
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 Key: TypeAlias = tuple[str, str, str | None]
 

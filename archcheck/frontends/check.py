@@ -14,7 +14,7 @@ import typer
 from archcheck.config import Model, parse_bytes, parse_count, parse_shape, read_config
 from archcheck.finding import Severity
 from archcheck.frontends.options import TEXT, Format, Import, Loss, codes, overridden, read
-from archcheck.frontends.terminal import complain, show, wants_color, write
+from archcheck.frontends.terminal import DEFECT, complain, show, wants_color, write
 from archcheck.output import WITHOUT_UNCHECKED, render
 from archcheck.output.words import fixes_text, mended_text, plural
 from archcheck.report import Report
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from archcheck.fix.mend import Mending
 
 DEFAULT_BASELINE = "archcheck-baseline.json"
-DEFECT = "this is a defect of archcheck, not of your code: please report it with the lines above"
 
 
 def check(

@@ -4,44 +4,43 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from archcheck import __version__
-from archcheck.frontends.annotate import annotate
-from archcheck.frontends.catalogue import explain, rules
-from archcheck.frontends.check import DEFECT, check
-from archcheck.frontends.diff import diff
-from archcheck.frontends.init import init
-from archcheck.frontends.lock import lock
-from archcheck.frontends.lsp import lsp
-from archcheck.frontends.terminal import complain
+from archcheck.frontends.terminal import DEFECT, complain
 from archcheck.rule import PackError
 from archcheck.target import UsageError
 
 USAGE_EXIT, DEFECT_EXIT, INTERRUPTED_EXIT = 2, 3, 130
+
+# Every command, with the file beside this one that has the function of its name.
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "check": "check",
+        "annotate": "annotate",
+        "init": "init",
+        "lock": "lock",
+        "diff": "diff",
+        "explain": "catalogue",
+        "rules": "catalogue",
+        "lsp": "lsp",
+    }
+)
 
 
 class CheckByDefault(TyperGroup):
     """`archcheck TARGET…` is short for `archcheck check TARGET…`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in ("--help", "--version")):
+        if not args or (args[0] not in COMMANDS and args[0] not in ("--help", "--version")):
             args = ["check", *args]
         return super().parse_args(ctx, args)
-
-
-app = typer.Typer(
-    cls=CheckByDefault,
-    help="An architecture linter and shape debugger for PyTorch models.",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 
 def _version(wanted: bool) -> None:
@@ -50,7 +49,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -62,8 +60,28 @@ def _root(
     """
 
 
-for command in (check, annotate, init, lock, diff, explain, rules, lsp):
-    app.command()(command)
+def app(commands: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The application, with some of its commands: only these are imported."""
+    made = typer.Typer(
+        cls=CheckByDefault,
+        help="An architecture linter and shape debugger for PyTorch models.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(_root)
+    for name in commands:
+        module = import_module(f"archcheck.frontends.{COMMANDS[name]}")
+        made.command()(getattr(module, name))
+    return made
+
+
+def _asked(arguments: Sequence[str]) -> Iterable[str]:
+    """The command that these arguments call for; every one of them, where help is asked for."""
+    if arguments[:1] == ["--help"]:
+        return COMMANDS
+    return arguments[:1] if arguments and arguments[0] in COMMANDS else ("check",)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -73,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
-        result = app(args=arguments, standalone_mode=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        result = app(_asked(given))(args=given, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except UsageError as error:
         complain(str(error))

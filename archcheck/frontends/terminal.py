@@ -8,6 +8,8 @@ from pathlib import Path
 
 from archcheck.target import UsageError
 
+DEFECT = "this is a defect of archcheck, not of your code: please report it with the lines above"
+
 
 def wants_color() -> bool:
     """Whether to colour standard output: on a terminal, unless NO_COLOR or TERM forbids."""

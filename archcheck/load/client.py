@@ -12,14 +12,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
 
-from archcheck.evidence import Trace
 from archcheck.target import TraceRequest, UsageError
 
 if TYPE_CHECKING:
+    from archcheck.evidence import Trace
     from archcheck.load.process import WorkerProcess
     from archcheck.load.wire import Message
 
-Outcome: TypeAlias = Trace | UsageError
+Outcome: TypeAlias = "Trace | UsageError"
 
 # Importing torch takes a second; on a cold network disk, a minute.
 _START_LIMIT = 180.0
@@ -126,7 +126,7 @@ class Workers:
             if self._sent < number:
                 self._send(number)
             outcome = self._refused.pop(number, None) or self._await(number, request)
-            if isinstance(outcome, Trace) and self._is_suspicious(outcome):
+            if not isinstance(outcome, UsageError) and self._is_suspicious(outcome):
                 # What an earlier target left behind in the worker could be the reason.
                 self._replace()
                 self._sent = -1
@@ -203,6 +203,8 @@ class Workers:
                 return self._read(process, message)
 
     def _read(self, process: WorkerProcess, message: Message) -> Outcome:
+        from archcheck.evidence import Trace
+
         printed = process.printed(message.request)
         process.served += 1
         if process.growth > _GROWN:

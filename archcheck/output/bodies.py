@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from archcheck.evidence import Shape
 from archcheck.finding import Location
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Shape
 
 Kind: TypeAlias = Literal["layer", "operator", "sum", "product", "concatenation"]
 

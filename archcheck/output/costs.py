@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from math import prod
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Shape, Trace, Value
 from archcheck.report import TargetReport
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Shape, Trace, Value
 
 # Layers that say which dimension holds the channels; others keep what came before them.
 _FIRST = re.compile(r"Conv|BatchNorm|InstanceNorm|GroupNorm|Pool|Upsample|Dropout[123]d")

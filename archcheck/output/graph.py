@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archcheck.evidence import Module, ModuleCall, Op, Shape
+from archcheck.evidence import ModuleCall, Op
 from archcheck.finding import Finding, Location
 from archcheck.output.bodies import GIVEN, RESULT, Body, Edge, Idle, Kind, Node, folds
 from archcheck.output.likeness import Likeness
@@ -19,6 +19,9 @@ from archcheck.output.marks import Marks
 from archcheck.output.settings import layer_settings, operator_settings
 from archcheck.report import TargetReport
 from archcheck.wiring.dataflow import JOINS, indices
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Module, Shape
 
 _SIGNS: Mapping[str, Kind] = {
     **dict.fromkeys(("add", "sub", "rsub", "add_n"), "sum"),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import ModuleCall, Op, Trace, ValueIndex
+from archcheck.evidence import ValueIndex
 from archcheck.output.settings import operator_settings
+
+if TYPE_CHECKING:
+    from archcheck.evidence import ModuleCall, Op, Trace
 
 
 class Likeness:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from archcheck.evidence import Failure, ModuleCall, Op
 from archcheck.finding import Finding, Location
 from archcheck.output.words import one_line
 from archcheck.report import TargetReport
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Failure, ModuleCall, Op
 
 Key = TypeVar("Key")
 # A file, a line and a column.

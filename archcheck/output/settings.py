@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archcheck.evidence import Module, Op
+if TYPE_CHECKING:
+    from archcheck.evidence import Module, Op
 
 # What a layer makes of what: two attributes, joined by an arrow.
 _WIDTHS = (

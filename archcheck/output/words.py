@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Shape, Sizes
 from archcheck.finding import Finding
 from archcheck.report import Repairs, Report, TargetReport, Tensor, source_key
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Shape, Sizes
 
 # Control characters in a source line or an exception's text could redraw the terminal, and the
 # bidirectional ones could show code in another order than Python reads it.

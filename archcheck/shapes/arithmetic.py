@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import isqrt
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Shape
+if TYPE_CHECKING:
+    from archcheck.evidence import Shape
 
 
 def text(shape: Sequence[int | str]) -> str:

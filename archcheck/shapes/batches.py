@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Op, Shape, Trace
 from archcheck.shapes.arithmetic import prefix_products
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Op, Shape, Trace
 
 RESHAPES = frozenset("view reshape flatten unflatten view_as reshape_as".split())
 _PERMUTES = frozenset("permute transpose t T mT movedim swapaxes".split())

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from archcheck.evidence import Shape
 from archcheck.finding import Edit, Finding, Fix, Related
 from archcheck.shapes.arithmetic import grid
 from archcheck.shapes.deciding import WIDTH_GIVEN, Nobody, deciding, means_the_same
@@ -23,6 +22,7 @@ from archcheck.source.edits import replacement
 from archcheck.source.unknown import UNKNOWN
 
 if TYPE_CHECKING:
+    from archcheck.evidence import Shape
     from archcheck.source import Chain, Layer, Link, SourceFile
 
 Kind: TypeAlias = Literal["linear", "conv", "norm", "rank", "collapse"]

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archcheck.evidence import LineValue, Shape, Trace, Value
 from archcheck.finding import Edit, Location
 from archcheck.shapes.arithmetic import text
 from archcheck.shapes.faults import source_file
@@ -18,6 +17,7 @@ from archcheck.source.comments import Comment
 from archcheck.wiring.dataflow import indices
 
 if TYPE_CHECKING:
+    from archcheck.evidence import LineValue, Shape, Trace, Value
     from archcheck.source import Project, SourceFile
 
 # Layers whose last dimension is their own, whatever the input's sizes.

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from archcheck.evidence import Failure, Module, ModuleCall, Op, Shape, Trace, Value
 from archcheck.finding import Finding, Fix, Location, Related, ShapeNote
 from archcheck.shapes.arithmetic import text
 from archcheck.source.document import DocumentError
@@ -21,6 +20,7 @@ from archcheck.source.scope import argument_of
 from archcheck.wiring.dataflow import indices
 
 if TYPE_CHECKING:
+    from archcheck.evidence import Failure, Module, ModuleCall, Op, Shape, Trace, Value
     from archcheck.source import Project, SourceFile
 
 # What a layer of torch does, for failures that its own Python code raises before any operator.
@@ -72,6 +72,8 @@ class Fault:
     @classmethod
     def of(cls, trace: Trace, project: Project, op: Op) -> Fault:
         """An operator that did not fail, seen as one that did: for silent defects."""
+        from archcheck.evidence import Failure
+
         failure = Failure("forward", "", "", op.location, op=op.index, call=op.call)
         call = trace.calls[op.call] if op.call is not None else None
         values = tuple(trace.values[index] for index in op.inputs)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Module, Trace
 from archcheck.shapes.deciding import Given
 from archcheck.shapes.faults import is_built_once, node_at, source_file
 from archcheck.source import Project, SourceFile
 from archcheck.source.scope import Function
 from archcheck.target import parse_target
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Module, Trace
 
 
 @dataclass(frozen=True, slots=True)

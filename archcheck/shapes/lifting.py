@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from archcheck.evidence import Shape
 from archcheck.finding import Edit, Fix
 from archcheck.shapes.faults import Fault, is_built_once, node_at, source_file
 from archcheck.shapes.widths import origin
 from archcheck.source.edits import after, before
 
 if TYPE_CHECKING:
+    from archcheck.evidence import Shape
     from archcheck.source import SourceFile
 
 _FLATTENS = frozenset({"view", "reshape", "flatten", "view_as", "reshape_as"})

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from archcheck.evidence import Module, Shape
+from typing import TYPE_CHECKING
+
 from archcheck.shapes.faults import Fault
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Module, Shape
 
 # The numbers of dimensions that torch's own check lets through.
 RANKS = {

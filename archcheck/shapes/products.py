@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Shape
 from archcheck.shapes.arithmetic import broadcast
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Shape
 
 
 def clash(left: Shape, right: Shape) -> str | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Module, Shape, Trace, Value
 from archcheck.finding import Fix
 from archcheck.shapes.deciding import WIDTH_GIVEN, deciding, means_the_same
 from archcheck.shapes.faults import Declared, Fault, is_built_once, node_at, source_file
@@ -14,6 +14,9 @@ from archcheck.source.edits import replacement
 from archcheck.source.scope import argument_of
 from archcheck.source.sites import Statement
 from archcheck.wiring.dataflow import AFFINE, JOINS
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Module, Shape, Trace, Value
 
 _FARTHEST = 200
 

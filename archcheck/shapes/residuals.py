@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Module, Op, Shape, Trace, Value
 from archcheck.shapes.arithmetic import grid
 from archcheck.wiring.dataflow import MOVES
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Module, Op, Shape, Trace, Value
 
 _MOST_CHANGES = 3
 

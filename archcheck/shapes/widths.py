@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Op, Shape, Sizes, Trace, Value
 from archcheck.shapes.arithmetic import flattened, grid, spatial_for
 from archcheck.shapes.faults import named
 from archcheck.wiring.dataflow import MOVES
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Op, Shape, Sizes, Trace, Value
 
 # Ops that change no shape, so that a width passes through them.
 _SAME_WIDTH = frozenset(

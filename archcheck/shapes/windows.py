@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Shape, Trace, Value
 from archcheck.shapes.arithmetic import grid
 from archcheck.shapes.faults import Fault
 from archcheck.shapes.misfits import spatial_rank
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Shape, Trace, Value
 
 _MOST_STEPS = 6
 

@@ -11,10 +11,8 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from archcheck.evidence import ModuleCall, Op, ValueIndex
-
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence import ModuleCall, Op, Trace
     from archcheck.finding import Location
 
 # Ops in which two paths meet, so that what comes out holds something of both.
@@ -55,6 +53,9 @@ STEPS = frozenset("sign sgn round floor ceil trunc floor_divide heaviside".split
 
 def indices(nest: Any) -> Iterator[int]:
     """The values in a nest of arguments or outputs, in order."""
+    # Here, because checking source alone never needs it: evidence takes a while to import.
+    from archcheck.evidence import ValueIndex
+
     if isinstance(nest, ValueIndex):
         yield nest.index
     elif isinstance(nest, dict):

@@ -38,14 +38,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import Function, ModuleClass, Project, SourceFile
 from archcheck.source.elision import is_elided
 from archcheck.source.spelling import distance
 from archcheck.traced_classes import class_named
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC104", "forward-missing", Severity.ERROR)
 

@@ -31,8 +31,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import UNKNOWN, Function, ModuleClass, Project, SourceFile, Statement
@@ -41,6 +41,9 @@ from archcheck.source.edits import before, line_after
 from archcheck.source.elision import is_elided
 from archcheck.source.templates import is_template
 from archcheck.traced_classes import class_called
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC105", "forward-returns-nothing", Severity.ERROR, fix="unsafe")
 

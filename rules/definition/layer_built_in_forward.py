@@ -32,14 +32,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import ModuleCall, Trace
 from archcheck.finding import Finding, Location, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import node_at, source_file
 from archcheck.source import Call, Function, ModuleClass, Project, SourceFile, Statement
 from archcheck.source.classes import is_torch_module
 from archcheck.source.weights import has_weights
+
+if TYPE_CHECKING:
+    from archcheck.evidence import ModuleCall, Trace
 
 rule = Rule("AC113", "layer-built-in-forward", Severity.ERROR)
 

@@ -26,13 +26,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Module, Trace
 from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import node_at, source_file
 from archcheck.source import Binding, Call, Project, Scope, SourceFile, Statement
 from archcheck.source.weights import has_weights
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Module, Trace
 
 rule = Rule("AC114", "shared-layer-instance", Severity.WARNING)
 

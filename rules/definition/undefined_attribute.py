@@ -38,8 +38,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import ModuleClass, Project, SelfUse, SourceFile
@@ -47,6 +47,9 @@ from archcheck.source.elision import is_elided
 from archcheck.source.spelling import distance
 from archcheck.source.torch_names import MODULE_ATTRIBUTES
 from archcheck.traced_classes import class_named
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC109", "undefined-attribute", Severity.ERROR)
 

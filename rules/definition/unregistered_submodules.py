@@ -33,8 +33,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import ModuleCall, Trace
 from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.source import (
@@ -51,6 +51,9 @@ from archcheck.source.edits import after, before
 from archcheck.source.imported import spelled
 from archcheck.source.weights import has_weights
 from archcheck.traced_classes import class_of
+
+if TYPE_CHECKING:
+    from archcheck.evidence import ModuleCall, Trace
 
 rule = Rule("AC107", "unregistered-submodules", Severity.ERROR, fix="safe")
 

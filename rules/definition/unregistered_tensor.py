@@ -37,14 +37,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Op, Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import node_at, source_file
 from archcheck.source import AttributeWrite, ModuleClass, Project, SourceFile, Statement, Step
 from archcheck.source.weights import has_weights
 from archcheck.traced_classes import class_called
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Op, Trace
 
 rule = Rule("AC116", "unregistered-tensor", Severity.WARNING)
 

@@ -43,13 +43,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import Layer, ModuleClass, Project, SourceFile, Submodule
 from archcheck.source.elision import is_elided
 from archcheck.traced_classes import class_of
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC108", "unused-submodule", Severity.WARNING, fades=True)
 

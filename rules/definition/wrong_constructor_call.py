@@ -30,8 +30,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import source_file
@@ -48,6 +48,9 @@ from archcheck.source.classes import is_torch_module
 from archcheck.source.signature import torch_signature
 from archcheck.source.templates import is_template
 from archcheck.traced_classes import class_named
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC111", "wrong-constructor-call", Severity.ERROR)
 

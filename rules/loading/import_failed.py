@@ -32,11 +32,14 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Failure, Trace
 from archcheck.finding import Finding, Severity
 from archcheck.raised import callers, failed_at, raised_text, subject
 from archcheck.rule import Rule
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Failure, Trace
 
 rule = Rule("AC002", "import-failed", Severity.ERROR, fallback=True)
 

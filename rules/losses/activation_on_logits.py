@@ -30,8 +30,8 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Fix, Location, Severity
 from archcheck.rule import Rule
 from archcheck.source import Chain, Project, SourceFile
@@ -41,6 +41,9 @@ from archcheck.wiring.endings import AFFINE, endings, surely
 from archcheck.wiring.in_sight import gives_weights, is_part_of_another
 from archcheck.wiring.outcomes import SOFTMAXES, before, is_logits, only_outcome, written_at
 from archcheck.wiring.rewiring import without_at
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC406", "activation-on-logits", Severity.WARNING, fix="unsafe")
 

@@ -26,14 +26,17 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Edit, Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import Project, SourceFile
 from archcheck.wiring.endings import AFFINE, endings, surely
 from archcheck.wiring.outcomes import only_outcome, written_at
 from archcheck.wiring.rewiring import renamed, without, without_at
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC405", "bce-input", Severity.ERROR, fix="safe")
 

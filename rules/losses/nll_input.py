@@ -28,14 +28,17 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Edit, Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import LossCall, Project, SourceFile
 from archcheck.wiring.endings import AFFINE, Ending, endings, surely
 from archcheck.wiring.outcomes import only_outcome, written_at
 from archcheck.wiring.rewiring import renamed, renamed_at, without, without_at
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC404", "nll-input", Severity.ERROR, fix="safe")
 

@@ -31,13 +31,16 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import SourceFile, differ
 from archcheck.wiring.endings import applied, surely
 from archcheck.wiring.outcomes import before, resolved_dim, written_at
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC407", "repeated-softmax", Severity.ERROR)
 

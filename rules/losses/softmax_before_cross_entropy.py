@@ -37,8 +37,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Op, Trace
 from archcheck.finding import Edit, Finding, Fix, Location, Related, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import node_at
@@ -53,6 +53,9 @@ from archcheck.wiring.in_sight import (
 )
 from archcheck.wiring.outcomes import before, is_logits, only_outcome, written_at
 from archcheck.wiring.rewiring import without, without_at
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Op, Trace
 
 rule = Rule("AC401", "softmax-before-cross-entropy", Severity.ERROR, fix="safe")
 

@@ -28,8 +28,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Op, Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
@@ -37,6 +37,9 @@ from archcheck.shapes.batches import batch_axes
 from archcheck.source import Project
 from archcheck.wiring.dataflow import MOVES
 from archcheck.wiring.outcomes import is_returned, resolved_dim, softmax_call, with_dim, written_at
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Op, Trace
 
 rule = Rule("AC403", "softmax-over-batch", Severity.ERROR, fix="safe")
 

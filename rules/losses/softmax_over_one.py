@@ -23,8 +23,8 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
@@ -32,6 +32,9 @@ from archcheck.source import SourceFile
 from archcheck.wiring.dataflow import AFFINE
 from archcheck.wiring.endings import Ending, applied
 from archcheck.wiring.outcomes import before, resolved_dim, written_at
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC408", "softmax-over-one", Severity.ERROR)
 

@@ -28,14 +28,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
 from archcheck.source import Project, SourceFile
 from archcheck.wiring.endings import link_before
 from archcheck.wiring.outcomes import SOFTMAXES, resolved_dim, softmax_call, with_dim
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC402", "softmax-without-dim", Severity.WARNING, fix="safe")
 

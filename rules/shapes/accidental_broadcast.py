@@ -29,14 +29,17 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Op, Trace, Value
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import broadcast, text, without_ones
 from archcheck.shapes.faults import Fault, shortened, trail
 from archcheck.source import Project
 from archcheck.wiring.dataflow import bitset
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Op, Trace, Value
 
 rule = Rule("AC210", "accidental-broadcast", Severity.WARNING)
 

@@ -32,14 +32,17 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
 from archcheck.shapes.batches import RESHAPES, batch_axes, cut_up, mixed
 from archcheck.shapes.faults import Fault, shortened, trail
 from archcheck.source import Project
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC211", "batch-size-changed", Severity.ERROR)
 

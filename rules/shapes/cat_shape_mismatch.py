@@ -27,14 +27,17 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Shape, Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
 from archcheck.shapes.faults import Fault, faults
 from archcheck.shapes.widths import working_sizes
 from archcheck.source import Project
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Shape, Trace
 
 rule = Rule("AC206", "cat-shape-mismatch", Severity.ERROR)
 

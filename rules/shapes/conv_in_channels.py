@@ -30,8 +30,8 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
@@ -40,6 +40,9 @@ from archcheck.shapes.faults import faults
 from archcheck.shapes.misfits import in_channels, misfed
 from archcheck.shapes.renumbering import renumbered
 from archcheck.source import Project, SourceFile
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC202", "conv-in-channels", Severity.ERROR, fix="safe")
 

@@ -29,13 +29,16 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Op, Trace, Value
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import Fault, shortened
 from archcheck.source import Project
 from archcheck.wiring.dataflow import JOINS
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Op, Trace, Value
 
 rule = Rule("AC216", "device-mismatch", Severity.ERROR)
 

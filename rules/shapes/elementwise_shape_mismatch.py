@@ -28,8 +28,8 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import clashes, text
@@ -38,6 +38,9 @@ from archcheck.shapes.misfits import misfed
 from archcheck.shapes.residuals import advice, parted, unsqueezed
 from archcheck.shapes.widths import working_sizes
 from archcheck.source import Project
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC205", "elementwise-shape-mismatch", Severity.ERROR)
 

@@ -32,8 +32,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Shape, Sizes, Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import Fault, source_file
@@ -42,6 +42,9 @@ from archcheck.shapes.lifting import lifted
 from archcheck.shapes.widths import accepts, explained, spans_of
 from archcheck.source import Project
 from archcheck.wiring.dataflow import indices
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Shape, Sizes, Trace
 
 rule = Rule("AC212", "hardcoded-input-size", Severity.NOTE, fix="unsafe", default=True)
 

@@ -31,14 +31,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import grid, spatial_for, text
 from archcheck.shapes.faults import Fault, faults
 from archcheck.shapes.widths import working_sizes
 from archcheck.source import Project
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC208", "invalid-reshape", Severity.ERROR)
 

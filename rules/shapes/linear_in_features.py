@@ -36,8 +36,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Shape, Trace
 from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
@@ -48,6 +48,9 @@ from archcheck.shapes.renumbering import renumbered
 from archcheck.shapes.widths import explained
 from archcheck.source import Project, SourceFile
 from archcheck.source.edits import after
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Shape, Trace
 
 rule = Rule("AC201", "linear-in-features", Severity.ERROR, fix="safe")
 

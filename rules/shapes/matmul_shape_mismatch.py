@@ -28,8 +28,8 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
@@ -37,6 +37,9 @@ from archcheck.shapes.faults import Fault, faults
 from archcheck.shapes.misfits import misfed, taken_by_attention
 from archcheck.shapes.products import attention_clash, clash, einsum_clash, transposed_fits
 from archcheck.source import Project
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC207", "matmul-shape-mismatch", Severity.ERROR)
 

@@ -29,8 +29,8 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Shape, Trace
 from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
@@ -41,6 +41,9 @@ from archcheck.shapes.norms import channels_expected, rank_fits, trailing_expect
 from archcheck.shapes.renumbering import renumbered, reshaped
 from archcheck.shapes.widths import explained
 from archcheck.source import Project, SourceFile
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Shape, Trace
 
 rule = Rule("AC203", "norm-num-features", Severity.ERROR, fix="safe")
 

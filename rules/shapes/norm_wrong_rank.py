@@ -29,8 +29,8 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
@@ -40,6 +40,9 @@ from archcheck.shapes.misfits import misfed
 from archcheck.shapes.norms import form, norm_type, rank_fits, sibling
 from archcheck.shapes.retyping import retyped
 from archcheck.source import Project, SourceFile
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC204", "norm-wrong-rank", Severity.ERROR, fix="safe")
 

@@ -31,8 +31,8 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import grid, text
@@ -42,6 +42,9 @@ from archcheck.shapes.misfits import in_channels, spatial_rank, wrong_rank
 from archcheck.shapes.widths import working_sizes
 from archcheck.shapes.windows import output_sizes, shrinking, window
 from archcheck.source import Project, SourceFile
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC209", "spatial-collapse", Severity.ERROR)
 

@@ -31,13 +31,16 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
 from archcheck.shapes.commented_shapes import contradictions
 from archcheck.source import Project
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC213", "stale-shape-comment", Severity.WARNING, fix="safe")
 

@@ -28,14 +28,17 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import faults
 from archcheck.shapes.misfits import source_of, wrong_dtype
 from archcheck.source import Project
 from archcheck.wiring.dataflow import bitset
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC215", "wrong-dtype", Severity.ERROR)
 

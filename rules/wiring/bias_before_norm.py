@@ -22,13 +22,16 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Fix, Location, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import node_at, source_file
 from archcheck.source import Link, Project, SourceFile
 from archcheck.wiring.cancelled import NORM_LAYERS, cancelled_biases, is_biased, without_bias
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC306", "bias-before-norm", Severity.NOTE, fix="safe")
 

@@ -33,13 +33,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Op, Trace
 from archcheck.finding import Finding, Location, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import node_at, shortened, source_file
 from archcheck.source import Project
 from archcheck.wiring.dropped import is_dropped, is_thrown_away, leaves_something_behind
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Op, Trace
 
 rule = Rule("AC302", "dead-computation", Severity.WARNING, fades=True)
 

@@ -29,13 +29,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import ModuleClass, Project, SourceFile
 from archcheck.traced_classes import class_of
 from archcheck.wiring import skips
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC307", "depth-name-mismatch", Severity.NOTE)
 

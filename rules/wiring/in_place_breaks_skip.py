@@ -32,13 +32,16 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import shortened
 from archcheck.source import Project, SourceFile
 from archcheck.wiring.overwrites import Overwrite, out_of_place, overwrites, traced_overwrites
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC303", "in-place-breaks-skip", Severity.ERROR, fix="safe")
 

@@ -30,12 +30,15 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Op, Trace
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.wiring.linear_pairs import linear_pairs, widths
 from archcheck.wiring.outcomes import written_at
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Op, Trace
 
 rule = Rule("AC304", "missing-nonlinearity", Severity.WARNING)
 

@@ -30,13 +30,16 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Op, Trace
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import shortened, source_file, text_at
 from archcheck.source import Project
 from archcheck.wiring.gradients import cut_off, never_read
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Op, Trace
 
 rule = Rule("AC308", "unreachable-parameter", Severity.WARNING)
 
