@@ -15,7 +15,11 @@ _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
 
 
 def source_files(
-    places: Iterable[Path], exclude: Sequence[str] = (), root: Path | None = None
+    places: Iterable[Path],
+    exclude: Sequence[str] = (),
+    root: Path | None = None,
+    *,
+    force: bool = False,
 ) -> Iterator[Path]:
     """The files to check below these places, each once, in a stable order.
 
@@ -25,16 +29,19 @@ def source_files(
 
     Args:
         exclude: Patterns as in a .gitignore file that stands in `root`, by default in each place.
+        force: Leave out files that are named, too.
 
     Raises:
         UsageError: A place does not exist.
     """
     seen: set[Path] = set()
+    excluded = _matcher(exclude)
     for place in places:
         if place.is_dir():
-            found: Iterable[Path] = _walk(place, _matcher(exclude), root or place)
+            found: Iterable[Path] = _walk(place, excluded, root or place)
         elif place.exists():
-            found = (place,)
+            shut_out = force and excluded and excluded(_below(place, root or place.parent))
+            found = () if shut_out else (place,)
         else:
             raise UsageError(f"{place}: no such file or folder")
         for path in found:
@@ -54,6 +61,10 @@ def _matcher(lines: Iterable[str]) -> Matcher | None:
     from pathspec import GitIgnoreSpec
 
     return GitIgnoreSpec.from_lines(lines).match_file
+
+
+def _below(place: Path, root: Path) -> str:
+    return os.path.relpath(place, root).replace(os.sep, "/")
 
 
 def _walk(folder: Path, excluded: Matcher | None, base: Path) -> Iterator[Path]:

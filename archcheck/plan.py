@@ -69,7 +69,9 @@ class Plan:
         files = list(buffers)
         for path in paths:
             try:
-                files += source_files([Path(path)], config.exclude, root)
+                files += source_files(
+                    [Path(path)], config.exclude, root, force=config.force_exclude
+                )
             except UsageError as error:
                 complaints.append(str(error))
         plan = cls(tuple(dict.fromkeys(files)), tuple(pairs), tuple(complaints))

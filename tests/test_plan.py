@@ -54,6 +54,14 @@ def test_exclusions_start_at_the_configurations_folder(project: Path) -> None:
     assert plan(str(project / "src"), root=project).files == (project / "src/net.py",)
 
 
+def test_a_file_that_is_named_is_excluded_only_by_force(project: Path) -> None:
+    made = Path("src/made/parser.py")
+    assert plan(str(made), root=project).files == (made,)
+    forced = replace(CONFIG, force_exclude=True)
+    for place in (str(made), str(project / made)):
+        assert plan(place, "src/net.py", root=project, config=forced).files == (Path("src/net.py"),)
+
+
 def test_the_command_line_goes_over_the_file(project: Path) -> None:
     asked = Model("", inputs=("2,4",), mode="train")
     for targets in ((), ("src/net.py:Net",)):

@@ -44,6 +44,9 @@ def head(width):
 """
 
 CONFIGURATION = """\
+[tool.archcheck]
+exclude = ["made.py"]
+
 [[tool.archcheck.models]]
 target = "net.py:Net"
 input = ["2,8"]
@@ -118,15 +121,19 @@ def test_the_hooks_as_a_team_meets_them(repository: Repository) -> None:
     # One environment is built, so this is one test.
     hook, write = repository.hook, repository.write
 
-    # Files of other types are none of its business.
+    # Files of other types are none of its business, nor what the configuration excludes.
     write(**{"notes.txt": "class Net(nn.Module): ...\n"})
     assert "no files to check" in hook("archcheck").stdout
+    faulty = NET.replace("        super().__init__()\n", "")
+    write(**{"made.py": faulty})
+    made = hook("archcheck")
+    assert "Passed" in made.stdout and "(0 files)" in made.stdout, made.stdout + made.stderr
 
-    write(**{"net.py": NET.replace("        super().__init__()\n", "")})
+    write(**{"net.py": faulty})
     broken = hook("archcheck")
     assert broken.returncode == 1, broken.stdout + broken.stderr
     assert "Failed" in broken.stdout and "error[AC101]" in broken.stdout
-    assert "net.py:8:" in broken.stdout or "net.py:7:" in broken.stdout
+    assert "--> net.py:7:" in broken.stdout
 
     # The environment of a source check has no torch.
     (environment,) = repository.store.glob("repo*/py_env-*")
