@@ -12,7 +12,7 @@ import base64
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 from chromium import open_chromium, resize  # noqa: E402
 
 import archcheck  # noqa: E402
-from archcheck.output import render  # noqa: E402
+from archcheck.lock.architecture import architecture_of  # noqa: E402
+from archcheck.lock.difference import Difference, compare  # noqa: E402
+from archcheck.output import diff, render  # noqa: E402
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -32,6 +34,10 @@ MODELS = {
     "deep": ("fixtures/models/resnet152.py:resnet152", "8,3,224,224"),
     "llama": ("fixtures/models/llama405b.py:llama405b", "1,8192:int64"),
 }
+VERSIONS = (
+    "fixtures/models/resnet152.py:ResNet([3, 8, 36, 3])",
+    "fixtures/models/resnet152.py:ResNet([3, 8, 30, 3], num_classes=10)",
+)
 QUALITY = 82
 
 
@@ -52,6 +58,7 @@ SHOTS = (
     Shot("page-failure", "broken", "graph", size=(1280, 900)),
     Shot("page-costs", "deep", "costs", (".switch label:nth-of-type(2)",)),
     Shot("page-findings", "broken", "findings"),
+    Shot("page-diff", "diff", ""),
     Shot("page-phone", "broken", "graph", size=(400, 780), dark=True),
 )
 
@@ -60,11 +67,22 @@ def take(browser: Chrome, shot: Shot, page: Path) -> bytes:
     """The picture of one view."""
     resize(browser, *shot.size, scale=1.5, dark=shot.dark)
     browser.get(page.as_uri())
-    for selector in (f"nav [data-view='{shot.view}']", *shot.clicks):
+    tab = [f"nav [data-view='{shot.view}']"] if shot.view else []
+    for selector in (*tab, *shot.clicks):
         browser.find_element("css selector", selector).click()
     wanted = {"format": "webp", "quality": QUALITY}
     taken = browser.execute_cdp_cmd("Page.captureScreenshot", wanted)
     return base64.b64decode(taken["data"])
+
+
+def compared() -> str:
+    """The page of two versions of a network."""
+    before, after = (
+        architecture_of(archcheck.check(target, input="8,3,224,224").targets[0].trace)
+        for target in VERSIONS
+    )
+    model = compare(before, replace(after, target=before.target))
+    return diff.render(Difference("main", "the working tree", (model,)), "html")
 
 
 def main() -> None:
@@ -75,6 +93,8 @@ def main() -> None:
             pages[name] = Path(folder) / f"{name}.html"
             report = archcheck.check(target, input=given)
             pages[name].write_text(render(report, "html"), encoding="utf-8")
+        pages["diff"] = Path(folder) / "diff.html"
+        pages["diff"].write_text(compared(), encoding="utf-8")
         browser = open_chromium(Path(folder) / "profile")
         for shot in SHOTS:
             picture = take(browser, shot, pages[shot.model])

@@ -131,7 +131,7 @@ def _changes(alignment: Alignment) -> Iterator[tuple[float, Change]]:
             moved = _entry("moved", (old,), (new,))
             size = sum(1 for _ in new.walk())
             yield new.index, replace(moved, layers=size, parameters=0, macs=0)
-        kind = _kind(old.layer, new.layer)
+        kind = kind_of(old.layer, new.layer)
         if kind is not None:
             gone, come = ((old,), (new,)) if kind != "replaced" else (_parts(old), _parts(new))
             told.update(gone, come)
@@ -176,7 +176,8 @@ def _has_moved(old: Node, new: Node) -> bool:
     return old.parent.partner is not new.parent or old.name != new.name
 
 
-def _kind(before: ArchitectureLayer, after: ArchitectureLayer) -> Kind | None:
+def kind_of(before: ArchitectureLayer, after: ArchitectureLayer) -> Kind | None:
+    """What became of a layer by itself; None where it is as it was."""
     if before.type != after.type:
         return "replaced"
     if (before.settings, before.parameters) != (after.settings, after.parameters):

@@ -45,8 +45,8 @@ def render(report: Report, options: Options) -> str:
     """The page; `options` say nothing about it, but for `quiet`, which leaves the findings."""
     targets = () if options.quiet else report.targets
     graphs = [Graph(target, report.findings) if target.trace.calls else None for target in targets]
-    script, style = _script(), _file("page.css")
-    return Template(_file("page.html")).substitute(
+    script, style = _script(), page_file("page.css")
+    return Template(page_file("page.html")).substitute(
         title=text(_title(report)),
         policy=text(_policy(script, style)),
         style=style,
@@ -83,8 +83,8 @@ def _policy(script: str, style: str) -> str:
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src '{_digest(script)}'",
-            f"style-src '{_digest(style)}'",
+            f"script-src '{digest(script)}'",
+            f"style-src '{digest(style)}'",
             "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",
@@ -92,17 +92,19 @@ def _policy(script: str, style: str) -> str:
     )
 
 
-def _digest(content: str) -> str:
+def digest(content: str) -> str:
+    """What a content security policy calls this script or style."""
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
 
 
 @cache
-def _file(name: str) -> str:
+def page_file(name: str) -> str:
+    """One of the files that pages are made of."""
     return (resources.files("archcheck.output") / "page" / name).read_text(encoding="utf-8")
 
 
 def _script() -> str:
-    library, *ours = (_file(name) for name in _SCRIPTS)
+    library, *ours = (page_file(name) for name in _SCRIPTS)
     # One scope for all of ours, so that nothing but the library's name becomes global.
     return f'{library}\n(() => {{\n"use strict";\n{"".join(ours)}\n}})();\n'
 
@@ -124,7 +126,7 @@ def _navigation(report: Report, targets: Sequence[TargetReport]) -> Iterator[str
 
 
 def _target(number: int, target: TargetReport, report: Report) -> str:
-    return Template(_file("target.html")).substitute(
+    return Template(page_file("target.html")).substitute(
         number=number,
         name=text(target.name),
         heading=text(_heading(target)),

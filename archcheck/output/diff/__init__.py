@@ -17,6 +17,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "text": "archcheck.output.diff.text:render",
         "markdown": "archcheck.output.diff.markdown:render",
         "json": "archcheck.output.diff.json:render",
+        "html": "archcheck.output.diff.html:render",
     }
 )
 
