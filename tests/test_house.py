@@ -90,7 +90,7 @@ def test_a_source_check_never_loads_torch() -> None:
 def test_a_source_check_imports_neither_other_commands_nor_evidence_of_traces() -> None:
     program = (
         "from archcheck.frontends.cli import _exit_code\n"
-        "_exit_code(['fixtures/models/resnet32.py', '--format', 'concise'])\n"
+        "_exit_code(['fixtures/models/resnet32.py', '--format', 'concise', '--no-cache'])\n"
         "import sys; print(*sys.modules)"
     )
     run = subprocess.run(

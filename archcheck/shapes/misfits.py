@@ -7,10 +7,13 @@ the numbers are of the wrong kind, the sizes are no defect of their own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Op, Shape, Trace, Value
 from archcheck.shapes.faults import Fault
 from archcheck.wiring.dataflow import MOVES
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Op, Shape, Trace, Value
 
 _LETTERS = {1: "L", 2: "H, W", 3: "D, H, W"}
 RECURRENT = frozenset({"lstm", "gru", "rnn", "rnn_tanh", "rnn_relu"})

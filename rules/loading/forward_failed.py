@@ -25,11 +25,14 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Failure, Trace
 from archcheck.finding import Finding, Severity
 from archcheck.raised import callers, failed_at, input_note, raised_text
 from archcheck.rule import Rule
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Failure, Trace
 
 rule = Rule("AC004", "forward-failed", Severity.ERROR, fallback=True)
 

@@ -35,14 +35,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from archcheck.evidence import Trace
 from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.joining import added, joined
 from archcheck.rule import Rule
 from archcheck.source import Flow, ModuleClass, Project, SourceFile, Step
 from archcheck.wiring import skips
 from archcheck.wiring.plain_blocks import plain_blocks
+
+if TYPE_CHECKING:
+    from archcheck.evidence import Trace
 
 rule = Rule("AC301", "residual-never-added", Severity.ERROR, fix="unsafe")
 
