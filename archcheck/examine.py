@@ -16,6 +16,7 @@ from archcheck.merge import Found, merged
 from archcheck.reading import FileResult, open_project, read_files, run_reader
 from archcheck.selection import Selection, ignored_in, matches
 from archcheck.source import Project
+from archcheck.source.document import DocumentError
 from archcheck.suppress import apply
 from archcheck.target import Target, TraceRequest, UsageError, parse_input, parse_target
 
@@ -146,10 +147,11 @@ class Examiner:
         self._workers = workers
         self._root = root
         self._lock = lock
+        self._start: Project | None = None
 
     def examine(self, selection: Selection, buffers: Mapping[str, bytes]) -> Examined:
         """Look at everything; `buffers` are files whose text is not that of the disk, by path."""
-        project = self._project(buffers)
+        project = self._start = self._project(buffers)
         # The worker imports torch while this process reads the source.
         self._workers.start([self._request(target, m, buffers) for target, m in self._models])
         files = read_files(self._files, project, selection, buffers)
@@ -179,7 +181,8 @@ class Examiner:
         for (target, model), result in zip(self._models, before.targets, strict=True):
             old = result.trace
             if old is None or not places.isdisjoint(map(_key, (*old.files, old.path))):
-                requests.append(self._request(target, model, buffers))
+                followed = _followed(target, self._start or before.project, project)
+                requests.append(self._request(followed, model, buffers))
                 kept.append(None)
             else:
                 kept.append(old)
@@ -236,6 +239,25 @@ class Examiner:
         locked = self._lock.find(outcome) if self._lock is not None else None
         wanted = replace(_wanted(model), architecture=locked)
         return TargetResult.of(replace(outcome, wanted=wanted), project, selection)
+
+
+def _followed(target: Target, start: Project, now: Project) -> Target:
+    """The target with the line that it names where that is now."""
+    if target.line is None:
+        return target
+    try:
+        old, new = (project.file(target.place).lines for project in (start, now))
+    except (DocumentError, OSError):
+        return target
+    # Imported only now: few targets name a line.
+    from difflib import SequenceMatcher
+
+    at = target.line - 1
+    for tag, first, end, now_first, _ in SequenceMatcher(None, old, new, False).get_opcodes():
+        if first <= at < end:
+            moved = now_first + (at - first if tag == "equal" else 0)
+            return replace(target, line=moved + 1)
+    return target
 
 
 def _function(text: str | None) -> Target | None:

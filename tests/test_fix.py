@@ -246,6 +246,27 @@ def test_a_fix_that_breaks_another_model_is_not_offered(tmp_path: Path) -> None:
     assert run.stdout.splitlines()[-1].endswith("; fixed 0")
 
 
+def test_a_target_that_is_named_by_its_line_stays_the_same_one(tmp_path: Path) -> None:
+    """The unsafe fix above it takes a line out; the second Net would pass."""
+    head = (
+        "from torch import nn\nimport torch.nn.functional as F\n\n\nclass Scores(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.fc = nn.Linear(8, 4)\n\n"
+        "    def forward(self, x):\n        x = self.fc(x)\n        x = F.softmax(x, dim=1)\n"
+        "        return x\n\n\n"
+    )
+    net = (
+        "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.fc = nn.Linear(8, 4)\n\n    def forward(self, x):\n"
+        "        return x + self.fc(x)\n\n\n"
+    )
+    path = tmp_path / "net.py"
+    path.write_text(head + net + net.replace("(8, 4)", "(8, 8)"))
+    target = f"net.py:{head.count(chr(10)) + 1}:Net"
+    run = archcheck(target, "--input", "4,8", "--unsafe-fixes", "--format", "concise", cwd=tmp_path)
+    assert "softmax" not in path.read_text()
+    assert [line.split()[1] for line in run.stdout.splitlines()[:-1]] == ["AC205"]
+
+
 # What is not touched --------------------------------------------------------------------------
 
 
