@@ -17,6 +17,7 @@ from archcheck.reading import FileResult, open_project, read_files, run_reader
 from archcheck.selection import Selection, ignored_in, matches
 from archcheck.source import Project
 from archcheck.source.document import DocumentError
+from archcheck.source.syntax import Parse, parse
 from archcheck.suppress import apply
 from archcheck.target import Target, TraceRequest, UsageError, parse_input, parse_target
 
@@ -130,6 +131,7 @@ class Examiner:
         workers: Trace the models; they are kept from one look to the next.
         root: The folder that the configuration is relative to.
         lock: What the models were when they were locked, if they are to be held against that.
+        parse: What parses the files.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class Examiner:
         workers: Tracers,
         root: Path,
         lock: Lock | None = None,
+        parse: Parse = parse,
     ) -> None:
         self._files = files
         self._models = models
@@ -147,6 +150,7 @@ class Examiner:
         self._workers = workers
         self._root = root
         self._lock = lock
+        self._parse = parse
         self._start: Project | None = None
 
     def examine(self, selection: Selection, buffers: Mapping[str, bytes]) -> Examined:
@@ -217,7 +221,7 @@ class Examiner:
 
     def _project(self, buffers: Mapping[str, bytes]) -> Project:
         roots = [self._root / place for place in self._config.source_roots]
-        return open_project(self._root, roots, buffers)
+        return open_project(self._root, roots, buffers, self._parse)
 
     def _request(self, target: Target, model: Model, buffers: Mapping[str, bytes]) -> TraceRequest:
         return TraceRequest(

@@ -18,6 +18,7 @@ from archcheck.rule import Findings, Rule, load_rules
 from archcheck.selection import Selection
 from archcheck.source import Project
 from archcheck.source.document import DocumentError, read_document
+from archcheck.source.syntax import Parse, parse
 from archcheck.suppress import Suppressions
 
 # Below this many bytes of source, starting processes costs more than they save.
@@ -43,10 +44,13 @@ class FileResult:
 
 
 def open_project(
-    root: Path, source_roots: Iterable[Path | str], buffers: Mapping[str, bytes]
+    root: Path,
+    source_roots: Iterable[Path | str],
+    buffers: Mapping[str, bytes],
+    parse: Parse = parse,
 ) -> Project:
     """A project in which some files have another text than on the disk."""
-    project = Project(root, source_roots)
+    project = Project(root, source_roots, parse)
     for path, data in buffers.items():
         project.add(read_document(Path(path), shown=path, data=data))
     return project

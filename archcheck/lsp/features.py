@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -68,6 +69,9 @@ def serve() -> int:
     # Before there are threads that would load them at the same time.
     load_rules()
     server = make_server()
+    # The server says when memory is tidied; what is there now stays.
+    gc.freeze()
+    gc.disable()
 
     def end(signal_number: int, frame: object) -> None:
         server.close()

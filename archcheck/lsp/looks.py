@@ -14,6 +14,7 @@ from archcheck.lsp.documents import OpenDocument
 from archcheck.rule import load_rules
 from archcheck.selection import Selection
 from archcheck.source.document import Document
+from archcheck.source.syntax import Parse, parse
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,11 @@ class Look:
         return self.examined.project.file(self.opened.path).document
 
 
-def look(path: str, documents: Mapping[str, OpenDocument]) -> Look:
+def look(path: str, documents: Mapping[str, OpenDocument], parse: Parse = parse) -> Look:
     """Run the source rules over an open document.
+
+    Args:
+        parse: What parses it, and the files that it imports.
 
     Raises:
         UsageError: The configuration is wrong.
@@ -44,5 +48,5 @@ def look(path: str, documents: Mapping[str, OpenDocument]) -> Look:
     selection = Selection.of(load_rules(), config)
     buffers = {opened.path: opened.data for opened in documents.values()}
     with Workers() as workers:
-        examiner = Examiner([Path(path)], [], config, workers, root)
+        examiner = Examiner([Path(path)], [], config, workers, root, parse=parse)
         return Look(documents[path], documents, examiner.examine(selection, buffers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
@@ -29,13 +30,17 @@ from archcheck.lsp.positions import Places, Ruler
 from archcheck.lsp.traces import Traced, Tracer, configured_models, place_of, trace
 from archcheck.lsp.views import View
 from archcheck.source.document import DocumentError
+from archcheck.source.syntax import Parses
 from archcheck.target import UsageError
 
 T = TypeVar("T")
 
 # How long the next change is waited for, in seconds: before a document is looked at, before those
-# that import it are, and before a model is traced again whose trace a change cut short.
-PAUSE, FURTHER_PAUSE, TRACE_PAUSE = 0.05, 0.3, 1.0
+# that import it are, before a model is traced again whose trace a change cut short, and before
+# memory is tidied.
+PAUSE, FURTHER_PAUSE, TRACE_PAUSE, TIDY_PAUSE = 0.05, 0.3, 1.0, 2.0
+# After so many looks, memory is tidied whoever types.
+_MOST_UNTIDY = 10
 
 _NOTEBOOKS = types.NotebookDocumentSyncOptions(
     notebook_selector=[
@@ -73,6 +78,9 @@ class Server(LanguageServer):
         self.was_shut_down = False
         # One reader: the rules keep a core busy, and the newest text is the one that counts.
         self._reader = ThreadPoolExecutor(1)
+        self._parses = Parses()
+        self._untidy = 0
+        self._tidying: asyncio.TimerHandle | None = None
         self._tracer = Tracer()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._views: dict[str, View] = {}
@@ -86,6 +94,8 @@ class Server(LanguageServer):
         """End all that runs."""
         for task in self._tasks.values():
             task.cancel()
+        if self._tidying is not None:
+            self._tidying.cancel()
         self._reader.shutdown(wait=False, cancel_futures=True)
         self._tracer.close()
         if self._pages is not None:
@@ -184,7 +194,7 @@ class Server(LanguageServer):
             return
         loop = asyncio.get_running_loop()
         try:
-            seen = await loop.run_in_executor(self._reader, look, path, documents)
+            seen = await loop.run_in_executor(self._reader, look, path, documents, self._parses)
         except UsageError as error:
             self.say_once(str(error))
             self._publish(path, {}, documents[path])
@@ -195,8 +205,22 @@ class Server(LanguageServer):
             before = self._views.pop(path, None)
             self.looks[path] = seen
             view = self._show(seen)
+            self._tidy_soon()
             if view.standings or (before is not None and before.standings):
                 self._refresh()
+
+    def _tidy_soon(self) -> None:
+        """Free what earlier looks left, when nobody types. Python would do so at any time: looking
+        through all trees takes longer than a look."""
+        self._untidy += 1
+        if self._tidying is not None:
+            self._tidying.cancel()
+        pause = TIDY_PAUSE if self._untidy < _MOST_UNTIDY else 0.0
+        self._tidying = asyncio.get_running_loop().call_later(pause, self._tidy)
+
+    def _tidy(self) -> None:
+        self._untidy = 0
+        self._reader.submit(gc.collect)
 
     def _show(self, seen: Look) -> View:
         view = self._view(seen)

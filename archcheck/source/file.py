@@ -15,6 +15,7 @@ from archcheck.source.document import Document
 from archcheck.source.resolve import Resolved, dotted_of, resolve, resolve_parts
 from archcheck.source.scope import Call, Function, Scope
 from archcheck.source.sites import Binding, Reference, Site, Statement, Suite
+from archcheck.source.syntax import Parsed
 from archcheck.source.text import SourceText
 from archcheck.source.unknown import UNKNOWN, Unknown
 
@@ -48,6 +49,10 @@ class SourceFile(SourceText):
         super().__init__(document)
         self.project = project
         self.place = place
+
+    @cached_property
+    def parsed(self) -> Parsed:
+        return self.project.parse(self._read)
 
     def forget(self) -> None:
         """Drop everything but the text; see `Project.release`. The scopes refer to each other in

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from archcheck.source.document import Document, DocumentError, read_document
 from archcheck.source.surroundings import Surroundings
+from archcheck.source.syntax import Parse, parse
 
 if TYPE_CHECKING:
     from archcheck.source.file import SourceFile
@@ -25,11 +26,18 @@ class Project:
         root: The folder that configuration is relative to.
         source_roots: Folders that absolute imports start from, besides the package root of the
             importing file, the file's own folder, `root` and `root/src`.
+        parse: What parses documents; `Parses` where the same files are read again and again.
     """
 
-    def __init__(self, root: Path | str = ".", source_roots: Iterable[Path | str] = ()) -> None:
+    def __init__(
+        self,
+        root: Path | str = ".",
+        source_roots: Iterable[Path | str] = (),
+        parse: Parse = parse,
+    ) -> None:
         self.root = Path(os.path.abspath(root))
         self.source_roots = tuple(self.root / place for place in source_roots)
+        self.parse = parse
         self._files: dict[str, SourceFile | None] = {}
         self._modules: dict[tuple[str, str], Path | None] = {}
         self._packages: dict[str, str] = {}

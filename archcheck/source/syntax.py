@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import ast
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from archcheck.source.document import Document, SyntaxProblem
+
+# Trees of so many files are kept.
+_MOST_PARSED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,28 @@ def syntax_tree(code: str) -> ast.Module:
             return ast.parse(code)
         except (ValueError, RecursionError, MemoryError, OverflowError) as error:
             raise SyntaxError(str(error) or "too deeply nested") from None
+
+
+Parse: TypeAlias = Callable[[Document], Parsed]
+
+
+class Parses:
+    """Parses documents as `parse` does, and none again whose text is as it was.
+
+    Nothing that reads trees changes them, so that those who look again may share them.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Document, Parsed]] = {}
+
+    def __call__(self, document: Document) -> Parsed:
+        known = self._known.pop(document.path, None)
+        parsed = known[1] if known is not None and known[0] == document else parse(document)
+        # Those that were asked for last stay longest.
+        self._known[document.path] = document, parsed
+        while len(self._known) > _MOST_PARSED:
+            del self._known[next(iter(self._known))]
+        return parsed
 
 
 def parse(document: Document) -> Parsed:
