@@ -49,6 +49,8 @@ def forbidden(path: Path) -> list[str]:
             banned += ["archcheck.trace", "archcheck.load"]
         if room == "trace":
             banned.append("archcheck.source")
+        if room in ("lock", "proposal"):
+            banned += ["archcheck.output", "archcheck.frontends"]
         if room == "output":
             banned += [f"archcheck.{room}" for room in ("source", "load", "trace", "pipeline")]
     return [
@@ -99,6 +101,8 @@ def test_a_source_check_imports_neither_other_commands_nor_evidence_of_traces() 
     loaded = run.stdout.splitlines()[-1].split()
     assert "archcheck.frontends.check" in loaded
     assert not {"archcheck.evidence", "archcheck.frontends.annotate", "rich"}.intersection(loaded)
+    rooms = ("archcheck.lock.", "archcheck.proposal", "archcheck.output.diff")
+    assert not [name for name in loaded if name.startswith(rooms)]
 
 
 def test_a_trace_never_loads_torch_in_the_process_that_the_user_starts() -> None:

@@ -136,6 +136,44 @@ def test_named_models_are_locked_besides_the_others_and_dropped_with_a_word(proj
     assert entries(project) == ["src/net.py:Net"]
 
 
+CHOOSING = """\
+import torch
+from torch import nn
+
+
+class Choosing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gate = nn.Linear(8, 2)
+        self.expert = nn.Linear(8, 8)
+
+    def forward(self, x):
+        chosen = self.gate(x).argmax(-1) == 0
+        y = x.clone()
+        y[chosen] = self.expert(x[chosen])
+        return y
+"""
+
+
+def test_sizes_that_depend_on_values_are_no_drift(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(CHOOSING)
+    target = ("net.py:Choosing", "--input", "64,8")
+    archcheck("lock", *target, cwd=tmp_path)
+    path = tmp_path / "archcheck.lock"
+    lock = json.loads(path.read_text())
+    (expert,) = [one for one in lock["models"][0]["layers"] if one["path"] == "expert"]
+    rows = int(expert["output"].strip("[]").split(",")[0])
+    assert expert["macs"] == rows * 8 * 8
+    # As another machine's random numbers would have it.
+    expert.update(output=f"[{rows - 1}, 8]", macs=(rows - 1) * 8 * 8)
+    path.write_text(json.dumps(lock))
+    assert "AC604" not in archcheck(*target, cwd=tmp_path).stdout
+    # What does not depend on values still counts.
+    expert["type"] = "Bilinear"
+    path.write_text(json.dumps(lock))
+    assert "AC604" in archcheck(*target, cwd=tmp_path).stdout
+
+
 def test_nothing_to_lock(tmp_path: Path) -> None:
     for arguments in ((), ("net.py",)):
         run = archcheck("lock", *arguments, cwd=tmp_path)
