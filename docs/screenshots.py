@@ -56,9 +56,9 @@ class Shot:
 SHOTS = (
     Shot("page-graph", "llama", "graph", size=(1280, 900)),
     Shot("page-failure", "broken", "graph", size=(1280, 900)),
-    Shot("page-costs", "deep", "costs", (".switch label:nth-of-type(2)",)),
+    Shot("page-costs", "deep", "costs", (".switch label:nth-of-type(2)",), (1200, 900)),
     Shot("page-findings", "broken", "findings"),
-    Shot("page-diff", "diff", ""),
+    Shot("page-diff", "diff", "", (".only",)),
     Shot("page-phone", "broken", "graph", size=(400, 780), dark=True),
 )
 

@@ -6,7 +6,7 @@ import html
 import re
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archcheck.lock.architecture import Architecture, ArchitectureLayer
@@ -95,6 +95,7 @@ layers = st.lists(
 )
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(before=layers, after=layers)
 def test_the_figures_of_all_rows_add_up_to_the_difference(
     before: list[tuple[str, str, int]], after: list[tuple[str, str, int]]

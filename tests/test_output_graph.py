@@ -145,6 +145,48 @@ def test_a_layer_called_twice_says_so() -> None:
     assert turns == [(1, 2), (2, 2)]
 
 
+class Tied(nn.Module):
+    """An output layer that takes its weight from the embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(9, 4)
+        self.out = nn.Linear(4, 9)
+        self.out.weight = self.tokens.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.out(self.tokens(x))
+        return hidden
+
+
+def test_tied_parameters_say_whose_they_are() -> None:
+    report = archcheck.check(Tied(), input=torch.zeros(2, 3, dtype=torch.int64))
+    tokens, out = Graph(report.targets[0], report.findings).root.nodes
+    assert (tokens.tied, out.tied) == ((), ("weight is tokens.weight",))
+
+
+class Refuses(nn.Module):
+    """Raises by itself, after one of its two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(4, 4))
+        self.never = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.inner(x)
+        raise ValueError("five `wide` it must be")
+
+
+def test_a_pass_that_stops_shows_why_and_what_it_did_not_reach() -> None:
+    graph, _report = graph_of(nn.Sequential(Refuses(), nn.ReLU()), 2, 4)
+    (failed,) = graph.root.nodes
+    assert failed.trouble == ("ValueError: five wide it must be",)
+    assert [one.name for one in graph.root.idle] == ["1"]
+    assert failed.body is not None and [one.name for one in failed.body.idle] == ["never"]
+    assert graph.way_to_failure == (0,)
+
+
 def test_an_identity_is_on_the_way() -> None:
     graph, _report = graph_of(nn.Sequential(nn.Linear(4, 4), nn.Identity(), nn.ReLU()), 2, 4)
     assert arrows(graph.root) == {(GIVEN, 0), (0, 1), (1, 2), (2, RESULT)}

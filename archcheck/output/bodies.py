@@ -45,6 +45,7 @@ class Node:
         body: What ran inside; None where that is a single operator, or nothing.
         absolute: The name is the layer's whole path: it is no child of what calls it.
         parameters: Of a layer with all below it.
+        tied: Which of its parameters bear another one's name first: `weight is emb.weight`.
         turn, turns: This is the layer's first, second… call of so many.
         place: Where it was called, in the user's source.
         built: Where a layer was constructed.
@@ -64,6 +65,7 @@ class Node:
     absolute: bool = False
     parameters: int = 0
     macs: int = 0
+    tied: tuple[str, ...] = ()
     turn: int = 1
     turns: int = 1
     place: Location | None = None

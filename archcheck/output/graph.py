@@ -282,12 +282,22 @@ class Graph:
             "settings": layer_settings(module),
             "parameters": self._layers[module.path].params,
             "macs": self._macs[call.end_op] - self._macs[call.first_op],
+            "tied": tuple(
+                f"{name.rpartition('.')[2]} is {self._first_names[name]}"
+                for name in module.parameters
+                if name in self._first_names
+            ),
             "turn": module.calls.index(call.index) + 1,
             "turns": len(module.calls),
             "place": _readable(call.location),
             "built": self.target.places.get(module.path, _readable(module.constructed)),
             "codes": self.marks.codes_of(module.path),
         }
+
+    @cached_property
+    def _first_names(self) -> dict[str, str]:
+        """The names of parameters that have another name before."""
+        return {alias: one.name for one in self.trace.parameters for alias in one.aliases}
 
     def _inside(self, call: ModuleCall) -> object:
         return self._module(call).qualified_type, self._idle.get(call.path)

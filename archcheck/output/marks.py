@@ -18,8 +18,12 @@ Key = TypeVar("Key")
 # A file, a line and a column.
 Start: TypeAlias = tuple[str, int, int]
 
-# Of a message that no finding explains, so much stands in the graph.
-_LONGEST_TROUBLE = 80
+# A label that says what arrived has numbers; `got [8, 2048], expects [*, 4608]` has two parts.
+_NUMBER = re.compile(r"\d")
+_PARTS = re.compile(r", (?=[a-z])")
+_BOTH = re.compile(r" against | by ")
+# Of a message, so much stands in the graph.
+_LONGEST = 80
 
 
 class Marks:
@@ -60,10 +64,12 @@ class Marks:
         message. `path` is that of the module that failed, if one did."""
         for finding in self.findings:
             at_it = start(finding.location) == start(failure.location)
-            if finding.label and at_it and finding.module in (path, None):
-                return tuple(re.split(r", (?=[a-z])", one_line(finding.label)))
-        text = one_line(f"{failure.error}: {failure.message}")
-        return (text if len(text) <= _LONGEST_TROUBLE else f"{text[:_LONGEST_TROUBLE]}…",)
+            if at_it and finding.module in (path, None) and _NUMBER.search(finding.label):
+                said = _PARTS.split(one_line(finding.label))
+                if len(said) == 1 and not _BOTH.search(finding.label):
+                    said.append(_short(finding.message))
+                return tuple(said)
+        return (_short(f"{failure.error}: {failure.message}"),)
 
     # Findings -----------------------------------------------------------------------------
 
@@ -104,6 +110,11 @@ class Marks:
 def start(place: Location | None) -> Start | None:
     """Where a span begins; equal starts are one expression to a reader."""
     return None if place is None else (place.path, place.line, place.column)
+
+
+def _short(message: str) -> str:
+    text = one_line(message).replace("`", "")
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _codes(pairs: Iterable[tuple[Key, str]]) -> dict[Key, tuple[str, ...]]:

@@ -30,6 +30,18 @@ class Camera {
     return { width, height: this.frame.clientHeight || 1, above: width < NARROW ? UNDER_SEARCH : MARGIN };
   }
 
+  // On paper all of it stands, as large as the page lets it.
+  print(layout) {
+    const box = [-MARGIN, -MARGIN, layout.width + 2 * MARGIN, layout.height + 2 * MARGIN];
+    this.frame.setAttribute("viewBox", box.join(" "));
+    this.world.removeAttribute("transform");
+  }
+
+  afterPrint() {
+    this.frame.removeAttribute("viewBox");
+    this.apply();
+  }
+
   // The zoom at which all of a layout is in sight.
   fitting(layout) {
     const { width, height, above } = this.size();

@@ -55,6 +55,7 @@ function nodeDetails(report, model, target, way, actions) {
       ["Called", sourceRow(report, node.place)],
       ["Built", sourceRow(report, node.built)],
       ["Parameters", node.parameters ? exact(node.parameters) : null],
+      ["Tied", node.tied?.join(", ")],
       ["MACs (fvcore)", node.macs ? `${scaled(node.macs)} (${exact(node.macs)})` : null],
       ["Activations", bytes ? byteText(bytes) : null],
       ["Call", node.turns > 1 ? `${node.turn ?? 1} of ${node.turns}: the same layer, the same parameters` : null],

@@ -1,7 +1,7 @@
 // A layout as SVG. Boxes are items of a tree, in the order in which they ran: that is the order of
 // the keyboard and of a screen reader.
 
-function drawBody(layout, level, context) {
+function drawBody(layout, way, level, context) {
   const parts = [];
   for (const line of layout.lines) parts.push(drawLine(line));
   for (const port of layout.ports) parts.push(drawPort(port));
@@ -9,7 +9,7 @@ function drawBody(layout, level, context) {
   if (layout.idle.length) {
     const [first] = layout.idle;
     parts.push(svg("text", { class: "idle-title", x: first.x, y: first.y - 9 }, context.complete ? "never called" : "not reached"));
-    for (const one of layout.idle) parts.push(drawIdle(one));
+    for (const one of layout.idle) parts.push(drawIdle(one, context.pathOf(way)));
   }
   return parts;
 }
@@ -41,8 +41,10 @@ function drawPort({ x, y, width, height, name, plain }) {
     svg("text", { x: width / 2, y: 13.5 }, name || "·"));
 }
 
-function drawIdle({ x, y, width, height, name, type }) {
-  return svg("g", { class: "idle", transform: `translate(${x},${y})` },
+// A layer that has no node to select leads to its row in the table.
+function drawIdle({ x, y, width, height, name, type }, holder) {
+  const path = holder ? `${holder}.${name}` : name;
+  return svg("g", { class: "idle", transform: `translate(${x},${y})`, "data-layer": path, role: "link", "aria-label": `${path}, ${type}, in the layer table` },
     svg("rect", { width, height, rx: 7 }),
     svg("text", { class: "name", x: 14, y: 17 }, name),
     svg("text", { class: "caption", x: 14, y: 31 }, type));
@@ -120,7 +122,7 @@ function drawOpen(item, level, context) {
     ...drawChips(marks, width - 10, 10),
     drawToggle(true, 12, 8),
     svg("g", { role: "group", transform: `translate(${(width - inside.width) / 2},${HEADER})` },
-      drawBody(inside, level + 1, context)),
+      drawBody(inside, item.way, level + 1, context)),
   ];
 }
 

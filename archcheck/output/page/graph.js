@@ -55,7 +55,10 @@ class GraphView {
 
   draw() {
     this.layout = this.layouts.arrange();
-    this.world.replaceChildren(...drawBody(this.layout, 1, { complete: this.model.data.complete }));
+    this.world.replaceChildren(...drawBody(this.layout, "", 1, {
+      complete: this.model.data.complete,
+      pathOf: (way) => this.model.pathOf(way),
+    }));
     const focusable = this.element(this.selected) ?? this.world.querySelector("[data-way]");
     focusable?.setAttribute("tabindex", 0);
     this.element(this.selected)?.setAttribute("aria-selected", "true");

@@ -192,6 +192,7 @@ function chips(node, count) {
   const add = (text, kind) => found.push({ text, kind, width: textWidth(text, "small") + 12 });
   if (count > 1) add(`×${count}`, "count");
   if (node.turns > 1) add(`call ${node.turn ?? 1} of ${node.turns}`, "shared");
+  if (node.tied) add("tied", "shared");
   for (const code of node.codes ?? []) add(code, "code");
   return found;
 }

@@ -119,8 +119,15 @@ document.addEventListener("keydown", (event) => {
 // On paper everything is shown, one after the other.
 window.addEventListener("beforeprint", () => {
   for (const section of document.querySelectorAll(".target, .view")) section.hidden = false;
+  report.targets.forEach((_, target) => {
+    const graph = graphOf(target);
+    graph?.camera.print(graph.layout);
+  });
 });
-window.addEventListener("afterprint", () => show(shown.view));
+window.addEventListener("afterprint", () => {
+  for (const graph of graphs.values()) graph?.camera.afterPrint();
+  show(shown.view);
+});
 
 document.documentElement.classList.add("scripted");
 makeTabs();
