@@ -110,6 +110,10 @@ class Repository:
         return nearest(revision, names) or "; `git branch -a` and `git tag` list what there is"
 
 
+# What git tells its hooks: where the repository is, seen from another folder than ours.
+_OF_HOOKS = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"})
+
+
 def _git(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["git", *arguments],
@@ -120,7 +124,7 @@ def _git(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
         errors="replace",
         check=False,
         env={
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in _OF_HOOKS},
             "LC_ALL": "C",
             "GIT_OPTIONAL_LOCKS": "0",
             "GIT_TERMINAL_PROMPT": "0",

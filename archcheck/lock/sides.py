@@ -261,4 +261,6 @@ def _of(
         ModelDifference(None, new) if old is None else compare(old, new) for old, new in pairs
     ]
     models += [ModelDifference(old, None) for old in lost]
-    return Difference(before, after, tuple(models), tuple(unknown), tuple(complaints))
+    # Without torch, each model and each side says the same.
+    said = tuple(dict.fromkeys(complaints))
+    return Difference(before, after, tuple(models), tuple(unknown), said)

@@ -65,7 +65,7 @@ def trace_models(targets: Sequence[str], config: Config, asked: Model, root: Pat
     return Traced(
         tuple(map(architecture_of, whole)),
         {trace.target: _why(trace) for trace in traces if trace not in whole},
-        report.complaints,
+        tuple(dict.fromkeys(report.complaints)),
     )
 
 
