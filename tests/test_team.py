@@ -63,7 +63,6 @@ def monday_the_known_faults_are_let_stand(team: Team) -> None:
     assert team.findings("--no-baseline", fails=True) == KNOWN
     team.archcheck("--write-baseline")
     assert team.changed() == ["archcheck-baseline.json"]
-    assert team.findings() == []
     commit("Let the known faults stand", cwd=team.folder)
     # The tests' own loops are none of the configuration's concern, wherever it is called from.
     below = run("archcheck", "--format", "concise", cwd=team.folder / "tests")
@@ -72,12 +71,11 @@ def monday_the_known_faults_are_let_stand(team: Team) -> None:
 
 def tuesday_a_bug_is_added_and_the_gate_fails(team: Team) -> None:
     team.edit(NETWORK, "nn.Linear(64, classes)", "nn.Linear(128, classes)")
-    assert team.findings(fails=True) == [f"{NETWORK} AC201"]
-    told = team.archcheck("--quiet", fails=True)
-    assert "`head` expects 128 features, got 64" in told
     # What moves the known faults makes them no new ones.
     team.edit("src/digits/train.py", "import torch\nfrom", "import torch\n\nfrom")
-    assert team.findings(fails=True) == [f"{NETWORK} AC201"]
+    lines = team.archcheck("--format", "concise", fails=True).splitlines()
+    assert lines[0].startswith(f"{NETWORK}:26:16: AC201 error `head` expects 128 features, got 64")
+    assert lines[1].startswith("1 error")
 
 
 def tuesday_evening_it_is_fixed(team: Team) -> None:
@@ -101,7 +99,6 @@ def wednesday_an_old_fault_is_mended_and_the_baseline_shrinks(team: Team) -> Non
 
 
 def thursday_the_architectures_are_locked(team: Team) -> None:
-    assert team.findings("--select", "AC604") == []
     team.archcheck("lock")
     assert team.changed() == ["archcheck.lock"]
     assert team.findings() == []
