@@ -49,7 +49,7 @@ class _Held:
     """One claim, held against one value.
 
     `wrong` is None where the number of dimensions differs; `agrees` holds the dimensions in which
-    a number of the claim is the value's.
+    a number of the claim is the value's; `names` is what names stand for by then.
     """
 
     claim: Claim
@@ -57,7 +57,17 @@ class _Held:
     line: LineValue
     value: Value
     wrong: tuple[tuple[int, int], ...] | None
+    names: Mapping[str, int]
     offset: int = 0
+
+    def said(self, size: int) -> str:
+        """A size as the comment would say it: by a name, where it has names and one of them
+        alone stands for that."""
+        first, *others = self.claim.dimensions
+        if all(dimension.name is None for dimension in others):
+            return str(size)
+        names = [name for name, known in self.names.items() if known == size]
+        return names[0] if len(names) == 1 and names[0] != first.name else str(size)
 
     @property
     def agrees(self) -> tuple[int, ...]:
@@ -165,8 +175,8 @@ def _hold(
         # A sample's shape, its batch left out.
         sample = misfit(claim, value.shape[1:], names)
         if sample == () or wrong is None:
-            return _Held(claim, comment, line, value, sample, 1)
-    return _Held(claim, comment, line, value, wrong)
+            return _Held(claim, comment, line, value, sample, dict(names), 1)
+    return _Held(claim, comment, line, value, wrong, dict(names))
 
 
 def _is_authors_size(trace: Trace, file: SourceFile, held: Sequence[_Held]) -> bool:
@@ -253,14 +263,15 @@ def _is_fixed(trace: Trace, value: Value, place: int) -> bool:
     return maker is not None and maker.name in _OWN_WIDTH
 
 
-def _rewritten(comment: Comment, claim: Claim, shape: Shape) -> str:
+def _rewritten(one: _Held) -> str:
     """A claim of another number of dimensions as its author would write it, batch name kept."""
+    comment, claim, shape = one.comment, one.claim, one.value.shape
     first, *others = claim.dimensions
     if len(shape) < 2 or not others:
         return text(shape)
     end = first.start + len(first.text)
     last = others[-1].start + len(others[-1].text)
-    sizes = [first.text if claim.has_batch else str(shape[0]), *map(str, shape[1:])]
+    sizes = [first.text if claim.has_batch else str(shape[0]), *map(one.said, shape[1:])]
     return "".join(
         (
             comment.text[claim.start : first.start],
@@ -285,12 +296,13 @@ def _contradiction(
     for entry, size in wrong:
         dimension = claim.dimensions[entry]
         end = dimension.start + len(dimension.text)
-        edits.append(Edit(place(dimension.start, end), str(size)))
-        corrected += comment.text[at : dimension.start] + str(size)
+        said = one.said(size) if dimension.name is not None else str(size)
+        edits.append(Edit(place(dimension.start, end), said))
+        corrected += comment.text[at : dimension.start] + said
         at = end
     corrected += comment.text[at : claim.end]
     if not edits:
-        corrected = _rewritten(comment, claim, one.value.shape)
+        corrected = _rewritten(one)
         edits.append(Edit(place(claim.start, claim.end), corrected))
     return Contradiction(
         place(claim.start, claim.end),
