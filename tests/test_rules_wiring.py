@@ -46,7 +46,8 @@ def test_a_kept_residual_and_the_line_that_adds_it(tmp_path: Path) -> None:
     assert finding.severity == Severity.ERROR
     assert finding.message == "`identity` is kept and never joins the output of `Block`"
     assert source.underlined(finding) == "identity"
-    assert [place.message for place in finding.related] == ["returned without it"]
+    # The projection that nobody calls is a side of the same defect.
+    assert [place.message for place in finding.related] == ["returned without it", "never called"]
     assert finding.fix is not None and finding.fix.safety == "unsafe"
     assert (
         "        out = self.conv2(out)\n"

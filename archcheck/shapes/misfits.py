@@ -84,6 +84,8 @@ def spatial_rank(kind: str) -> int | None:
 
 def wrong_rank(fault: Fault) -> WrongRank | None:
     """What is wrong with the dimensions of the input as a whole."""
+    if not fault.values:
+        return None  # None came, not a tensor
     got = fault.got
     spatial = spatial_rank(fault.kind)
     if spatial is None:

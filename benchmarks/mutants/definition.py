@@ -23,6 +23,8 @@ from mutants.clean import (
     returns,
 )
 
+_LAYERS = ("Linear", "Conv2d", "LayerNorm", "BatchNorm1d", "BatchNorm2d")
+
 
 def without_super_init(clean: Clean) -> Iterator[Mutant]:
     for _, init in methods(clean, "__init__"):
@@ -124,20 +126,21 @@ def truth_of_a_container(clean: Clean) -> Iterator[Mutant]:
         for node in calls(clean, "Identity"):
             for call, name in own_calls(clean):
                 if name == "shortcut":
-                    test = f"{clean.source(call)} if self.shortcut else x"
+                    test = f"{clean.source(call)} if self.shortcut else 0"
                     text = clean.edited((node, "nn.Sequential()"), (call, test))
                     yield Mutant(text, f"line {call.lineno}: {test}")
 
 
 def built_in_forward(clean: Clean) -> Iterator[Mutant]:
     kinds = built(clean)
+    assigned = {clean.source(node.targets[0])[5:]: node for node in layers(clean, *_LAYERS)}
     for node, name in own_calls(clean):
         maker = kinds.get(name, "")
         # Only literals: what a constructor was given means nothing in forward.
         named = re.findall(r"\b[a-z_]+\b(?!=)", maker.partition("(")[2])
-        is_layer = re.match(r"nn\.(Linear|Conv2d|LayerNorm|BatchNorm\dd)\(", maker)
-        if is_layer and set(named) <= {"False", "True"}:
-            yield mutant(clean, node.func, maker)
+        if name in assigned and set(named) <= {"False", "True"}:
+            text = clean.edited((node.func, maker), (assigned[name], "pass"))
+            yield Mutant(text, f"line {node.lineno}: {maker} in forward")
 
 
 def shared_instance(clean: Clean) -> Iterator[Mutant]:

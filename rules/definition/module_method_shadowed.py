@@ -154,6 +154,7 @@ def _attribute(file: SourceFile, module: ModuleClass, write: AttributeWrite) -> 
         label=f"hides nn.Module.{name}",
         module=None,
         help="give it another name",
+        explains=module.file.location(module.node),
         severity=Severity.WARNING if name in _RARELY_CALLED and not layers else None,
     )
 

@@ -24,12 +24,15 @@ Use instead
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
+from archcheck.finding import Finding, Related, Severity
 from archcheck.raised import callers, failed_at, input_note, raised_text
 from archcheck.rule import Rule
+from archcheck.source import Project
+from archcheck.traced_classes import class_named
 
 if TYPE_CHECKING:
     from archcheck.evidence import Failure, Trace
@@ -37,8 +40,11 @@ if TYPE_CHECKING:
 rule = Rule("AC004", "forward-failed", Severity.ERROR, fallback=True)
 
 
+_ARGUMENTS = re.compile(r"(\w+)\.forward\(\) (?:takes|missing|got) ")
+
+
 @rule.on_trace
-def raised_in_the_pass(trace: Trace) -> Iterator[Finding]:
+def raised_in_the_pass(trace: Trace, project: Project) -> Iterator[Finding]:
     for failure in trace.failures:
         if failure.stage not in ("forward", "input") or failure.consequence_of is not None:
             continue
@@ -47,7 +53,7 @@ def raised_in_the_pass(trace: Trace) -> Iterator[Finding]:
             failed_at(failure, trace),
             label="raised here",
             module=None if failure.call is None else trace.calls[failure.call].path,
-            related=callers(failure),
+            related=(*callers(failure), *_definition(failure, trace, project)),
             notes=input_note(trace),
         )
 
@@ -56,3 +62,11 @@ def _message(failure: Failure) -> str:
     if failure.error == "Crash" or "whole process" in failure.message:
         return failure.message
     return f"the forward pass raised {raised_text(failure)}"
+
+
+def _definition(failure: Failure, trace: Trace, project: Project) -> Iterator[Related]:
+    """Where the forward is defined that was called with other arguments than it takes."""
+    match = _ARGUMENTS.match(failure.message)
+    module = class_named(match[1], trace, project) if match is not None else None
+    if module is not None and module.forward is not None:
+        yield Related(module.file.name_location(module.forward.node), "defined here")

@@ -69,7 +69,7 @@ def promised_and_absent(file: SourceFile) -> Iterator[Finding]:
         claim = skips.says_residual(module) if flow is not None and flow.is_straight else None
         if claim is not None and skips.surely_joins_nothing(module):
             for block in skips.blocks_of(module):
-                if not skips.may_be_joined_outside(block):
+                if not (skips.may_join(block) or skips.may_be_joined_outside(block)):
                     yield _absent(block, claim)
 
 
@@ -80,17 +80,22 @@ def joined_nowhere(trace: Trace, project: Project) -> Iterator[Finding]:
 
 
 def _kept(module: ModuleClass, flow: Flow, name: str, found: list[tuple[Step, ast.AST]]) -> Finding:
+    unused = skips.projections(module)
     return Finding(
         f"`{name}` is kept and never joins the output of `{module.name}`",
         module.file.location(found[0][1]),
         label="never read again",
-        related=tuple(
-            Related(module.file.location(returned), "returned without it")
-            for _, returned in flow.returns
+        related=(
+            *(Related(module.file.location(at), "returned without it") for _, at in flow.returns),
+            *(Related(projection.write.location, "never called") for projection in unused),
         ),
         help=f"add it before the last activation: `out + {name}`",
         fix=added(flow, name),
-        covers=tuple(("AC302", step.location) for step, _ in found if step.kind != "input"),
+        covers=(
+            *(("AC302", step.location) for step, _ in found if step.kind != "input"),
+            *(("AC108", projection.write.location) for projection in unused),
+            ("AC301", module.location),
+        ),
     )
 
 
