@@ -38,7 +38,7 @@ VERSIONS = (
     "fixtures/models/resnet152.py:ResNet([3, 8, 36, 3])",
     "fixtures/models/resnet152.py:ResNet([3, 8, 30, 3], num_classes=10)",
 )
-QUALITY = 82
+QUALITY = 78
 
 
 @dataclass(frozen=True)

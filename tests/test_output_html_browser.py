@@ -206,6 +206,17 @@ def test_a_phone_has_room_for_it(page: Chrome, dark: bool) -> None:
     assert (backdrop == "rgb(16, 19, 26)") is dark
 
 
+def test_on_paper_everything_stands(page: Chrome) -> None:
+    hidden = "document.querySelectorAll('.target[hidden], .view[hidden]').length"
+    assert ask(page, hidden) > 0
+    ask(page, "window.dispatchEvent(new Event('beforeprint'))")
+    assert ask(page, hidden) == 0
+    assert ask(page, "document.querySelector('.canvas').getAttribute('viewBox') !== null")
+    assert page.find_elements("css selector", ".icicle .cell")
+    ask(page, "window.dispatchEvent(new Event('afterprint'))")
+    assert ask(page, hidden) > 0
+
+
 def test_it_reads_without_scripts(browser: Chrome, broken: Path) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:

@@ -33,8 +33,8 @@ class CostsView {
     this.draw();
   }
 
-  draw() {
-    const width = this.chart.clientWidth;
+  // Nothing is drawn where the view is hidden and has no width.
+  draw(width = this.chart.clientWidth) {
     if (!width) return;
     this.drawIcicle(width);
     this.drawStrip(width);

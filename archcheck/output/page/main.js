@@ -5,6 +5,8 @@ const tabs = [...document.querySelectorAll("nav.views a")];
 const targets = [...document.querySelectorAll(".target")];
 const graphs = new Map();
 const costs = new Map();
+// The width of a printed page, in CSS pixels.
+const PAPER = 660;
 const shown = { view: null, target: 0 };
 
 function show(view, target = shown.target) {
@@ -122,6 +124,7 @@ window.addEventListener("beforeprint", () => {
   report.targets.forEach((_, target) => {
     const graph = graphOf(target);
     graph?.camera.print(graph.layout);
+    costs.get(target)?.draw(PAPER);
   });
 });
 window.addEventListener("afterprint", () => {
