@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from repositories import run
 
 from archcheck.affected import affected_models
 from archcheck.config import Config, Model
@@ -82,3 +83,19 @@ def test_a_wrong_call_says_what_to_mend(root: Path) -> None:
         affected_models(["src/text.py"], Config(), root)
     with pytest.raises(UsageError, match="name the files"):
         affected_models(["src/text.py:Encoder"], CONFIG, root)
+
+
+def test_the_command_checks_what_is_affected_and_nothing_else(root: Path) -> None:
+    (root / "pyproject.toml").write_text(
+        '[[tool.archcheck.models]]\ntarget = "src/vision/net.py:build"\n'
+    )
+    call = ("archcheck", "--no-trace", "--format", "concise", "--affected")
+    concerned = run(*call, "src/vision/sizes.py", cwd=root)
+    assert (concerned.returncode, concerned.stderr) == (0, "")
+    assert "src/vision/net.py:build: not traced" in concerned.stdout
+    assert "1 file" in concerned.stdout
+    calm = run(*call, "src/text.py", cwd=root)
+    assert (calm.returncode, calm.stderr) == (0, "")
+    assert "no configured model is made of these files" in calm.stdout
+    wrong = run(*call, "src/text.py:Encoder", cwd=root)
+    assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)

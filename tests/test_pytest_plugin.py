@@ -128,6 +128,8 @@ def test_what_is_configured_becomes_tests(project: Path, pytester: pytest.Pytest
     }
     assert list(results) == NAMES
     assert "AC201" in (results["src/models.py:Net(hidden=4)"] or "")
+    # The next session, and the command, need not trace them again.
+    assert list((project / ".archcheck_cache").iterdir())
 
 
 def test_tests_are_shared_out_among_processes(project: Path, pytester: pytest.Pytester) -> None:
@@ -156,6 +158,7 @@ def test_what_is_collected(
     project: Path, pytester: pytest.Pytester, arguments: tuple[str, ...], names: list[str]
 ) -> None:
     run = pytester.runpytest_inprocess("--archcheck", "--collect-only", "-q", *arguments)
+    assert not (project / ".archcheck_cache").exists()
     listed = [line for line in run.outlines if line.startswith("pyproject.toml::")]
     assert listed == [f"pyproject.toml::{name}" for name in names]
     # What is collected without the option is collected with it.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,9 @@ from archcheck.config import Config, Model, read_config
 from archcheck.load.client import Workers
 from archcheck.report import FindingsError, Report
 from archcheck.target import UsageError
+
+if TYPE_CHECKING:
+    from archcheck.cache.memory import Memory
 
 
 class Gate:
@@ -27,6 +30,7 @@ class Gate:
         self.config = config
         self.file = file
         self._workers = Workers()
+        self._memory: Memory | None = None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Gate:
@@ -53,9 +57,13 @@ class Gate:
 
     def check(self, part: Config) -> Report:
         """Check what a part of the configuration names."""
+        from archcheck.cache.memory import Memory
         from archcheck.pipeline import run
 
-        return run(None, part, Model(""), root=self.file.parent, workers=self._workers)
+        root = self.file.parent
+        if self.config.cache and self._memory is None:
+            self._memory = Memory(root)
+        return run(None, part, Model(""), root=root, workers=self._workers, memory=self._memory)
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Any:
         """Take the configuration for a file of tests."""
@@ -64,8 +72,10 @@ class Gate:
         return ConfigurationFile.from_parent(parent, path=file_path, gate=self)
 
     def pytest_unconfigure(self) -> None:
-        """End the worker process."""
+        """End the worker process, and keep its answers for the next session."""
         self._workers.close()
+        if self._memory is not None:
+            self._memory.close()
 
 
 class ConfigurationFile(pytest.File):
