@@ -58,7 +58,12 @@ def _prompt(command: str) -> Text:
 def picture(name: str) -> str:
     """One picture; it loads no font from elsewhere, so that it can stand in a README."""
     text = svg(PICTURES[name](), WIDTH, "archcheck", name.removesuffix(".svg"))
-    return _FONT.sub("", text).replace("Fira Code", "ui-monospace")
+    return without_fonts(text)
+
+
+def without_fonts(picture: str) -> str:
+    """A picture that loads no font from elsewhere."""
+    return _FONT.sub("", picture).replace("Fira Code", "ui-monospace")
 
 
 def main(arguments: list[str]) -> int:
