@@ -154,6 +154,14 @@ def test_another_class_around_the_same_layers_is_one_replaced_layer() -> None:
     assert told(compare(before, other)) == [("replaced", ("block",), (), 3, 16 - 64)]
 
 
+def test_thousands_of_neighbours_are_paired_by_their_numbers() -> None:
+    def experts(width: int) -> Architecture:
+        return model(list="ModuleList", **{f"list_{n}": f"Linear {width}" for n in range(2000)})
+
+    (change,) = compare(experts(2), experts(3)).changes
+    assert (change.kind, change.layers, change.parameters) == ("resized", 2000, 16_000)
+
+
 @st.composite
 def architectures(draw: st.DrawFn) -> Architecture:
     """Trees of a few layers, with names and types that often coincide."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcheck.lock.architecture import Architecture, ArchitectureLayer
+from archcheck.lock.difference import compare
 from archcheck.lock.file import Lock, lock_text, read_lock
 from archcheck.target import UsageError
 
@@ -230,6 +232,7 @@ TEXT = lock_text([sample()])
         (TEXT.replace('"macs": 1', '"macs": -1'), ["model 1: macs is no count"]),
         (TEXT.replace('"type": "Linear"', '"type": 3'), ["layers, number 2: type is no text"]),
         (TEXT.replace('["x=2,8"]', '"x=2,8"'), ["inputs is no list"]),
+        (TEXT.replace('"path": "fc"', '"path": ""'), ["model 1: layers has a path twice"]),
         (TEXT.replace("1", "1" * 5000, 1), ["no lock file"]),
         ("[" * 100_000, ["no lock file"]),
     ],
@@ -263,7 +266,7 @@ ARCHITECTURES = st.builds(
     *(TEXTS, TEXTS),
     *(st.lists(TEXTS, max_size=2).map(tuple),) * 2,
     *(COUNTS,) * 5,
-    st.lists(LAYERS, min_size=1, max_size=3).map(tuple),
+    st.lists(LAYERS, min_size=1, max_size=3, unique_by=lambda layer: layer.path).map(tuple),
 )
 
 
@@ -275,6 +278,17 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, given
     read = read_lock(path)
     assert sorted(read.architectures, key=repr) == sorted(architectures, key=repr)
     assert lock_text(read.architectures) == lock_text(architectures)
+
+
+@given(st.integers(0, len(TEXT) - 1), st.text(max_size=3), st.integers(0, 5))
+def test_whatever_is_edited_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, place: int, new: str, length: int
+) -> None:
+    path = tmp_path_factory.mktemp("lock") / "archcheck.lock"
+    path.write_text(TEXT[:place] + new + TEXT[place + length :], encoding="utf-8")
+    with suppress(UsageError):
+        (edited,) = read_lock(path).architectures
+        assert compare(sample(), edited).before == sample()
 
 
 def test_one_layer_is_one_line() -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from archcheck.lock.architecture import Architecture, ArchitectureLayer
 
+# The neighbours of one layer, before times after, among which the best pairs are looked for.
+_MOST_PAIRS = 250_000
+
 
 @dataclass(eq=False)
 class Node:
@@ -103,6 +106,14 @@ def _in_order(old: Sequence[Node], new: Sequence[Node]) -> Iterator[tuple[Node, 
         yield old[start], new[start]
         start += 1
     old, new = old[start:], new[start:]
+    while old and new and old[-1].kind == new[-1].kind:
+        yield old[-1], new[-1]
+        old, new = old[:-1], new[:-1]
+    if len(old) * len(new) > _MOST_PAIRS:
+        # So many at once are not looked through: a number is then as good as a name.
+        named = {node.name: node for node in new}
+        yield from ((node, named[node.name]) for node in old if node.name in named)
+        return
     # best[i][j]: how alike the pairs among old[i:] and new[j:] are at most.
     best = [[0.0] * (len(new) + 1) for _ in range(len(old) + 1)]
     for i in range(len(old) - 1, -1, -1):

@@ -97,6 +97,14 @@ class Difference:
         return 2 if self.complaints else int(bool(self.unknown) or not self.is_empty)
 
 
+def counterpart(architecture: Architecture, others: Iterable[Architecture]) -> Architecture | None:
+    """The entry of the same model in the same mode, with the same inputs if there is one."""
+    key = (architecture.target, architecture.mode)
+    known = [one for one in others if (one.target, one.mode) == key]
+    same = [one for one in known if one.inputs == architecture.inputs]
+    return next(iter((*same, *known)), None)
+
+
 def compare(before: Architecture, after: Architecture) -> ModelDifference:
     """What changed from one architecture to the other."""
     if _agreed(before) == _agreed(after):

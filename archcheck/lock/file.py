@@ -196,10 +196,13 @@ def _texts(value: Any, where: str) -> tuple[str, ...]:
 def _layers(value: Any, where: str) -> tuple[ArchitectureLayer, ...]:
     if not isinstance(value, list) or not value:
         raise _Broken(f"{where} is no list of layers")
-    return tuple(
+    layers = tuple(
         _record(ArchitectureLayer, one, f"{where}, number {number}")
         for number, one in enumerate(value, start=1)
     )
+    if len({layer.path for layer in layers}) < len(layers):
+        raise _Broken(f"{where} has a path twice")
+    return layers
 
 
 # By the annotation of a field.

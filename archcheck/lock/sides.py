@@ -13,7 +13,7 @@ from archcheck.load.check import check_target
 from archcheck.load.module_source import read_source
 from archcheck.lock import LOCK_NAME
 from archcheck.lock.architecture import Architecture, replayable
-from archcheck.lock.difference import Difference, ModelDifference, compare
+from archcheck.lock.difference import Difference, ModelDifference, compare, counterpart
 from archcheck.lock.file import Lock, read_lock
 from archcheck.lock.revision import Repository
 from archcheck.lock.tracing import Traced, trace_models
@@ -139,7 +139,7 @@ def _against_lock(lock: Lock, here: Side, models: Sequence[Model]) -> Difference
         raise UsageError(f"{lock.path} has no model, and none is configured: name one")
     gone = [model for model in models if _known(lock, model) and here.lacks(model)]
     after = here.traced([model for model in models if model not in gone])
-    pairs = [(_counterpart(one, lock.architectures), one) for one in after.architectures]
+    pairs = [(counterpart(one, lock.architectures), one) for one in after.architectures]
     lost = [entry for model in gone for entry in _known(lock, model)]
     return _of(str(lock.path), here.name, pairs, lost, after.said(here.name), after.complaints)
 
@@ -206,10 +206,10 @@ def _between(old: Side, new: Side, models: Sequence[Model]) -> Difference:
     pairs, unknown = [], [*before.said(old.name), *after.said(new.name)]
     absent = {model.target for model in lacking}
     for one in after.architectures:
-        counterpart = _counterpart(one, before.architectures)
-        if counterpart is None and one.target not in absent:
+        was = counterpart(one, before.architectures)
+        if was is None and one.target not in absent:
             continue  # it was there and could not be traced, which `before` says
-        pairs.append((counterpart, one))
+        pairs.append((was, one))
     return _of(old.name, new.name, pairs, lost, unknown, (*before.complaints, *after.complaints))
 
 
@@ -239,14 +239,6 @@ def _traced_alike(side: Side, models: Sequence[Model], others: Sequence[Architec
 
 def _key(model: Model) -> tuple[str, str]:
     return model.target, model.mode or "train"
-
-
-def _counterpart(architecture: Architecture, others: Iterable[Architecture]) -> Architecture | None:
-    """The entry of the same model in the same mode, with the same inputs if there is one."""
-    key = (architecture.target, architecture.mode)
-    known = [one for one in others if (one.target, one.mode) == key]
-    same = [one for one in known if one.inputs == architecture.inputs]
-    return next(iter((*same, *known)), None)
 
 
 def _of(

@@ -9,7 +9,7 @@ from pathlib import Path
 from archcheck.config import Config, Model
 from archcheck.lock import LOCK_NAME
 from archcheck.lock.architecture import Architecture
-from archcheck.lock.difference import compare
+from archcheck.lock.difference import compare, counterpart
 from archcheck.lock.file import Lock, lock_text, read_lock
 from archcheck.lock.tracing import Traced, trace_models
 from archcheck.lock.words import headline
@@ -91,14 +91,10 @@ def _others(
 
 def _news(architecture: Architecture, before: Lock) -> str:
     """What is new about a model that is locked."""
-    same = [
-        one
-        for one in before.architectures
-        if (one.target, one.mode) == (architecture.target, architecture.mode)
-    ]
-    if not same:
+    known = counterpart(architecture, before.architectures)
+    if known is None:
         return f"locked, {len(architecture.layers):,} layers"
-    difference = compare(same[0], architecture)
+    difference = compare(known, architecture)
     if difference.state == "same":
         return "as it was"
     return f"locked: {headline(difference) or 'the same layers'}"
