@@ -240,8 +240,7 @@ def test_candidates_are_whole_models(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "        self.loss = Loss()\n\n    def forward(self, x):\n        return self.loss(x, x)\n"
     )
     (tmp_path / "test_models.py").write_text(MODELS)
-    assert list(candidates(model_files(tmp_path))) == [
-        "models.py:Alone",
+    assert [one.target for one in candidates(model_files(tmp_path))] == [
         "models.py:resnet",
         "models.py:plain",
         "other.py:Trainer",

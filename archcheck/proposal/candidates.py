@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from archcheck.discovery import source_files
@@ -33,27 +34,35 @@ def model_files(root: Path) -> list[SourceFile]:
     return found
 
 
-def candidates(files: Sequence[SourceFile]) -> Iterator[str]:
-    """The targets that may be models of their own, in the order of the files.
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A target that may be a model of its own; `layers` is how many its source shows."""
 
-    A class that is a part of another one is none, nor is one that cannot be made without
-    arguments; a function that makes such a class without arguments is.
+    target: str
+    layers: int
+
+
+def candidates(files: Sequence[SourceFile]) -> Iterator[Candidate]:
+    """What may be models of their own, in the order of the files.
+
+    A class that is a part of another one is none, nor is one that has no layers or cannot be made
+    without arguments; a function that makes such a class without arguments is.
     """
     parts = {part for file in files for part in _parts(file)}
     for file in files:
-        roots = [
-            module
-            for module in file.modules
-            if _is_outermost(module.definition)
-            and module.definition not in parts
-            and module.find_method("forward") is not None
-        ]
-        for module in roots:
-            if _needs_nothing(module):
-                yield f"{file.path}:{module.name}"
+        for module in file.modules:
+            if (
+                _is_outermost(module.definition)
+                and module.definition not in parts
+                and module.find_method("forward") is not None
+                and _needs_nothing(module)
+                and _layers(module)
+            ):
+                yield Candidate(f"{file.path}:{module.name}", _layers(module))
         for function in file.functions:
-            if _makes_a_model(function, file):
-                yield f"{file.path}:{function.name}"
+            layers = _layers_made(function, file)
+            if layers:
+                yield Candidate(f"{file.path}:{function.name}", layers)
 
 
 def _is_outermost(scope: ClassDefinition | Function) -> bool:
@@ -65,20 +74,28 @@ def _needs_nothing(module: ModuleClass) -> bool:
     return constructor is not None and constructor.bind(_NO_ARGUMENTS).fits
 
 
-def _makes_a_model(function: Function, file: SourceFile) -> bool:
-    """Whether a function takes nothing and returns a module that needs arguments."""
+def _layers(module: ModuleClass) -> int:
+    """How many attributes of it hold layers, and how many are in those."""
+    own = [one.module for one in module.lineage]
+    return sum(len(one.submodules) for one in own if one is not None) + len(module.all_layers())
+
+
+def _layers_made(function: Function, file: SourceFile) -> int:
+    """How many layers a function returns that takes nothing and makes a module that does; 0 for
+    any other function."""
     if not _is_outermost(function) or not function.signature.bind(_NO_ARGUMENTS).fits:
-        return False
-    made = [file.instance_of(one.value) for one in function.returns if one.value is not None]
-    return bool(made) and all(
-        one == "torch.nn.Sequential"
-        or (
-            isinstance(one, ClassDefinition)
-            and one.module is not None
-            and not _needs_nothing(one.module)
-        )
-        for one in made
-    )
+        return 0
+    counts = [
+        _layers_of(file.instance_of(one.value)) for one in function.returns if one.value is not None
+    ]
+    return min(counts, default=0)
+
+
+def _layers_of(made: object) -> int:
+    if made == "torch.nn.Sequential":
+        return 1
+    module = made.module if isinstance(made, ClassDefinition) else None
+    return 0 if module is None or _needs_nothing(module) else _layers(module)
 
 
 def _parts(file: SourceFile) -> Iterator[ClassDefinition]:

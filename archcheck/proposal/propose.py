@@ -45,10 +45,15 @@ def propose(folder: Path) -> Proposal:
     with chdir(root):
         files = model_files(root)
         found = list(candidates(files))
-        said = [f"{len(found) - _MOST:,} more may be models"] if len(found) > _MOST else []
+        said = []
+        if len(found) > _MOST:
+            said.append(f"the {_MOST} largest of {len(found):,} possible models were tried")
+            largest = sorted(found, key=lambda one: -one.layers)[:_MOST]
+            found = [one for one in found if one in largest]
         models: tuple[Architecture, ...] = ()
         if found:
-            traced = trace_models(found[:_MOST], Config(timeout=_SECONDS), Model(""), root)
+            targets = [one.target for one in found]
+            traced = trace_models(targets, Config(timeout=_SECONDS), Model(""), root)
             models = traced.architectures
             said += [f"{name} is not proposed: {why}" for name, why in traced.failed.items()]
             # Without torch, each of them says the same.
