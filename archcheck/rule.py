@@ -155,28 +155,27 @@ def _others_announced() -> bool:
                 ("archcheck-", "archcheck.")
             ):
                 try:
-                    text = Path(folder, name, "entry_points.txt").read_text(encoding="utf-8")
-                except (OSError, UnicodeDecodeError):
+                    with open(os.path.join(folder, name, "entry_points.txt"), "rb") as file:
+                        if f"[{GROUP}]".encode() in file.read():
+                            return True
+                except OSError:
                     continue
-                if f"[{GROUP}]" in text:
-                    return True
     return False
 
 
 def _rules_below(folder: Path, package: str) -> Iterator[Rule]:
-    for place in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
-        if place.name.startswith(("_", ".")):
-            continue
-        name = ".".join((package, *place.relative_to(folder).parts))
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(inner for inner in folders if not inner.startswith(("_", ".")))
+        name = ".".join((package, *Path(place).relative_to(folder).parts))
         if name not in sys.modules:
             # A package made of nothing but its folder: rule files need no __init__.py, and a
             # checkout's `rules/` never claims a top-level import name.
             synthetic = ModuleType(name)
-            synthetic.__path__ = [str(place)]
+            synthetic.__path__ = [place]
             sys.modules[name] = synthetic
-        for path in sorted(place.glob("*.py")):
-            if not path.name.startswith("_"):
-                yield _load(path, f"{name}.{path.stem}")
+        for file in sorted(files):
+            if file.endswith(".py") and not file.startswith("_"):
+                yield _load(Path(place, file), f"{name}.{file.removesuffix('.py')}")
 
 
 def _load(path: Path, name: str) -> Rule:
@@ -195,8 +194,10 @@ def _load(path: Path, name: str) -> Rule:
     rule = getattr(module, "rule", None)
     if not isinstance(rule, Rule):
         raise PackError(f"{path}: defines no `rule = Rule(…)`")
-    rule.doc, rule.path = cleandoc(module.__doc__ or ""), path
-    _check(rule, path)
+    if rule.path != path:
+        rule.doc = cleandoc(module.__doc__ or "")
+        _check(rule, path)
+        rule.path = path
     return rule
 
 
