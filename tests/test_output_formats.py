@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from output_samples import NOTEBOOK_FINDING, STYLE_FINDING, residual_trace, sample_report
@@ -33,6 +33,8 @@ from archcheck.rule import Rule, load_rules
 
 GOLDEN = Path(__file__).parent / "golden"
 DATA = Path(__file__).parent / "data"
+# What is tested is the text, however long a busy machine takes over it.
+PATIENT = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ENDINGS = {"json": "json", "sarif": "json", "gitlab": "json", "junit": "xml", "markdown": "md"}
 
 DOC = """\
@@ -158,7 +160,7 @@ def test_the_bytes_are_the_same_in_every_process(format: str) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=50, deadline=None)
+@PATIENT
 @given(report=any_report)
 def test_no_text_breaks_a_format(format: str, report: Report) -> None:
     text = render(report, format, width=80)
@@ -175,7 +177,7 @@ def test_an_empty_report(format: str) -> None:
 # JSON
 
 
-@settings(max_examples=25, deadline=None)
+@PATIENT
 @given(report=any_report)
 def test_json_keeps_to_its_schema(report: Report) -> None:
     document = json.loads(render(report, "json"))
@@ -256,6 +258,7 @@ def test_json_gives_the_step_of_sizes_that_must_divide() -> None:
     assert document["targets"][0]["valid_input_sizes"] == {"H": [16, 1024, 16]}
 
 
+@PATIENT
 @given(st.recursive(st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)))
 def test_json_layout_changes_no_value(value: Any) -> None:
     finding = replace(STYLE_FINDING, message=json.dumps(value, indent=2))
@@ -266,7 +269,7 @@ def test_json_layout_changes_no_value(value: Any) -> None:
 # SARIF, GitHub, GitLab, JUnit
 
 
-@settings(max_examples=25, deadline=None)
+@PATIENT
 @given(report=any_report)
 def test_sarif_keeps_to_the_published_schema(report: Report) -> None:
     document = json.loads(render(report, "sarif"))
@@ -322,6 +325,7 @@ def test_github_names_severities_its_own_way() -> None:
         assert render(sample_report(findings=(finding,)), "github").startswith(f"::{word} ")
 
 
+@PATIENT
 @given(report=any_report)
 def test_gitlab_has_what_gitlab_asks_for(report: Report) -> None:
     entries = json.loads(render(report, "gitlab"))
@@ -334,6 +338,7 @@ def test_gitlab_has_what_gitlab_asks_for(report: Report) -> None:
         assert 1 <= lines["begin"] <= lines["end"]
 
 
+@PATIENT
 @given(report=any_report)
 def test_junit_is_xml_with_right_counts(report: Report) -> None:
     root = ElementTree.fromstring(render(report, "junit").encode("utf-8"))
@@ -372,6 +377,7 @@ def shown(markdown: str) -> str:
     return html.replace("\u200b", "")
 
 
+@PATIENT
 @given(st.text("ab|`*_<>&#[]()!~\\@$ .-", min_size=1, max_size=20))
 def test_markdown_shows_text_as_it_is(text: str) -> None:
     table = f"| a |\n| --- |\n| x {prose(text)} y |\n"
@@ -379,6 +385,7 @@ def test_markdown_shows_text_as_it_is(text: str) -> None:
     assert expected in "".join(shown(table).replace("`", "").split())
 
 
+@PATIENT
 @given(st.text("ab|`*_<>&", min_size=1, max_size=10))
 def test_markdown_shows_names_as_they_are(text: str) -> None:
     table = f"| a |\n| --- |\n| x {code(text)} y |\n"
