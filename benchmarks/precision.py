@@ -1,11 +1,12 @@
 """What the rules of AC1 to AC4 say about models that work as their authors meant.
 
-    python benchmarks/precision.py [--only timm|torchvision|transformers] [--source] [NAME…]
+    python benchmarks/precision.py [--only clean|timm|torchvision|transformers] [--source] [NAME…]
 
-Traces one model of every architecture family of timm, thirty of torchvision, and small
-configurations of fifty models of transformers, and asks every rule about them; `--source` reads the
-packages' model code with the source rules as well. Packages that are not installed are left out.
-Every finding at warning or above was read by hand; `precision_verdicts.toml` holds the verdicts.
+Checks the models of fixtures/clean from source and traced, traces one model of every architecture
+family of timm, thirty of torchvision, and small configurations of fifty models of transformers, and
+asks every rule about them; `--source` reads the packages' model code with the source rules as well.
+Packages that are not installed are left out. Every finding at warning or above was read by hand;
+`precision_verdicts.toml` holds the verdicts.
 The exit code is 1 where a finding is false, or was read by nobody. torchvision needs its own two
 operators to import; where its binary does not fit the installed torch, their schemas are defined.
 """
@@ -19,19 +20,23 @@ import tomllib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from mutants.clean import clean_files
+from mutants.clean import read as read_head
 
 import archcheck
+from archcheck.config import Config, Model
 from archcheck.finding import Finding, Severity
+from archcheck.pipeline import run
 
 FAMILIES = ("AC1", "AC2", "AC3", "AC4")
 VERDICTS = Path(__file__).with_name("precision_verdicts.toml")
-PACKAGES = ("torchvision", "timm", "transformers")
+PACKAGES = ("clean", "torchvision", "timm", "transformers")
 # What the names of the smaller models of a family have in them.
 SMALL = (
     "atto femto pico nano xxs xx_small tiny _xs _t_ x_small mini small _s 18 26 b0 _0 base _b"
@@ -250,7 +255,9 @@ def main() -> int:
     table = Table()
     cases = {"torchvision": torchvision_cases, "timm": timm_cases,
              "transformers": transformers_cases}  # fmt: skip
-    for package in PACKAGES:
+    if arguments.only in (None, "clean"):
+        clean(arguments.names, table)
+    for package in PACKAGES[1:]:
         if arguments.only not in (None, package) or find_spec(package) is None:
             continue
         for case in cases[package]():
@@ -260,6 +267,27 @@ def main() -> int:
             read(package, table)
     print(", ".join(f"{count} {what}" for what, count in sorted(table.counts.items())))
     return 1 if table.counts["false"] or table.counts["unread"] else 0
+
+
+def clean(names: list[str], table: Table) -> None:
+    """Check the files of fixtures/clean as their heads say, all in one run."""
+    files = {path: read_head(path) for path in clean_files() if not names or path.stem in names}
+    models = tuple(
+        replace(model, target=f"{path.parent}/{model.target}")
+        for path, file in files.items()
+        for model in file.models
+    )
+    config = Config(select=FAMILIES, paths=tuple(map(str, files)), models=models)
+    report = run(None, config, Model(""), root=Path())
+    for target in report.targets:
+        state = "" if target.trace.complete else "incomplete"
+        shown = f"{Path(target.trace.path).stem}:{target.trace.target.rpartition(':')[2]}"
+        print(
+            f"{'clean':12} {shown:44} {target.trace.rung!s:5}{len(target.trace.ops):6} ops {state}"
+        )
+    table.counts["models"] += len(report.targets)
+    table.counts["files read"] += report.files
+    table.add(list(report.findings))
 
 
 def traced(package: str, case: Case, table: Table) -> None:

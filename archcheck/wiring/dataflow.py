@@ -146,10 +146,6 @@ class Dataflow:
         """Whether any of the others was computed from the value (or is it)."""
         return not self.after((value,)).isdisjoint(others)
 
-    def is_live(self, value: int) -> bool:
-        """Whether an output of the model depends on the value."""
-        return value in self.live
-
     # Ops and where paths meet -------------------------------------------------------------
 
     def ops_of(self, call: ModuleCall) -> tuple[Op, ...]:

@@ -13,6 +13,7 @@ from mutants.clean import (
     bound_calls,
     built,
     calls,
+    layers,
     mutant,
     own_calls,
     returns,
@@ -32,9 +33,6 @@ def in_features(clean: Clean) -> Iterator[Mutant]:
 
 def in_channels(clean: Clean) -> Iterator[Mutant]:
     yield from _one_more(clean, "Conv2d", "ConvTranspose2d")
-    for node in calls(clean, "Conv2d"):
-        given = [clean.source(argument) for argument in (*node.args, *node.keywords)]
-        yield mutant(clean, node, f"nn.Conv2d({', '.join([*given, 'groups=7'])})")
 
 
 def num_features(clean: Clean) -> Iterator[Mutant]:
@@ -62,16 +60,18 @@ def sum_of_other_shapes(clean: Clean) -> Iterator[Mutant]:
     if clean.name in ("resnet", "preactivation"):
         yield from _without_padding(clean, r"channels|outside, outside|inside, outside")
     if clean.name == "transformer":
-        for node in calls(clean, "Linear"):
-            if clean.source(node) in ("nn.Linear(4 * width, width)", "nn.Linear(width, width)"):
-                yield mutant(clean, node.args[1], "width + 3")
+        for node in layers(clean, "Linear"):
+            # What ends a branch, and meets the skip.
+            if clean.source(node.targets[0]) in ("self.out", "self.reduce"):
+                assert isinstance(node.value, ast.Call)
+                yield mutant(clean, node.value.args[1], "width + 3")
 
 
 def concatenation_of_other_shapes(clean: Clean) -> Iterator[Mutant]:
     if clean.name == "unet":
         yield from _without_padding(clean)
-        for node in calls(clean, "cat"):
-            yield mutant(clean, node.keywords[0], "dim=2")
+        for node in calls(clean, "up"):
+            yield mutant(clean, node, f"{clean.source(node)}[:, :, 1:]")
 
 
 def product_of_other_shapes(clean: Clean) -> Iterator[Mutant]:
@@ -133,7 +133,7 @@ def unexpected_output(clean: Clean) -> Iterator[Mutant]:
 
 
 def wrong_dtype(clean: Clean) -> Iterator[Mutant]:
-    kinds = built(clean)
+    kinds = built(clean) if clean.model is not None else {}
     for node, name in own_calls(clean):
         maker = kinds.get(name, "")
         if re.match(r"nn\.(Embedding|Linear|Conv2d)\(", maker) and node.args:
