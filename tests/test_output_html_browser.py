@@ -138,6 +138,15 @@ def test_a_box_opens_and_closes(page: Chrome) -> None:
     assert "2.0" not in ways(page)
 
 
+def test_equal_boxes_stay_two(page: Chrome) -> None:
+    click(page, ".tools [aria-label='Open all boxes']")
+    # The same block in two stages is laid out once, and still each node has its own name.
+    found = ways(page)
+    assert len(found) == len(set(found)) and {"2.0.0", "2.1.0", "5.1.0"} <= set(found)
+    click(page, "[data-way='5.1.3']")
+    assert text(page, ".details h3") == "stages.3.1.second"
+
+
 def test_the_keyboard_opens_and_moves(page: Chrome) -> None:
     from selenium.webdriver.common.keys import Keys
 

@@ -5,7 +5,7 @@ function drawBody(layout, way, level, context) {
   const parts = [];
   for (const line of layout.lines) parts.push(drawLine(line));
   for (const port of layout.ports) parts.push(drawPort(port));
-  for (const item of layout.items) parts.push(drawItem(item, level, context));
+  for (const item of layout.items) parts.push(drawItem(item, wayBelow(way, item.step), level, context));
   if (layout.idle.length) {
     const [first] = layout.idle;
     parts.push(svg("text", { class: "idle-title", x: first.x, y: first.y - 9 }, context.complete ? "never called" : "not reached"));
@@ -27,9 +27,10 @@ function smooth(points) {
   return path;
 }
 
-function drawLine({ points, label, x, y, guessed }) {
-  const group = svg("g", { class: guessed ? "line guessed" : "line", "aria-hidden": "true" });
-  group.append(svg("path", { d: smooth(points), "marker-end": "url(#arrow)" }));
+function drawLine({ points, arc, label, x, y, guessed }) {
+  const group = svg("g", { class: `line${guessed ? " guessed" : ""}${arc ? " arc" : ""}`, "aria-hidden": "true" });
+  const path = arc ? `M${arc.from.x},${arc.from.y}C${arc.reach},${arc.from.y} ${arc.reach},${arc.to.y} ${arc.to.x},${arc.to.y}` : smooth(points);
+  group.append(svg("path", { d: path, "marker-end": "url(#arrow)" }));
   if (label) group.append(svg("text", { x: x - textWidth(label, "mono") / 2, y: y + 3.5 }, label));
   return group;
 }
@@ -50,8 +51,8 @@ function drawIdle({ x, y, width, height, name, type }, holder) {
     svg("text", { class: "caption", x: 14, y: 31 }, type));
 }
 
-function drawItem(item, level, context) {
-  const { node, way, x, y, width, height } = item;
+function drawItem(item, way, level, context) {
+  const { node, x, y, width, height } = item;
   const openable = node.body !== undefined;
   const classes = ["node", node.kind, purpose(node)];
   if (node.trouble) classes.push("failed");
@@ -71,7 +72,7 @@ function drawItem(item, level, context) {
   });
   if (item.join) group.append(...drawJoin(item));
   else if (node.kind !== "layer") group.append(...drawOperator(item));
-  else if (item.isOpen) group.append(...drawOpen(item, level, context));
+  else if (item.isOpen) group.append(...drawOpen(item, way, level, context));
   else group.append(...drawClosed(item));
   return group;
 }
@@ -112,7 +113,7 @@ function drawClosed(item) {
   return parts;
 }
 
-function drawOpen(item, level, context) {
+function drawOpen(item, way, level, context) {
   const { name, width, height, inside, caption, toggle, chips: marks } = item;
   const title = svg("text", { class: "name", x: 15 + toggle, y: 22 }, name);
   title.append(svg("tspan", { class: "caption", dx: 8 }, caption));
@@ -122,7 +123,7 @@ function drawOpen(item, level, context) {
     ...drawChips(marks, width - 10, 10),
     drawToggle(true, 12, 8),
     svg("g", { role: "group", transform: `translate(${(width - inside.width) / 2},${HEADER})` },
-      drawBody(inside, item.way, level + 1, context)),
+      drawBody(inside, way, level + 1, context)),
   ];
 }
 

@@ -68,20 +68,22 @@ class GraphView {
     return way === null ? null : this.world.querySelector(`[data-way="${way}"]`);
   }
 
-  // The box of a node in the layout's coordinates.
+  // The box of a node in the layout's coordinates; of an open one its head.
   box(way) {
     let layout = this.layout;
     let [x, y] = [0, 0];
     let item = null;
-    while (layout) {
-      item = layout.items.find((one) => way === one.way || way.startsWith(`${one.way}.`));
+    for (const step of way.split(".").map(Number)) {
+      if (item) {
+        if (!item.inside) return null;
+        x += (item.width - item.inside.width) / 2;
+        y += HEADER;
+        layout = item.inside;
+      }
+      item = layout.items.find((one) => one.step <= step && step < one.step + one.count);
       if (!item) return null;
       x += item.x;
       y += item.y;
-      if (item.way === way || !item.inside) break;
-      x += (item.width - item.inside.width) / 2;
-      y += HEADER;
-      layout = item.inside;
     }
     return { x, y, width: item.width, height: item.isOpen ? Math.min(item.height, HEADER) : item.height };
   }
@@ -122,7 +124,7 @@ class GraphView {
   }
 
   boxes(layout) {
-    return layout.items.filter((item) => item.node.body !== undefined).map((item) => item.way);
+    return layout.items.filter((item) => item.node.body !== undefined).map((item) => String(item.step));
   }
 
   boxesIn(way) {

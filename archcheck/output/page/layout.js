@@ -8,6 +8,7 @@ const PADDING = 14;
 const IDLE_GAP = 36;
 const IDLE_ROW = 40;
 const MOST_LABELS = 2;
+const MOST_LINES = 120;
 
 class Layout {
   constructor(model, state) {
@@ -24,7 +25,7 @@ class Layout {
   key(number, way) {
     const prefix = way ? `${way}.` : "";
     const below = (set) => [...set].filter((one) => one.startsWith(prefix)).map((one) => one.slice(prefix.length)).sort();
-    return `${number}|${below(this.state.open)}|${below(this.state.unfolded)}`;
+    return `${way ? number : "root"}|${below(this.state.open)}|${below(this.state.unfolded)}`;
   }
 
   body(body, way, number) {
@@ -47,7 +48,8 @@ class Layout {
     const edges = this.edges(body, stands);
     const ports = this.ports(body, edges, way);
     for (const port of ports) graph.setNode(String(port.end), { width: port.width, height: port.height });
-    for (const edge of edges) {
+    const { routed, arcs } = sortedOut(edges);
+    for (const edge of routed) {
       const label = this.label(edge);
       graph.setEdge(String(edge.source), String(edge.target), {
         label,
@@ -64,12 +66,17 @@ class Layout {
     for (const item of items) place(item, graph.node(String(item.step)));
     for (const port of ports) place(port, graph.node(String(port.end)));
     const ranks = rankHeights(graph);
-    const lines = edges.map((edge) => {
+    const lines = routed.map((edge) => {
       const { points, label, x, y } = graph.edge(String(edge.source), String(edge.target));
       return { ...edge, points: besideRanks(points, ranks), label, x, y };
     });
     let { width = 0, height = 0 } = graph.graph();
     if (!Number.isFinite(width)) [width, height] = [0, 0];
+    for (const edge of arcs) {
+      const arc = arcBetween(graph.node(String(edge.source)), graph.node(String(edge.target)));
+      lines.push({ ...edge, arc });
+      width = Math.max(width, arc.right);
+    }
     const idle = body.idle.map((one, row) => ({
       ...one,
       x: width + (width ? IDLE_GAP : 0),
@@ -123,9 +130,10 @@ class Layout {
     return distinct.length > MOST_LABELS ? `${shown}, …` : shown;
   }
 
+  // Only the state of a box hangs on its way: the layout itself serves all equal bodies.
   item(node, way, step, count) {
     const body = this.model.bodyOf(node);
-    const item = { node, way, step, count, name: foldedName(node, count), chips: chips(node, count), isOpen: body !== null && this.state.open.has(way) };
+    const item = { node, step, count, name: foldedName(node, count), chips: chips(node, count), isOpen: body !== null && this.state.open.has(way) };
     const chipsWidth = item.chips.reduce((sum, chip) => sum + chip.width + 5, 0);
     if (node.kind === "sum" || node.kind === "product") {
       return { ...item, join: node.kind === "product" ? "×" : node.name === "sub" || node.name === "rsub" ? "−" : "+", width: 26, height: 26 };
@@ -153,6 +161,31 @@ class Layout {
       height: inside.height + HEADER + PADDING,
     };
   }
+}
+
+// Where nearly everything reads nearly everything, as in a dense block, lines for all would be a
+// thicket as wide as it is slow to lay out: the nearest source is joined by a line, and what skips
+// goes over an arc at the side.
+function sortedOut(edges) {
+  if (edges.length <= MOST_LINES) return { routed: edges, arcs: [] };
+  const nearest = new Map();
+  const last = new Map();
+  for (const edge of edges) {
+    if (edge.target === RESULT) last.set(edge.source, edge);
+    else if (!nearest.has(edge.target) || edge.source > nearest.get(edge.target).source) nearest.set(edge.target, edge);
+  }
+  const routed = new Set(nearest.values());
+  // What goes out is joined by a line from the last node that gives it.
+  const ends = [...last.keys()];
+  if (ends.length) routed.add(last.get(Math.max(...ends)));
+  return { routed: [...routed], arcs: edges.filter((edge) => !routed.has(edge)) };
+}
+
+function arcBetween(source, target) {
+  const [from, to] = [source, target].map((node) => ({ x: node.x + node.width / 2, y: node.y }));
+  const reach = Math.max(from.x, to.x) + 30 + Math.min(Math.abs(to.y - from.y) * 0.2, 260);
+  // A cubic curve comes three quarters of the way towards its handles.
+  return { from, to, reach, right: 0.25 * Math.max(from.x, to.x) + 0.75 * reach + 4 };
 }
 
 // The tallest box of each rank, by the height at which dagre puts the rank's middle.
