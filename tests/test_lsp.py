@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -212,6 +214,17 @@ async def test_comments_and_the_projects_settings_silence_findings(
     (tmp_path / "pyproject.toml").write_text('[tool.archcheck]\nignore = ["AC1"]\n')
     uri = editor.open(tmp_path / "other.py", BROKEN)
     assert await editor.diagnostics(uri) == []
+
+
+async def test_what_the_baseline_lets_stand_is_not_shown(editor: Editor, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.archcheck]\nbaseline = "known.json"\n')
+    (tmp_path / "net.py").write_text(BROKEN, encoding="utf-8")
+    command = [sys.executable, "-m", "archcheck.frontends.cli", "net.py", "--write-baseline"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    uri = editor.open(tmp_path / "net.py")
+    assert await editor.diagnostics(uri) == []
+    editor.edit(uri, BROKEN + BROKEN.replace("Net", "Other"))
+    assert codes(await editor.diagnostics(uri)) == ["AC101"]
 
 
 async def test_settings_that_are_wrong_are_told_once(editor: Editor, tmp_path: Path) -> None:

@@ -283,6 +283,36 @@ async def test_configured_models_are_traced_when_a_file_of_theirs_is_saved(tmp_p
     await client.stop()
 
 
+async def test_what_another_program_writes_is_traced_too(editor: Editor, tmp_path: Path) -> None:
+    path = tmp_path / "net.py"
+    uri = await traced(editor, path, NET)
+    await hints(editor, uri, "x: [2, 8]")
+    path.write_text(NET.replace("(8, 10)", "(8, 3)"), encoding="utf-8")
+    editor.edit(uri, path.read_text(encoding="utf-8"))
+    editor.client.workspace_did_change_watched_files(
+        types.DidChangeWatchedFilesParams([types.FileEvent(uri, types.FileChangeType.Changed)])
+    )
+    await hints(editor, uri, "return: [2, 3]")
+
+
+async def test_shapes_stand_behind_their_lines_whatever_is_written_there(
+    editor: Editor, tmp_path: Path
+) -> None:
+    text = NET.replace("x = x.mean((2, 3))", "x = x.mean((2, 3))  # 网🔥")
+    uri = await traced(editor, tmp_path / "net.py", text)
+    await hints(editor, uri, "x: [2, 8]")
+    found = await editor.client.text_document_inlay_hint_async(
+        types.InlayHintParams(
+            types.TextDocumentIdentifier(uri),
+            types.Range(types.Position(0, 0), types.Position(1000, 0)),
+        )
+    )
+    line = at(text, "x = x.mean((2, 3))  # 网🔥")
+    (hint,) = [one for one in found or () if one.position.line == line]
+    units = len(text.split("\n")[line].encode("utf-16-le")) // 2
+    assert hint.position.character == units
+
+
 async def test_a_change_ends_the_trace_that_runs_and_the_newest_text_is_traced(
     editor: Editor, tmp_path: Path
 ) -> None:

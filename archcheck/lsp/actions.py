@@ -41,7 +41,7 @@ class Asked:
 
     def findings(self) -> Iterator[tuple[Finding, types.Range]]:
         """The findings of the text in the range, in positions of the code, and where they are."""
-        found = self.view.examined.findings
+        found = self.view.findings
         for finding, shown in zip(
             found, self.view.origins(one.location for one in found), strict=True
         ):

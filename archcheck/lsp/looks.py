@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from archcheck.baseline import Baseline
 from archcheck.config import read_config
 from archcheck.examine import Examined, Examiner
 from archcheck.load.client import Workers
@@ -23,11 +24,13 @@ class Look:
 
     Attributes:
         documents: All that was open then, by path.
+        baseline: The findings that are let stand.
     """
 
     opened: OpenDocument
     documents: Mapping[str, OpenDocument]
     examined: Examined
+    baseline: Baseline | None = None
 
     @property
     def document(self) -> Document:
@@ -41,12 +44,13 @@ def look(path: str, documents: Mapping[str, OpenDocument], parse: Parse = parse)
         parse: What parses it, and the files that it imports.
 
     Raises:
-        UsageError: The configuration is wrong.
+        UsageError: The configuration, or the baseline that it names, is wrong.
         DocumentError: The document cannot be read.
     """
     config, root = read_config(Path(os.path.abspath(path)).parent)
     selection = Selection.of(load_rules(), config)
     buffers = {opened.path: opened.data for opened in documents.values()}
+    known = Baseline.read(root / config.baseline) if config.baseline is not None else None
     with Workers() as workers:
         examiner = Examiner([Path(path)], [], config, workers, root, parse=parse)
-        return Look(documents[path], documents, examiner.examine(selection, buffers))
+        return Look(documents[path], documents, examiner.examine(selection, buffers), known)

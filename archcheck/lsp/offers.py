@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from archcheck.baseline import Baseline
 from archcheck.examine import Examined, Examiner
 from archcheck.finding import Edit, Finding, Location
 from archcheck.fix.apply import applied, patched, patches
@@ -46,10 +47,12 @@ class Bench:
     examiner: Examiner
     examined: Examined
     codes: frozenset[str]
+    baseline: Baseline | None
 
-    def chosen(self, finding: Finding, _project: Project) -> bool:
+    def chosen(self, finding: Finding, project: Project) -> bool:
         """Whether it is one that is shown."""
-        return finding.code in self.codes
+        known = self.baseline is not None and self.baseline.knows(finding, project)
+        return finding.code in self.codes and not known
 
     @classmethod
     def of(cls, view: View, workers: Workers) -> Bench:
@@ -65,7 +68,8 @@ class Bench:
         whole = replace(seen, targets=tuple(standing.result for standing in exact))
         # A fix must not offend a rule that merely is not selected.
         wide = examiner.widened(whole, seen.selection.with_defaults(load_rules()))
-        return cls(examiner, wide, frozenset(rule.code for rule in seen.selection.rules))
+        codes = frozenset(rule.code for rule in seen.selection.rules)
+        return cls(examiner, wide, codes, view.seen.baseline)
 
 
 def needs_worker(view: View) -> bool:
@@ -79,7 +83,7 @@ def offers(view: View, workers: Workers) -> tuple[Offer, ...]:
     Raises:
         Cancelled: Nobody wants them any more.
     """
-    if not any(finding.fix for finding in view.examined.findings):
+    if not any(finding.fix for finding in view.findings):
         return ()
     bench = Bench.of(view, workers)
     verdicts = tried(bench.examined, bench.chosen, bench.examiner.again)
@@ -97,7 +101,7 @@ def all_safe(view: View, workers: Workers) -> Mapping[str, bytes]:
     Raises:
         Cancelled: Nobody wants them any more.
     """
-    if not any(finding.fix for finding in view.examined.findings):
+    if not any(finding.fix for finding in view.findings):
         return {}
     bench = Bench.of(view, workers)
     after, _ = mend(bench.examined, bench.chosen, bench.examiner.again, Mending(write=False))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from archcheck.annotate.annotation import annotate
-from archcheck.config import Model, read_config
+from archcheck.cache.memory import Memory
+from archcheck.cache.traces import RememberedTraces
+from archcheck.config import Config, Model, read_config
 from archcheck.examine import Examined, Examiner, TargetResult
-from archcheck.load.client import Cancelled, Workers
+from archcheck.load.client import Cancelled, Tracers, Workers
 from archcheck.lsp.documents import OpenDocument
 from archcheck.plan import Plan
 from archcheck.report import TargetReport
@@ -119,9 +122,12 @@ def trace(model: Model, documents: Mapping[str, OpenDocument], workers: Workers)
     target = parse_target(model.target)
     assert target is not None, "a model's target has a name"
     config, root = read_config(Path(os.path.abspath(place_of(model) or ".")).parent)
+    if not config.trace:
+        raise UsageError(f"{model.target} is not traced: the configuration turns tracing off")
     unsaved = {one.path: one.data for one in documents.values() if not one.is_saved}
-    examiner = Examiner(_files(target), [(target, model)], config, workers, root)
-    examined = examiner.examine(Selection.of(load_rules(), config), unsaved)
+    with _remembered(workers, config, root, unsaved) as tracers:
+        examiner = Examiner(_files(target), [(target, model)], config, tracers, root)
+        examined = examiner.examine(Selection.of(load_rules(), config), unsaved)
     result = examined.targets[0]
     if result.trace is None:
         raise UsageError(result.complaint or f"{model.target} cannot be traced")
@@ -134,6 +140,21 @@ def trace(model: Model, documents: Mapping[str, OpenDocument], workers: Workers)
         tuple(_rows(examined)),
         frozenset((*found.files, found.path)),
     )
+
+
+@contextmanager
+def _remembered(
+    workers: Workers, config: Config, root: Path, unsaved: Mapping[str, bytes]
+) -> Iterator[Tracers]:
+    """What the command remembers of a project's traces; texts that are not saved are passing."""
+    if unsaved or not config.cache or not (root / "pyproject.toml").is_file():
+        yield workers
+        return
+    memory = Memory(root)
+    try:
+        yield RememberedTraces(workers, memory)
+    finally:
+        memory.close()
 
 
 def _files(target: Target) -> list[Path]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from archcheck.baseline import Comparison, Seen
 from archcheck.examine import Examined, TargetResult
-from archcheck.finding import Location
+from archcheck.finding import Finding, Location
 from archcheck.lsp.drift import Drift, moved_finding
 from archcheck.lsp.looks import Look
 from archcheck.lsp.traces import Traced
@@ -97,8 +98,24 @@ class View:
         return replace(self.seen.examined, targets=results)
 
     @cached_property
+    def comparison(self) -> Comparison | None:
+        """What the baseline says of it, if there is one."""
+        if self.seen.baseline is None:
+            return None
+        seen = Seen(frozenset({self.path}), frozenset(), self.examined.selection)
+        found, project = self.examined.findings, self.examined.project
+        return self.seen.baseline.compared(found, project, seen)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is shown, in positions of the code."""
+        hidden = self.comparison.hidden if self.comparison is not None else ()
+        return tuple(one for one in self.examined.findings if one not in hidden)
+
+    @cached_property
     def report(self) -> Report:
-        return report(self.examined)
+        """What is shown, as the user sees it."""
+        return report(self.examined, comparison=self.comparison)
 
     def origins(self, places: Iterable[Location]) -> Iterator[Location]:
         """Where the user sees places of the code."""
