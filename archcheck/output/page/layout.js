@@ -8,7 +8,9 @@ const PADDING = 14;
 const IDLE_GAP = 36;
 const IDLE_ROW = 40;
 const MOST_LABELS = 2;
-const MOST_LINES = 120;
+// More lines than this, and more than so many for each node, are a thicket.
+const MANY_LINES = 20;
+const LINES_PER_NODE = 2.2;
 
 class Layout {
   constructor(model, state) {
@@ -48,7 +50,7 @@ class Layout {
     const edges = this.edges(body, stands);
     const ports = this.ports(body, edges, way);
     for (const port of ports) graph.setNode(String(port.end), { width: port.width, height: port.height });
-    const { routed, arcs } = sortedOut(edges);
+    const { routed, arcs } = sortedOut(edges, items.length);
     for (const edge of routed) {
       const label = this.label(edge);
       graph.setEdge(String(edge.source), String(edge.target), {
@@ -166,8 +168,8 @@ class Layout {
 // Where nearly everything reads nearly everything, as in a dense block, lines for all would be a
 // thicket as wide as it is slow to lay out: the nearest source is joined by a line, and what skips
 // goes over an arc at the side.
-function sortedOut(edges) {
-  if (edges.length <= MOST_LINES) return { routed: edges, arcs: [] };
+function sortedOut(edges, nodes) {
+  if (edges.length <= Math.max(MANY_LINES, LINES_PER_NODE * nodes)) return { routed: edges, arcs: [] };
   const nearest = new Map();
   const last = new Map();
   for (const edge of edges) {
