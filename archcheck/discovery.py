@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -98,5 +99,15 @@ def _walk(folder: Path, excluded: Matcher | None, base: Path) -> Iterator[Path]:
             if not name.startswith(".") and name not in _SKIPPED and not left_out(name + "/")
         )
         for name in sorted(files):
-            if name.endswith(SUFFIXES) and not left_out(name):
-                yield Path(root, name)
+            path = Path(root, name)
+            if name.endswith(SUFFIXES) and not left_out(name) and not _may_never_end(path):
+                yield path
+
+
+def _may_never_end(path: Path) -> bool:
+    """Whether reading it may wait for ever: it is a pipe, a socket or a device."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False  # whoever reads it says what is wrong
+    return not stat.S_ISREG(mode)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from archcheck.discovery import source_files
+from archcheck.source.surroundings import Surroundings
 from archcheck.target import UsageError
 
 
@@ -49,3 +50,11 @@ def test_a_loop_of_links_ends_and_each_file_comes_once(tmp_path: Path) -> None:
 def test_a_missing_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file or folder"):
         list(source_files([tmp_path / "nothing.py"]))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_that_nobody_writes_into_holds_nothing_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "net.py").write_text("import torch\n")
+    assert list(source_files([tmp_path])) == [tmp_path / "net.py"]
+    assert list(Surroundings.of_folder(str(tmp_path)).naming("torch")) == [str(tmp_path / "net.py")]

@@ -566,3 +566,15 @@ def test_printed_models_and_bare_headers_of_a_source_document_are_passed_over() 
     assert first_lines >= {36, 43, 76, 103, 424, 451, 488, 507, 701}
     assert not first_lines & {83, 127, 162, 194, 241, 655, 746}
     assert document.skipped_blocks == 7
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="the system shows no pipes as files")
+def test_a_pipe_is_read_to_its_end() -> None:
+    outgoing, incoming = os.pipe()
+    os.write(incoming, b"import torch\nx = 1\n")
+    os.close(incoming)
+    try:
+        document = read_document(Path(f"/dev/fd/{outgoing}"), shown="piped.py")
+    finally:
+        os.close(outgoing)
+    assert document.code == "import torch\nx = 1\n"

@@ -15,7 +15,7 @@ class Surroundings:
 
     def __init__(self, places: tuple[str, ...]) -> None:
         self.texts: dict[str, str] = {}
-        for place in places:
+        for place in filter(os.path.isfile, places):
             try:
                 self.texts[place] = Path(place).read_text(encoding="utf-8", errors="replace")
             except OSError:
