@@ -205,6 +205,13 @@ def test_the_table_sorts_and_filters(page: Chrome) -> None:
     assert ask(page, f"{rows}.map((row) => row.dataset.path)") == ["head"]
 
 
+def test_a_row_leads_to_its_box(page: Chrome) -> None:
+    click(page, "nav [data-view='layers']")
+    click(page, "[data-path='stages.1.0.second'] button")
+    chosen = page.find_element("css selector", ".canvas [aria-selected='true']")
+    assert chosen.get_attribute("data-way") == "3.0.3" and chosen.is_displayed()
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_phone_has_room_for_it(page: Chrome, dark: bool) -> None:
     resize(page, 400, 800, dark=dark)

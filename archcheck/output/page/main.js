@@ -52,6 +52,14 @@ function showNode(target, way) {
   graphOf(target).reveal(way);
 }
 
+// The first call of a layer; one that was never called has none.
+function showPath(target, path) {
+  show("graph", target);
+  const graph = graphOf(target);
+  const way = graph?.model.wayTo(path);
+  if (way) graph.reveal(way);
+}
+
 function showLayer(target, path) {
   show("layers", target);
   const row = rowOf(target, path);
@@ -135,7 +143,10 @@ window.addEventListener("afterprint", () => {
 document.documentElement.classList.add("scripted");
 makeTabs();
 makePicker();
-document.querySelectorAll("table.layers").forEach(enhanceTable);
+targets.forEach((section, target) => {
+  const table = section.querySelector("table.layers");
+  if (table) enhanceTable(table, (path) => showPath(target, path));
+});
 report.targets.forEach((data, target) => {
   if (data) costs.set(target, new CostsView(document.getElementById(`costs-${target}`), data, target));
 });

@@ -1,8 +1,14 @@
 // The layer table: sorted by a click on a column's title, filtered by a few typed letters.
 
-function enhanceTable(table) {
+function enhanceTable(table, showPath) {
   const body = table.tBodies[0];
   const original = [...body.rows];
+  for (const row of original) {
+    // A layer's name leads to its box in the graph.
+    const { path } = row.dataset;
+    const [name] = row.cells;
+    if (path) name.replaceChildren(html("button", { type: "button", class: "link", onclick: () => showPath(path) }, name.textContent));
+  }
   const filter = html("input", { type: "search", placeholder: "Filter by name or type", "aria-label": "Filter the layers" });
   const count = html("span", { class: "remark", role: "status" });
   filter.addEventListener("input", () => {
