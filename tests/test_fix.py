@@ -203,6 +203,34 @@ def test_json_says_which_fixes_hold(net: Path) -> None:
     ]
 
 
+def book(*sources: str) -> str:
+    cells = [
+        {"cell_type": "code", "metadata": {"tags": ["é"]}, "outputs": [], "source": source}
+        for source in sources
+    ]
+    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}, ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("net.py", NET.replace("\n", "\r\n"), SAFE.replace("\n", "\r\n")),
+        ("net.py", "\ufeff# é\n" + NET, "\ufeff# é\n" + SAFE),
+        ("net.py", NET.replace("    ", "\t"), SAFE.replace("    ", "\t")),
+        ("net.md", f"# Größe\n\n```python\n{NET}```\n", f"# Größe\n\n```python\n{SAFE}```\n"),
+        ("net.ipynb", book("x = 1", NET), book("x = 1", SAFE)),
+    ],
+    ids=["returns", "mark", "tabs", "markdown", "notebook"],
+)
+def test_whatever_the_file_all_else_stays(
+    tmp_path: Path, name: str, before: str, after: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(before.encode())
+    archcheck(name, "--fix", cwd=tmp_path)
+    assert path.read_bytes() == after.encode()
+
+
 # Traced ---------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -54,6 +55,17 @@ class Selfless{n}(nn.Module):
 
     def forward(x):
         return self.fc.forward(x)
+""",
+    "AC105": """\
+class Lost{n}(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        if x.dim() == 3:
+            x = x.mean(dim=1)
+        x = self.fc(x)
 """,
     "AC107": """\
 class Listed{n}(nn.Module):
@@ -286,3 +298,62 @@ def test_fixing_ends_and_breaks_nothing(pieces: list[str], kind: str, unsafe: bo
     assert left <= (set() if unsafe else {"unsafe"})
     if unsafe:
         assert {f.code for f in after.findings} <= UNFIXABLE.keys()
+
+
+# Traced models --------------------------------------------------------------------------------
+
+# A network of two convolutions and a head, and what may be wrong with each of its lines.
+NET = """\
+class Net{n}(nn.Module):
+    def __init__(self, width=16):
+        super().__init__()
+        self.first = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.act = nn.ReLU()
+        self.second = nn.Conv2d(width, 8, 3, padding=1)
+        self.head = nn.Linear(8 * 4 * 4, 10)
+
+    def forward(self, x):
+        x = self.act(self.norm(self.first(x)))
+        x = F.relu(self.second(x))  # [2, 8, 8, 8]
+        x = F.max_pool2d(x, 2)
+        return F.log_softmax(self.head(x.flatten(1)), dim=1)
+"""
+PLANTED = (
+    ("        super().__init__()\n", ""),
+    ("super().__init__()", "super().__init__"),
+    ("BatchNorm2d(width)", "BatchNorm1d(width)"),
+    ("BatchNorm2d(width)", "BatchNorm2d(32)"),
+    ("Conv2d(width, 8", "Conv2d(4, 8"),
+    ("Linear(8 * 4 * 4, 10)", "Linear(8 * 7 * 7, 10)"),
+    ("# [2, 8, 8, 8]", "# [2, 8, 4, 4]"),
+    ("self.head(x", "self.head.forward(x"),
+    ("def forward(self, x)", "def forward(x)"),
+    ("(1)), dim=1)", "(1)))"),
+    ("F.max_pool2d(x, 2)", "F.dropout(F.max_pool2d(x, 2))"),
+)
+
+
+def planted(random: Random, n: int) -> str:
+    text = NET.format(n=n)
+    for right, wrong in random.sample(PLANTED, random.randint(1, 5)):
+        text = text.replace(right, wrong)
+    return text
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_traced_models_are_mended_whatever_is_planted(seed: int, folder: Path) -> None:
+    random = Random(seed)
+    count = 4
+    texts = [planted(random, n) for n in range(count)]
+    Path("net.py").write_text("\n\n".join([HEAD, *texts]))
+    models = tuple(Model(f"net.py:Net{n}", ("2,3,8,8",)) for n in range(count))
+    first, second = (
+        run(None, Config(models=models), Model(""), root=Path(), mending=Mending())
+        for _ in range(2)
+    )
+    ast.parse(Path("net.py").read_text())
+    assert first.defects == first.complaints == ()
+    assert first.findings == second.findings == ()
+    assert second.repairs is not None and second.repairs.diff == ""
+    assert all(target.complete for target in first.targets)
