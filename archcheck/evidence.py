@@ -284,11 +284,13 @@ class Circumstances:
 
     Attributes:
         facts: Questions about the disk and the environment, whose answers it depends on.
+        answers: Those of some of them, as they were when it was found.
         stamps: What files and folders were like when they were first looked at, by path.
         installed: The same of the files of installed packages that were loaded.
     """
 
     facts: frozenset[tuple[str, ...]]
+    answers: Mapping[tuple[str, ...], str]
     stamps: Mapping[str, str]
     installed: Mapping[str, str]
 

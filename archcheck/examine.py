@@ -22,6 +22,7 @@ from archcheck.suppress import apply
 from archcheck.target import Target, TraceRequest, UsageError, parse_input, parse_target
 
 if TYPE_CHECKING:
+    from archcheck.cache.facts import Notes
     from archcheck.evidence import Trace, Wanted
     from archcheck.lock.file import Lock
 
@@ -131,6 +132,7 @@ class Examiner:
         workers: Trace the models; they are kept from one look to the next.
         root: The folder that the configuration is relative to.
         lock: What the models were when they were locked, if they are to be held against that.
+        notes: Take down every file and folder of the project that is looked at.
         parse: What parses the files.
     """
 
@@ -142,6 +144,7 @@ class Examiner:
         workers: Tracers,
         root: Path,
         lock: Lock | None = None,
+        notes: Notes | None = None,
         parse: Parse = parse,
     ) -> None:
         self._files = files
@@ -150,6 +153,7 @@ class Examiner:
         self._workers = workers
         self._root = root
         self._lock = lock
+        self._notes = notes
         self._parse = parse
         self._start: Project | None = None
 
@@ -221,7 +225,7 @@ class Examiner:
 
     def _project(self, buffers: Mapping[str, bytes]) -> Project:
         roots = [self._root / place for place in self._config.source_roots]
-        return open_project(self._root, roots, buffers, self._parse)
+        return open_project(self._root, roots, buffers, self._notes, self._parse)
 
     def _request(self, target: Target, model: Model, buffers: Mapping[str, bytes]) -> TraceRequest:
         return TraceRequest(

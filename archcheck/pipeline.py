@@ -64,11 +64,17 @@ def run(
     selection = Selection.of(rules, config)
     plan = Plan.of(targets, config, asked, root=root, buffers=tuple(map(Path, buffers)))
     complaints = list(plan.complaints)
+    if memory is not None:
+        memory.begin()
+        for name in (LOCK_NAME, config.baseline):
+            if name is not None:
+                memory.notes.add("content", str(root / name))
     lock = _lock(plan, selection, root, complaints)
     baseline = _baseline(config, root, complaints, may_be_absent=new_baseline)
     with nullcontext(workers) if workers is not None else Workers() as tracers:
         remembered = tracers if memory is None else _remembered(tracers, memory)
-        examiner = Examiner(plan.files, plan.models, config, remembered, root, lock)
+        notes = None if memory is None else memory.notes
+        examiner = Examiner(plan.files, plan.models, config, remembered, root, lock, notes)
         examined = examiner.examine(selection, buffers)
         repairs: Repairs | None = None
         verdicts: Mapping[Finding, Fix | None] = {}

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
+from archcheck.evidence import Circumstances
 from archcheck.finding import Finding
 from archcheck.merge import Found
 from archcheck.rule import Findings, Rule, load_rules
@@ -20,6 +22,9 @@ from archcheck.source import Project
 from archcheck.source.document import DocumentError, read_document
 from archcheck.source.syntax import Parse, parse
 from archcheck.suppress import Suppressions
+
+if TYPE_CHECKING:
+    from archcheck.cache.facts import Notes
 
 # Below this many bytes of source, starting processes costs more than they save.
 _BYTES_WORTH_PROCESSES = 1_500_000
@@ -47,10 +52,11 @@ def open_project(
     root: Path,
     source_roots: Iterable[Path | str],
     buffers: Mapping[str, bytes],
+    notes: Notes | None = None,
     parse: Parse = parse,
 ) -> Project:
     """A project in which some files have another text than on the disk."""
-    project = Project(root, source_roots, parse)
+    project = Project(root, source_roots, notes, parse)
     for path, data in buffers.items():
         project.add(read_document(Path(path), shown=path, data=data))
     return project
@@ -82,11 +88,15 @@ def read_files(
         project.source_roots,
         frozenset(rule.code for rule in selection.rules),
         tuple(buffers.items()),
+        project.notes is not None,
     )
+    read: list[FileResult] = []
     with ProcessPoolExecutor(cores) as pool:
-        return [
-            result for results in pool.map(partial(_read_chunk, desk), chunks) for result in results
-        ]
+        for results, came_of in pool.map(partial(_read_chunk, desk), chunks):
+            read += results
+            if project.notes is not None and came_of is not None:
+                project.notes.include(came_of)
+    return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +107,19 @@ class Desk:
     source_roots: tuple[Path, ...]
     codes: frozenset[str]
     buffers: tuple[tuple[str, bytes], ...]
+    takes_notes: bool
 
 
 @cache
 def _tools(desk: Desk) -> tuple[Project, Selection]:
     """One project and one set of rules for all that a process reads: files share their bases."""
     rules = tuple(rule for rule in load_rules() if rule.code in desk.codes)
-    project = open_project(desk.root, desk.source_roots, dict(desk.buffers))
+    notes = None
+    if desk.takes_notes:
+        from archcheck.cache.facts import Notes
+
+        notes = Notes()
+    project = open_project(desk.root, desk.source_roots, dict(desk.buffers), notes)
     return project, Selection(rules, desk.codes)
 
 
@@ -139,7 +155,8 @@ def _chunks(sizes: dict[Path, int], limit: int) -> Iterator[list[Path]]:
         yield chunk
 
 
-def _read_chunk(desk: Desk, paths: Sequence[Path]) -> list[FileResult]:
+def _read_chunk(desk: Desk, paths: Sequence[Path]) -> tuple[list[FileResult], Circumstances | None]:
+    """What reading these files gave, and what all that this process has read came of."""
     project, selection = _tools(desk)
     results = []
     with _without_collection():
@@ -147,7 +164,7 @@ def _read_chunk(desk: Desk, paths: Sequence[Path]) -> list[FileResult]:
             results.append(read_file(path, project, selection))
             if not results[-1].complaint and not desk.buffers:
                 project.release(project.file(path))
-    return results
+    return results, project.notes.circumstances() if project.notes is not None else None
 
 
 def read_file(path: Path, project: Project, selection: Selection) -> FileResult:

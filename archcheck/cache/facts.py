@@ -7,6 +7,7 @@ An answer that was kept holds for as long as all its facts are answered as they 
     stamp PATH            when and how long a file was written: enough for installed packages
     kind PATH             whether there is a file, a folder, or nothing
     entries FOLDER        the names of all that is in a folder
+    packages FOLDER       those of them that an import could mean
     modules FOLDER NAMES  which entries an import of these names could find there
     python FOLDER         the content of all Python files in a folder, and below it
     variable NAME         an environment variable
@@ -22,11 +23,11 @@ import stat
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
+from archcheck.evidence import Circumstances
+
 Fact: TypeAlias = tuple[str, ...]
 
 ABSENT = "absent"
-# The kinds whose answer a file's or folder's stamp vouches for.
-WITH_STAMP = frozenset(("content", "entries", "modules"))
 # Of longer files, the stamp is looked at, not the bytes.
 _LONG = 16 * 1024 * 1024
 
@@ -53,15 +54,57 @@ def stamp(path: str) -> str:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
-class World:
-    """The world as it is now; each thing is looked at once.
+class Notes:
+    """Facts that an answer comes of, noted while it is being found.
 
     Attributes:
-        stamps: Those of the files and folders that were looked at, from before that.
+        answers: Those of some facts, as they were when they were noted.
+        stamps: Those of files and folders, from before they were first looked at.
+        installed: Those of the files of installed packages that were loaded.
     """
 
     def __init__(self) -> None:
+        self.facts: set[Fact] = set()
+        self.answers: dict[Fact, str] = {}
         self.stamps: dict[str, str] = {}
+        self.installed: dict[str, str] = {}
+
+    def add(self, kind: str, path: str) -> None:
+        """Note that a file or folder is about to be looked at."""
+        if (kind, path) in self.facts:
+            return
+        self.facts.add((kind, path))
+        if kind == "packages":
+            # The folder itself may well change, by what no import means.
+            self.answers[kind, path] = World().look((kind, path))
+            return
+        for place in _python_files(path) if kind == "python" else (path,):
+            self.stamps.setdefault(place, stamp(place))
+
+    def include(self, other: Notes | Circumstances) -> None:
+        """Note what something came of that this answer comes of."""
+        self.facts |= other.facts
+        agree = (
+            *(self.answers.setdefault(fact, then) == then for fact, then in other.answers.items()),
+            *(self.stamps.setdefault(path, then) == then for path, then in other.stamps.items()),
+            *(self.installed.setdefault(p, then) == then for p, then in other.installed.items()),
+        )
+        if not all(agree):
+            self.include_unseen("a file that changed meanwhile")
+
+    def include_unseen(self, what: str) -> None:
+        """Note that it comes of something that cannot be looked at again."""
+        self.facts.add(("unseen", what))
+
+    def circumstances(self) -> Circumstances:
+        """All that was noted."""
+        return Circumstances(frozenset(self.facts), self.answers, self.stamps, self.installed)
+
+
+class World:
+    """The world as it is now; each thing is looked at once."""
+
+    def __init__(self) -> None:
         self._answers: dict[Fact, str] = {}
         self._folders: dict[str, dict[str, list[str]]] = {}
 
@@ -73,8 +116,6 @@ class World:
         """The answer to a fact's question."""
         known = self._answers.get(fact)
         if known is None:
-            if fact[0] in WITH_STAMP and fact[1] not in self.stamps:
-                self.stamps[fact[1]] = stamp(fact[1])
             known = self._answers[fact] = self._looked(*fact)
         return known
 
@@ -88,6 +129,8 @@ class World:
                 return _kind(subject)
             case "entries":
                 return digest(*_listing(subject))
+            case "packages":
+                return digest(*filter(_is_importable, _listing(subject)))
             case "modules":
                 return self._modules(subject, detail.split())
             case "python":
@@ -100,8 +143,9 @@ class World:
                 return digest(*(text for item in items for text in item))
         raise ValueError(f"nobody can look at {kind}")
 
-    def _modules(self, folder: str, names: Iterable[str]) -> str:
-        """The entries of these names; and what sends imports elsewhere, with its stamp."""
+    def entries(self, folder: str) -> Mapping[str, list[str]]:
+        """What is in a folder by the name that an import would have; and under "" what sends
+        imports elsewhere, with its stamp."""
         if folder not in self._folders:
             self._folders[folder] = {}
             for entry in _listing(folder):
@@ -109,7 +153,10 @@ class World:
                 if entry.endswith(".pth"):
                     path = os.path.join(folder, entry)
                     self._folders[folder].setdefault("", []).append(f"{entry} {stamp(path)}")
-        entries = self._folders[folder]
+        return self._folders[folder]
+
+    def _modules(self, folder: str, names: Iterable[str]) -> str:
+        entries = self.entries(folder)
         return digest(*(entry for name in ("", *names) for entry in entries.get(name, ())))
 
 
@@ -139,6 +186,10 @@ def _listing(folder: str) -> list[str]:
         return sorted(os.listdir(folder))
     except (OSError, ValueError):
         return []
+
+
+def _is_importable(entry: str) -> bool:
+    return entry.endswith(".py") or "." not in entry
 
 
 def _python_files(folder: str) -> Iterable[str]:

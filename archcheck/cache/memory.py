@@ -28,7 +28,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from archcheck.cache.facts import WITH_STAMP, World, digest, stamp
+from archcheck.cache.facts import Notes, World, digest, stamp
 from archcheck.cache.store import Store
 from archcheck.evidence import Circumstances
 from archcheck.load.wire import EvidencePickler, EvidenceUnpickler
@@ -44,11 +44,19 @@ class Memory:
 
     Args:
         root: The folder that the configuration is relative to: the cache lies in it.
+
+    Attributes:
+        notes: What the check that goes on comes of.
     """
 
     def __init__(self, root: Path) -> None:
         self._store = Store(root)
         self._store.prepare()
+        self.begin()
+
+    def begin(self) -> None:
+        """Look at the world anew: a check begins."""
+        self.notes = Notes()
         self._world = World()
         # The lists of installed files that answers share, by their digest; None: one has changed.
         self._installed: dict[str, Mapping[str, str] | None] = {}
@@ -76,9 +84,7 @@ class Memory:
         except (pickle.UnpicklingError, struct.error, TypeError, ValueError, AttributeError):
             # Whole, and yet no entry of ours.
             return None
-        seen = {fact[1] for fact in facts if fact[0] in WITH_STAMP}
-        stamps = {path: self._world.stamps[path] for path in seen}
-        return value, Circumstances(frozenset(facts), stamps, self._installed[installed] or {})
+        return value, Circumstances(frozenset(facts), facts, {}, self._installed[installed] or {})
 
     def keep(self, key: str, value: object, came_of: Circumstances) -> None:
         """Keep an answer, unless what it came of cannot be seen, or changed meanwhile."""
@@ -86,7 +92,7 @@ class Memory:
             return
         world = World()
         facts = {fact: world.look(fact) for fact in came_of.facts}
-        if not _are(came_of.stamps):
+        if not world.holds(came_of.answers) or not _are(came_of.stamps):
             return
         items = sorted(came_of.installed.items())
         installed = digest(*(text for item in items for text in item))

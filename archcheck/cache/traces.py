@@ -43,10 +43,11 @@ class RememberedTraces:
         """What became of each request, in order."""
         made = self._workers.results()
         for key, trace in self._asked:
-            if trace is not None:
-                yield trace
-                continue
-            outcome = next(made)
+            outcome: Outcome = trace if trace is not None else next(made)
             if isinstance(outcome, Trace) and outcome.came_of is not None:
-                self._memory.keep(key, replace(outcome, came_of=None), outcome.came_of)
+                self._memory.notes.include(outcome.came_of)
+                if trace is None:
+                    self._memory.keep(key, replace(outcome, came_of=None), outcome.came_of)
+            else:
+                self._memory.notes.include_unseen("the reason of a failure")
             yield outcome

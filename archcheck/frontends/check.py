@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,10 +13,11 @@ import typer
 
 from archcheck.config import Model, parse_bytes, parse_count, parse_shape, read_config
 from archcheck.finding import Severity
+from archcheck.frontends.answer import Answer, Manner
 from archcheck.frontends.options import TEXT, Format, Import, Loss, codes, overridden, read
-from archcheck.frontends.terminal import DEFECT, complain, show, wants_color, write
-from archcheck.output import WITHOUT_UNCHECKED, render
-from archcheck.output.words import fixes_text, mended_text, plural
+from archcheck.frontends.terminal import complain, wants_color
+from archcheck.output import page_width
+from archcheck.output.words import plural
 from archcheck.report import Report
 from archcheck.target import UsageError
 
@@ -139,7 +140,7 @@ def check(
 ) -> None:
     """Check models and source files."""
     # Imported late, so that `archcheck --help` answers at once.
-    from archcheck.pipeline import run
+    from archcheck.plan import Plan
 
     config, root = read_config(Path.cwd())
     config = overridden(
@@ -192,61 +193,62 @@ def check(
         if mending or write_baseline or affected or piped or output or format is not TEXT:
             raise UsageError("--watch shows findings as text: leave out what else is asked")
         from archcheck.frontends.watch import watch as watch_files
+        from archcheck.pipeline import run
 
         look = partial(run, named, config, asked, root=root, memory=memory)
         watch_files(lambda workers: look(workers=workers), named, root, depth, quiet)
-    if affected and not config.models:
-        report = Report(unchecked=("no configured model is made of these files",))
-    else:
-        report = run(
-            named,
-            config,
-            asked,
-            root=root,
-            buffers=buffers,
-            mending=mending,
-            new_baseline=write_baseline,
-            memory=memory,
-        )
-    if write_baseline:
-        report = _with_new_baseline(report)
-    shown = partial(render, report, depth=depth, statistics=statistics, quiet=quiet)
-    repairs = report.repairs
-    if repairs is not None and repairs.written and not quiet:
-        for sentence in mended_text(repairs):
-            complain(sentence)
-    if repairs is not None and (diff or fix_only):
-        show(repairs.diff if diff else "")
-        complain(fixes_text(report))
-    elif output is None:
-        show(shown(format.value, color=wants_color()))
-        for sentence in report.unchecked if format.value in WITHOUT_UNCHECKED else ():
-            complain(f"not checked: {sentence}")
-    else:
-        show(shown("text", color=wants_color()))
-        write(output, shown(format.value), "--output")
-    for sentence in repairs.untouched if repairs is not None else ():
-        complain(sentence)
-    if verbose:
-        for target in report.targets:
-            if target.trace.printed:
-                print(f"{target.name} printed:\n{target.trace.printed}", file=sys.stderr)
-    if report.baseline is not None and report.baseline.gone:
-        complain(_gone(report.baseline.gone))
+    manner = Manner(
+        format=format.value,
+        to_file=output is not None,
+        color=wants_color(),
+        width=page_width(None),
+        depth=depth,
+        statistics=statistics,
+        quiet=quiet,
+        verbose=verbose,
+        diff=diff,
+        fix_only=fix_only,
+    )
+    answer: Answer | None = None
+    key = ""
+    if memory is not None and mending is None and not write_baseline:
+        plan = Plan.of(named, config, asked, root=root, buffers=[Path(path) for path in buffers])
+        key = memory.key("answer", named, config, asked, buffers, plan, manner)
+        answer = _recalled(memory, key)
+    if answer is None:
+        # Imported only now: what is remembered is said at once.
+        from archcheck.pipeline import run
+
+        if affected and not config.models:
+            report = Report(unchecked=("no configured model is made of these files",))
+        else:
+            report = run(
+                named,
+                config,
+                asked,
+                root=root,
+                buffers=buffers,
+                mending=mending,
+                new_baseline=write_baseline,
+                memory=memory,
+            )
+        if write_baseline:
+            report = _with_new_baseline(report)
+        answer = Answer.of(report, manner)
+        if memory is not None and key and not report.defects:
+            memory.keep(key, astuple(answer), memory.notes.circumstances())
+    answer.give(output)
     if memory is not None:
         memory.close()
         if memory.problem is not None:
             complain(f"nothing is kept for the next run: {memory.problem}")
-    for complaint in report.complaints:
-        complain(complaint)
-    for defect in report.defects:
-        print(defect, file=sys.stderr)
-        complain(DEFECT)
-    code = report.exit_code
-    if repairs is not None and (diff or fix_only) and code <= 1:
-        # Whether findings are left is not what was asked.
-        code = int(diff and bool(repairs.diff))
-    raise typer.Exit(code)
+    raise typer.Exit(answer.exit_code)
+
+
+def _recalled(memory: Memory, key: str) -> Answer | None:
+    """What was said to the same question, if nothing has changed that it came of."""
+    found = memory.recall(key)
+    return None if found is None else Answer(*found[0])
 
 
 def _with_new_baseline(report: Report) -> Report:
@@ -263,11 +265,3 @@ def _with_new_baseline(report: Report) -> Report:
     where = os.path.relpath(comparison.path)
     complain(f"{where} lets {plural(len(hidden), 'finding')} of this check stand ({change})")
     return replace(report, findings=(), baseline=replace(comparison, hidden=hidden, gone=0))
-
-
-def _gone(count: int) -> str:
-    """What is to be done about findings that are no more."""
-    which = (
-        "1 finding of the baseline is" if count == 1 else f"{count:,} findings of the baseline are"
-    )
-    return f"{which} gone: run --write-baseline to let the file shrink"

@@ -29,7 +29,12 @@ def show(text: str) -> None:
 
 def complain(text: str) -> None:
     """Say one line on standard error."""
-    print(f"archcheck: {' '.join(text.split())}", file=sys.stderr)
+    print(complaint(text), file=sys.stderr)
+
+
+def complaint(text: str) -> str:
+    """The line that `complain` prints."""
+    return f"archcheck: {' '.join(text.split())}"
 
 
 def write(path: Path, text: str, option: str) -> None:

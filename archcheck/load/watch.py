@@ -20,7 +20,7 @@ from functools import cache
 from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
 from typing import Any
 
-from archcheck.cache.facts import Fact, stamp
+from archcheck.cache.facts import Fact, World, stamp
 from archcheck.evidence import Circumstances
 from archcheck.load.environment import folders_of
 from archcheck.load.places import is_users
@@ -58,16 +58,22 @@ class Watch:
         self._opened: set[str] = set()
         # Everything is noted as it was when it was first seen.
         self._stamps: dict[str, str] = {}
+        self._world = World()
         # What was imported since torch was, and what of it the user's own code asked for.
         self._imported: set[str] = set()
         self._wanted: set[str] = set()
         self._installed: dict[str, str] = {}
         sys.addaudithook(self._hear)
-        for name in ("stat", "lstat"):
+        for name in ("stat", "lstat", "access"):
             function = getattr(os, name)
             asking = self._asking(function)
             setattr(os, name, asking)
-            for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
+            for able in (
+                os.supports_dir_fd,
+                os.supports_effective_ids,
+                os.supports_fd,
+                os.supports_follow_symlinks,
+            ):
                 if function in able:
                     able.add(asking)
         for variables in (os.environ, getattr(os, "environb", None)):
@@ -113,10 +119,11 @@ class Watch:
                 self._installed[path] = self._stamps.get(path) or stamp(path)
         for name in self._unknown_packages():
             facts.add(("unseen", name))
-        paths = {fact[1] for fact in facts if fact[0] in ("content", "entries", "modules")}
+        answers = {fact: self._world.look(fact) for fact in facts if fact[0] == "modules"}
+        paths = {fact[1] for fact in facts if fact[0] in ("content", "entries")}
         stamps = {path: self._seen(path) for path in paths}
         self._records = records
-        return Circumstances(frozenset(facts), stamps, dict(self._installed))
+        return Circumstances(frozenset(facts), answers, stamps, dict(self._installed))
 
     def _seen(self, path: str) -> str:
         """The stamp of a file or folder when it was first seen."""
@@ -161,7 +168,7 @@ class Watch:
             if asker is not None and _kind(asker.f_code.co_filename) == "user":
                 self._wanted.add(name.partition(".")[0])
             for folder in sys.path:
-                self._seen(os.path.abspath(folder))
+                self._world.entries(os.path.abspath(folder))
 
     def _hear_opening(self, path: Any, mode: Any, flags: Any) -> None:
         reads = "r" in mode if isinstance(mode, str) else not (flags or 0) & os.O_WRONLY
@@ -178,7 +185,7 @@ class Watch:
             self._seen(file)
 
     def _asking(self, function: Any) -> Any:
-        """`os.stat` or `os.lstat`, noting what it is asked."""
+        """`os.stat` or one of its kind, noting what it is asked."""
         follows_links = function is os.stat
 
         def asking(path: Any, *arguments: Any, **keywords: Any) -> Any:

@@ -13,6 +13,7 @@ from archcheck.source.surroundings import Surroundings
 from archcheck.source.syntax import Parse, parse
 
 if TYPE_CHECKING:
+    from archcheck.cache.facts import Notes
     from archcheck.source.file import SourceFile
 
 
@@ -26,6 +27,7 @@ class Project:
         root: The folder that configuration is relative to.
         source_roots: Folders that absolute imports start from, besides the package root of the
             importing file, the file's own folder, `root` and `root/src`.
+        notes: Take down every file and folder that is looked at.
         parse: What parses documents; `Parses` where the same files are read again and again.
     """
 
@@ -33,10 +35,12 @@ class Project:
         self,
         root: Path | str = ".",
         source_roots: Iterable[Path | str] = (),
+        notes: Notes | None = None,
         parse: Parse = parse,
     ) -> None:
         self.root = Path(os.path.abspath(root))
         self.source_roots = tuple(self.root / place for place in source_roots)
+        self.notes = notes
         self.parse = parse
         self._files: dict[str, SourceFile | None] = {}
         self._modules: dict[tuple[str, str], Path | None] = {}
@@ -64,6 +68,7 @@ class Project:
         known = self._files.get(place)
         if known is not None:
             return known
+        self._note("content", place)
         return self.add(read_document(Path(path), shown=shown), place)
 
     def add(self, document: Document, path: Path | str | None = None) -> SourceFile:
@@ -125,6 +130,7 @@ class Project:
         if root != folder:
             folder = os.path.join(root, os.path.relpath(folder, root).split(os.sep)[0])
         if folder not in self._surroundings:
+            self._note("python", folder)
             make = Surroundings.of_folder if root == folder else Surroundings.of_package
             self._surroundings[folder] = make(folder)
         return self._surroundings[folder]
@@ -156,6 +162,10 @@ class Project:
         place = next(filter(None, places), None)
         return None if place is None else self.imported(place)
 
+    def _note(self, kind: str, path: str) -> None:
+        if self.notes is not None:
+            self.notes.add(kind, path)
+
     def _bases(self, importer: SourceFile, level: int) -> tuple[str, ...]:
         folder = str(importer.place.parent)
         if level:
@@ -182,6 +192,7 @@ class Project:
     def _listing(self, folder: str) -> frozenset[str]:
         known = self._listings.get(folder)
         if known is None:
+            self._note("packages", folder)
             try:
                 known = frozenset(os.listdir(folder))
             except OSError:
