@@ -34,11 +34,12 @@ from typing import TYPE_CHECKING
 
 from archcheck.finding import Finding, Fix, Location, Severity
 from archcheck.rule import Rule
-from archcheck.source import Chain, Project, SourceFile
+from archcheck.source import Project, SourceFile
 from archcheck.traced_classes import class_of
+from archcheck.wiring.classifiers import ends_a_model
 from archcheck.wiring.dataflow import MOVES
 from archcheck.wiring.endings import AFFINE, endings, surely
-from archcheck.wiring.in_sight import gives_weights, is_part_of_another
+from archcheck.wiring.in_sight import gives_weights
 from archcheck.wiring.outcomes import SOFTMAXES, before, is_logits, only_outcome, written_at
 from archcheck.wiring.rewiring import without_at
 
@@ -71,17 +72,8 @@ def before_the_last_softmax(file: SourceFile) -> Iterator[Finding]:
         scores = [link for link in others if link is not None and link.operation not in NORMS]
         if activation.operation not in ACTIVATIONS or not scores:
             continue
-        if scores[-1].operation in AFFINE and _ends_a_model(chain):
+        if scores[-1].operation in AFFINE and ends_a_model(chain):
             yield _finding(file.project, activation.location, activation.operation, "the softmax")
-
-
-def _ends_a_model(chain: Chain) -> bool:
-    if chain.origin == "forward" and chain.module is not None:
-        weighs = gives_weights(chain.module) or is_part_of_another(chain.module)
-        return chain.returned and not weighs
-    # A Sequential in a script is a model; in a class or a function it may weigh something.
-    layer = chain.links[-1].layer
-    return chain.module is None and layer is not None and layer.statement.scope.kind == "module"
 
 
 @rule.on_trace

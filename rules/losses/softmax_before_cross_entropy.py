@@ -43,19 +43,14 @@ from archcheck.finding import Edit, Finding, Fix, Location, Related, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import node_at
 from archcheck.source import ModuleClass, Project, SourceFile
-from archcheck.traced_classes import class_of
-from archcheck.wiring.endings import AFFINE, Ending, endings, endings_of, surely
-from archcheck.wiring.in_sight import (
-    cross_entropy_of_any_model,
-    gives_weights,
-    is_part_of_another,
-    losses_around,
-)
-from archcheck.wiring.outcomes import before, is_logits, only_outcome, written_at
+from archcheck.wiring.classifiers import classifier_of, returned_softmaxes
+from archcheck.wiring.endings import endings, surely
+from archcheck.wiring.in_sight import cross_entropy_of_any_model
+from archcheck.wiring.outcomes import only_outcome, written_at
 from archcheck.wiring.rewiring import without, without_at
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Op, Trace
+    from archcheck.evidence import Trace
 
 rule = Rule("AC401", "softmax-before-cross-entropy", Severity.ERROR, fix="safe")
 
@@ -67,25 +62,15 @@ def into_cross_entropy(file: SourceFile) -> Iterator[Finding]:
     for loss in file.losses:
         if loss.loss == "cross_entropy" and loss.prediction is not None:
             found = endings(loss.prediction)
-            if surely(found, "softmax"):
-                for ending in found:
-                    yield _certain(
-                        ending.location, without(ending.file, ending.node), loss.location
-                    )
+            for ending in found if surely(found, "softmax") else ():
+                edits = without(ending.file, ending.node)
+                yield _certain(ending.location, edits, loss.location)
 
 
 @rule.on_source
 def no_loss_in_sight(file: SourceFile) -> Iterator[Finding]:
-    for module in file.modules if "oftmax" in file.code else ():
-        found = endings_of(module) if module.forward is not None else ()
-        if not surely(found, "softmax") or not all(_is_own(module, ending) for ending in found):
-            continue
-        if not all(ending.argument("dim", 1) in (None, 1, -1) for ending in found):
-            continue
-        scores = [score for ending in found for score in ending.before()]
-        if surely(scores, *AFFINE) and _is_a_classifier(module):
-            for ending in found:
-                yield _likely(module, ending.location, ending.node)
+    for module, ending in returned_softmaxes(file):
+        yield _likely(module, ending.location, ending.node)
 
 
 @rule.on_trace
@@ -96,24 +81,10 @@ def probabilities_returned(trace: Trace, project: Project) -> Iterator[Finding]:
         return
     if trace.wanted.loss == "cross_entropy":
         yield _certain(at, without_at(project, at))
-    elif trace.wanted.loss is None and trace.mode == "train" and _of_scores(trace, op):
-        module = class_of(trace.modules[0], project)
-        if module is not None and _is_a_classifier(module):
+    elif trace.wanted.loss is None and trace.mode == "train":
+        module = classifier_of(trace, op, project)
+        if module is not None:
             yield _likely(module, at, node_at(module.file, at))
-
-
-def _of_scores(trace: Trace, op: Op) -> bool:
-    return op.arguments.get("dim") in (None, 1, -1) and is_logits(before(trace, op))
-
-
-def _is_a_classifier(module: ModuleClass) -> bool:
-    if gives_weights(module) or is_part_of_another(module):
-        return False
-    return losses_around(module.file, module.name) <= {"cross_entropy"}
-
-
-def _is_own(module: ModuleClass, ending: Ending) -> bool:
-    return ending.file is module.file and module.file.location(module.node).covers(ending.location)
 
 
 def _certain(at: Location, edits: tuple[Edit, ...], loss: Location | None = None) -> Finding:

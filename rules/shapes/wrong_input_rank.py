@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
+from archcheck.finding import Finding, Location, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
 from archcheck.shapes.faults import faults
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from archcheck.evidence import Trace
 
 rule = Rule("AC218", "wrong-input-rank", Severity.ERROR)
+
+# What a pass may show because of it.
+_FOLLOWING = ("AC004", "AC205", "AC206", "AC207", "AC208", "AC209", "AC213")
 
 
 @rule.on_trace
@@ -57,7 +60,9 @@ def dimensions_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]
             label=f"got {text(wrong.got)}",
             help=wrong.help,
         )
-        yield replace(
-            finding, location=place, trail=finding.trail if place == fault.location else ()
-        )
+        trail = finding.trail if place == fault.location else ()
+        # With another input than it is made for, all that a model gives has other shapes.
+        file = Location(trace.path, 1, 1, 1 << 30, 1)
+        covers = tuple((code, file) for code in _FOLLOWING)
+        yield replace(finding, location=place, trail=trail, covers=covers)
         return
