@@ -1,29 +1,43 @@
 """How long checking from source takes, against parsing the same files, and beside other linters.
 
-    python benchmarks/source_speed.py [--questions] FOLDER…
+    python benchmarks/source_speed.py [--questions] [--torchfix PATH] FOLDER…
 
 The first table is of one process: processor seconds for reading, parsing and each part of the
 source model, then for every source rule that runs by default, and the ratio of the whole to
 `ast.parse` of the same texts in the same run; the best of three passes, nothing kept between them.
 With `--questions`, everything that rules can ask of the model is asked in place of the rules.
 
-The second table is of whole commands, in seconds by the clock, on as many cores as they take:
-archcheck, ruff with all its rules, and TorchFix, where they are installed.
+The second table is of single files of about 1,000 lines, each checked in a process that is warm,
+as an editor's is, but in a project of its own: what the file imports is read and parsed anew.
+
+The third table is of whole commands, on as many cores as they take: archcheck, ruff with all its
+rules, and TorchFix with all of its own (`--torchfix` says where, if it is not on the PATH), in
+seconds by the clock, in processor seconds of all their processes, and as a ratio of these to the
+same `ast.parse`.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import gc
+import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from archcheck.config import Config
+from archcheck.reading import read_file
 from archcheck.rule import load_rules
+from archcheck.selection import Selection
 from archcheck.source import Project, SourceFile
+
+# How many lines a file of about 1,000 has.
+ABOUT_A_THOUSAND = range(900, 1101)
 
 Step = tuple[str, Callable[[SourceFile], None]]
 
@@ -116,23 +130,50 @@ def measure(paths: list[Path], steps: list[Step]) -> Iterator[tuple[str, float]]
     yield "whole", whole
 
 
-def commands(folders: list[str]) -> Iterator[tuple[str, list[str]]]:
+def latencies(paths: list[Path], clock: Callable[[], float]) -> list[float]:
+    """Milliseconds for one file after the other; the best of three each."""
+    selection = Selection.of(load_rules(), Config())
+
+    def once(path: Path) -> float:
+        start = clock()
+        read_file(path, Project(path.parent), selection)
+        return (clock() - start) * 1000
+
+    return [min(once(path) for _ in range(3)) for path in paths]
+
+
+def commands(folders: list[str], torchfix: str | None) -> Iterator[tuple[str, list[str] | None]]:
+    """What to call, by name; None for what is not installed."""
     beside = Path(sys.executable).parent
     for name, options in (
-        ("archcheck", ["--quiet"]),
+        ("archcheck", ["--quiet", "--no-trace", "--no-cache"]),
         ("ruff", ["check", "--select", "ALL", "--no-cache", "--exit-zero", "--quiet"]),
         ("torchfix", ["--select", "ALL"]),
     ):
         found = shutil.which(name, path=str(beside)) or shutil.which(name)
-        if found is not None:
-            yield name, [found, *options, *folders]
+        if name == "torchfix" and torchfix is not None:
+            found = torchfix
+        yield name, None if found is None else [found, *options, *folders]
+
+
+def run(command: list[str]) -> tuple[float, float]:
+    """Seconds by the clock, and processor seconds of the command with all its children."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, _, usage = os.wait4(process.pid, 0)
+    process.returncode = 0
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:
-    folders = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
-    steps = QUESTIONS if "--questions" in sys.argv else rules()
-    paths = files_below(folders)
-    lines = sum(path.read_bytes().count(b"\n") for path in paths)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folders", nargs="+", metavar="FOLDER")
+    parser.add_argument("--questions", action="store_true")
+    parser.add_argument("--torchfix", metavar="PATH")
+    asked = parser.parse_args()
+    steps = QUESTIONS if asked.questions else rules()
+    paths = files_below(asked.folders)
+    lines = {path: path.read_bytes().count(b"\n") for path in paths}
     best: dict[str, float] = {}
     # Trees of a whole package would be walked by the collector again and again.
     gc.disable()
@@ -140,15 +181,28 @@ def main() -> None:
         for name, seconds in measure(paths, steps):
             best[name] = min(seconds, best.get(name, seconds))
         gc.collect()
-    print(f"{len(paths)} files, {lines} lines")
+    parsing = best["ast.parse"]
+    print(f"{len(paths)} files, {sum(lines.values())} lines")
     for name, seconds in best.items():
-        if seconds >= 0.01 * best["ast.parse"]:
-            print(f"{name:36} {seconds:7.2f} s   {seconds / best['ast.parse']:5.2f} × ast.parse")
-    if "--questions" not in sys.argv:
-        for name, command in commands(folders):
-            start = time.perf_counter()
-            subprocess.run(command, capture_output=True, check=False)
-            print(f"{name:36} {time.perf_counter() - start:7.2f} s   by the clock")
+        if seconds >= 0.01 * parsing:
+            print(f"{name:36} {seconds:7.2f} s   {seconds / parsing:6.2f} × ast.parse")
+    if asked.questions:
+        return
+    middling = [path for path, count in lines.items() if count in ABOUT_A_THOUSAND]
+    if middling:
+        print(f"\n{len(middling)} files of {ABOUT_A_THOUSAND[0]} to {ABOUT_A_THOUSAND[-1]} lines")
+        for name, clock in (("clock", time.perf_counter), ("processor", time.process_time)):
+            seen = latencies(middling, clock)
+            middle, worst = statistics.median(seen), max(seen)
+            print(f"{name:36} {middle:5.0f} ms, the slowest {worst:.0f} ms")
+    print(f"\n{'command':36} {'clock':>9} {'processor':>11}")
+    for name, command in commands(asked.folders, asked.torchfix):
+        if command is None:
+            print(f"{name:36} not installed")
+            continue
+        clock, processor = run(command)
+        ratio = processor / parsing
+        print(f"{name:36} {clock:7.2f} s {processor:9.2f} s   {ratio:6.2f} × ast.parse")
 
 
 if __name__ == "__main__":

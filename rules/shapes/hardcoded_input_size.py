@@ -37,7 +37,6 @@ from typing import TYPE_CHECKING
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import Fault, source_file
-from archcheck.shapes.implied_sizes import implied, written_sizes
 from archcheck.shapes.lifting import lifted
 from archcheck.shapes.widths import accepts, explained, spans_of
 from archcheck.source import Project
@@ -97,6 +96,9 @@ def _left_free(trace: Trace, limits: list[Sizes]) -> Iterator[str]:
 
 def _contradicted(trace: Trace, project: Project, limits: list[Sizes]) -> Iterator[str]:
     """What in the file implies a size that does not work."""
+    # Imported only now: it takes long, and a check of source alone goes without.
+    from archcheck.shapes.implied_sizes import implied, written_sizes
+
     limits = [size for size in limits if size.dimension in ("H", "W")]
     at = next((m.defined for m in trace.modules if m.path == "" and m.defined is not None), None)
     file = source_file(project, at) if at is not None else None

@@ -36,7 +36,6 @@ from typing import TYPE_CHECKING
 from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
-from archcheck.shapes.commented_shapes import contradictions
 from archcheck.source import Project
 
 if TYPE_CHECKING:
@@ -47,6 +46,9 @@ rule = Rule("AC213", "stale-shape-comment", Severity.WARNING, fix="safe")
 
 @rule.on_trace
 def comments_that_are_wrong(trace: Trace, project: Project) -> Iterator[Finding]:
+    # Imported only now: it takes long, and a check of source alone goes without.
+    from archcheck.shapes.commented_shapes import contradictions
+
     for found in contradictions(trace, project):
         yield Finding(
             f"the comment says {found.written}, `{found.name}` is {text(found.shape)}",
