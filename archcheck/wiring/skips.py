@@ -223,6 +223,19 @@ def may_be_joined_outside(module: ModuleClass) -> bool:
     return False
 
 
+def vain_skips(module: ModuleClass) -> Iterator[tuple[Flow, str, list[tuple[Step, ast.AST]]]]:
+    """The names under which a class's own methods keep a skip in vain, as `kept_in_vain` tells."""
+    for method in module.computing:
+        names = [name for name in method.bindings if SKIP_NAME.search(name)]
+        flow = module.flow(method) if names and method.owner is module.definition else None
+        if flow is None:
+            continue
+        for name in names:
+            found = kept_in_vain(flow, name)
+            if found:
+                yield flow, name, found
+
+
 def kept_in_vain(flow: Flow, name: str) -> list[tuple[Step, ast.AST]]:
     """The values that a function keeps under the name of a skip and never reads but to bind that
     name anew (`skip = self.fit(skip)`), with the nodes that bind them.

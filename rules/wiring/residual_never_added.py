@@ -53,13 +53,8 @@ rule = Rule("AC301", "residual-never-added", Severity.ERROR, fix="unsafe")
 @rule.on_source
 def kept_and_never_read(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules if skips.names_skips(file) else ():
-        for method in module.computing:
-            names = [name for name in method.bindings if skips.SKIP_NAME.search(name)]
-            flow = module.flow(method) if names and method.owner is module.definition else None
-            for name in names if flow is not None else ():
-                found = skips.kept_in_vain(flow, name) if flow is not None else []
-                if flow is not None and found:
-                    yield _kept(module, flow, name, found)
+        for flow, name, found in skips.vain_skips(module):
+            yield _kept(module, flow, name, found)
 
 
 @rule.on_source
