@@ -63,8 +63,7 @@ class Marks:
         """What arrived and what was expected, as the finding on the failure has it; else its
         message. `path` is that of the module that failed, if one did."""
         for finding in self.findings:
-            at_it = start(finding.location) == start(failure.location)
-            if at_it and finding.module in (path, None) and _NUMBER.search(finding.label):
+            if _is_about(finding, failure, path) and _NUMBER.search(finding.label):
                 said = _PARTS.split(one_line(finding.label))
                 if len(said) == 1 and not _BOTH.search(finding.label):
                     said.append(_short(finding.message))
@@ -79,7 +78,7 @@ class Marks:
 
     def codes_at(self, place: Location | None) -> tuple[str, ...]:
         """The rules that found something on an expression, and on no module."""
-        return self._codes_at.get(start(place), ())
+        return self._codes_at.get(start(place), ()) if start(place) else ()
 
     @cached_property
     def _codes_of(self) -> dict[str, tuple[str, ...]]:
@@ -91,7 +90,7 @@ class Marks:
 
     def operator_at(self, finding: Finding) -> Op | None:
         """The operator that a finding on an expression is about."""
-        if finding.module or finding not in self.findings:
+        if finding.module or finding not in self.findings or start(finding.location) is None:
             return None
         return self._operators.get(start(finding.location))
 
@@ -108,8 +107,20 @@ class Marks:
 
 
 def start(place: Location | None) -> Start | None:
-    """Where a span begins; equal starts are one expression to a reader."""
-    return None if place is None else (place.path, place.line, place.column)
+    """Where a span begins; equal starts are one expression to a reader.
+
+    None in a document, where what a trace says of lines is about other lines than a finding's.
+    """
+    if place is None or not place.path.endswith(".py"):
+        return None
+    return place.path, place.line, place.column
+
+
+def _is_about(finding: Finding, failure: Failure, path: str | None) -> bool:
+    place = start(failure.location)
+    if place is None:
+        return path is not None and finding.module == path
+    return start(finding.location) == place and finding.module in (path, None)
 
 
 def _short(message: str) -> str:
