@@ -190,6 +190,17 @@ async def test_what_is_closed_keeps_no_findings(editor: Editor, tmp_path: Path) 
     await editor.diagnostics(uri, lambda found: not found)
 
 
+async def test_what_is_closed_at_once_gets_no_findings_later(
+    editor: Editor, tmp_path: Path
+) -> None:
+    gone = editor.open(tmp_path / "gone.py", BROKEN)
+    editor.close(gone)
+    # Documents are looked at one after the other.
+    for name in ("one.py", "two.py"):
+        assert codes(await editor.diagnostics(editor.open(tmp_path / name, BROKEN))) == ["AC101"]
+    assert gone not in editor.published or not editor.published[gone].diagnostics
+
+
 async def test_a_base_class_is_read_from_the_buffer_that_is_not_saved(
     editor: Editor, tmp_path: Path
 ) -> None:

@@ -136,10 +136,9 @@ def _follow_notebooks(server: Server) -> None:
 
 
 def _gone(ls: Server, uri: str) -> None:
-    still_open = ls.documents()
-    for path, seen in list(ls.looks.items()):
-        if seen.opened.uri == uri and path not in still_open:
-            ls.closed(path)
+    path = ls.paths.pop(uri, None)
+    if path is not None and path not in ls.documents():
+        ls.closed(path)
 
 
 def _show_shapes(server: Server) -> None:

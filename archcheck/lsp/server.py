@@ -58,6 +58,7 @@ class Server(LanguageServer):
     """Looks at documents and traces models in the background; the newest text wins.
 
     Attributes:
+        paths: Those of the open documents, by URI.
         looks: What was last seen of each open document, by path.
         traces: What traces showed, by target, the newest last.
         asked: The models that the user asked for, by target.
@@ -71,6 +72,7 @@ class Server(LanguageServer):
             notebook_document_sync=_NOTEBOOKS,
             protocol_cls=ExactProtocol,
         )
+        self.paths: dict[str, str] = {}
         self.looks: dict[str, Look] = {}
         self.traces: dict[str, Traced] = {}
         self.asked: dict[str, Model] = {}
@@ -136,6 +138,7 @@ class Server(LanguageServer):
 
     def opened(self, opened: OpenDocument) -> None:
         """A document is there."""
+        self.paths[opened.uri] = opened.path
         self._look_soon(opened.path, 0.0)
         if self._configured(opened.path):
             self._tracer.warm()
@@ -163,18 +166,24 @@ class Server(LanguageServer):
             self.asked = {key: model for key, model in self.asked.items() if key not in models}
         for model in (models | self.asked).values():
             known = self.traces.get(model.target)
-            if known is None or known.model != model or paths & known.files:
+            files = known.files if known is not None else {place_of(model)}
+            is_new = model.target in models and (known is None or known.model != model)
+            if is_new or paths & files:
                 self.trace_soon(model)
 
     def closed(self, path: str) -> None:
         """A document is gone from the editor: what was asked of its models is over."""
-        for store in (self._tasks, self.looks, self._views, self._offers):
+        for store in (self.looks, self._offers):
             store.pop(path, None)
-        for target, traced in list(self.traces.items()):
-            if place_of(traced.model) == path:
-                del self.traces[target]
-                self.asked.pop(target, None)
+        self._cancel(path)
+        for target in {*self.asked, *self.busy, *self.traces}:
+            if target.startswith(f"{path}:"):
+                self._cancel(f"trace {target}")
+                for models in (self.asked, self.busy, self.traces):
+                    models.pop(target, None)
+        self._views.clear()
         self._publish(path, {}, None)
+        self._refresh()
 
     def _look_at_dependents(self, paths: set[str]) -> None:
         places = {os.path.abspath(path) for path in paths}
@@ -248,12 +257,16 @@ class Server(LanguageServer):
 
     def trace_soon(self, model: Model, pause: float = 0.0) -> None:
         """Trace a model; an earlier trace of it that still runs is cut short."""
+        if model.target not in self.busy:
+            self._refresh()
         self.busy[model.target] = model
         self._start(f"trace {model.target}", self._trace(model, pause))
 
     def ask_for(self, model: Model) -> None:
         """The user wants this model traced, now and whenever its files are saved."""
         self.asked[model.target] = model
+        # Who asks again is told again what is wrong.
+        self._said.clear()
         self.trace_soon(model)
 
     def keep_model(self, traced: Traced, pyproject: Path) -> None:
@@ -272,7 +285,6 @@ class Server(LanguageServer):
         return known.get(target, Model(target))
 
     async def _trace(self, model: Model, pause: float) -> None:
-        self._refresh()
         await asyncio.sleep(pause)
         work = self._tracer.submit(partial(trace, model, self.documents()))
         try:
@@ -373,12 +385,15 @@ class Server(LanguageServer):
             self.workspace_code_lens_refresh(None)
 
     def _start(self, key: str, work: Coroutine[Any, Any, None]) -> None:
-        earlier = self._tasks.pop(key, None)
-        if earlier is not None:
-            earlier.cancel()
+        self._cancel(key)
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(self._report)
         self._tasks[key] = task
+
+    def _cancel(self, key: str) -> None:
+        earlier = self._tasks.pop(key, None)
+        if earlier is not None:
+            earlier.cancel()
 
     def _report(self, task: asyncio.Task[None]) -> None:
         """What went wrong in archcheck itself goes into the editor's log; all else goes on."""

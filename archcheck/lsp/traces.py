@@ -65,6 +65,7 @@ class Tracer:
     def __init__(self) -> None:
         self._workers = Workers()
         self._thread = ThreadPoolExecutor(1)
+        self._is_closed = False
 
     def warm(self) -> None:
         """Let a worker import torch, before there is anything to trace."""
@@ -81,6 +82,7 @@ class Tracer:
 
     def close(self) -> None:
         """End the worker, and whatever it does."""
+        self._is_closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._workers.cancel()
 
@@ -88,8 +90,9 @@ class Tracer:
         try:
             return work(self._workers)
         except Cancelled:
-            # The next one finds torch imported.
-            self._workers.warm()
+            if not self._is_closed:
+                # The next one finds torch imported.
+                self._workers.warm()
             raise
 
 
