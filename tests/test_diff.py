@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from command import archcheck
+from command import ROOT, archcheck
 
 NET = """\
 from torch import nn
@@ -136,6 +136,29 @@ def test_two_revisions_and_what_a_branch_changed(project: Path) -> None:
     assert since.stdout.startswith("### Architecture: 1 of 1 model differs\n")
     same = archcheck("diff", "main..main", cwd=project)
     assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "No difference (1 model)")
+
+
+def test_what_is_installed_from_the_working_tree_is_that_of_the_revision(project: Path) -> None:
+    (project / "lib").mkdir()
+    (project / "src" / "widths.py").rename(project / "lib" / "widths.py")
+    commit(project, "a library")
+    edit(project, "WIDTH = 16", "WIDTH = 12", "lib/widths.py")
+    # As an editable install would have it.
+    path = os.pathsep.join([str(ROOT), str(project / "lib")])
+    run = archcheck("diff", "HEAD", cwd=project, PYTHONPATH=path)
+    assert (run.returncode, run.stderr) == (1, "")
+    assert "out_features 16 → 12" in run.stdout
+    # Where it cannot be had of the revision, nothing wrong is said.
+    edit(project, "from widths import WIDTH", "from sizes import WIDTH")
+    (project / "lib" / "widths.py").rename(project / "lib" / "sizes.py")
+    (project / ".gitignore").write_text("lib/\n")
+    git(project, "rm", "-q", "-f", "--cached", "-r", "lib")
+    commit(project, "a library that is not committed")
+    edit(project, "WIDTH = 12", "WIDTH = 10", "lib/sizes.py")
+    run = archcheck("diff", "HEAD", cwd=project, PYTHONPATH=path)
+    assert run.returncode == 1
+    assert "src/net.py:Net cannot be compared: in HEAD, it is made of" in run.stderr
+    assert "lib/sizes.py too, which is installed from the working tree" in run.stderr
 
 
 def test_models_that_come_and_go(project: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archcheck.lock.architecture import Architecture, ArchitectureLayer
@@ -186,6 +186,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
     return architecture(*layers)
 
 
+@settings(deadline=None)
 @given(architectures(), architectures())
 def test_the_entries_add_up_to_the_difference_of_the_totals(
     before: Architecture, after: Architecture
@@ -199,6 +200,7 @@ def test_the_entries_add_up_to_the_difference_of_the_totals(
         assert difference.changes == ()
 
 
+@settings(deadline=None)
 @given(architectures())
 def test_nothing_changed_between_an_architecture_and_itself(one: Architecture) -> None:
     assert compare(one, one).changes == ()

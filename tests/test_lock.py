@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command import archcheck
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archcheck.lock.architecture import Architecture, ArchitectureLayer
@@ -270,6 +270,7 @@ ARCHITECTURES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(ARCHITECTURES, max_size=3))
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, given_: object) -> None:
     architectures: list[Architecture] = given_  # type: ignore[assignment]
@@ -280,6 +281,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, given
     assert lock_text(read.architectures) == lock_text(architectures)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(TEXT) - 1), st.text(max_size=3), st.integers(0, 5))
 def test_whatever_is_edited_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, place: int, new: str, length: int

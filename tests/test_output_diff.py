@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from test_difference import architecture, architectures, model
@@ -131,6 +131,7 @@ def test_several_places_in_one(paths: list[str], text: str) -> None:
     assert places_text(paths) == text
 
 
+@settings(deadline=None)
 @given(architectures(), architectures(), st.integers(40, 200))
 def test_every_format_shows_any_difference(before: object, after: object, width: int) -> None:
     difference = Difference("a", "b", (compare(before, after),))  # type: ignore[arg-type]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +13,7 @@ from pathlib import Path
 from archcheck.config import Config, Mode, Model, read_config
 from archcheck.load.check import check_target
 from archcheck.load.module_source import read_source
+from archcheck.load.places import is_users
 from archcheck.lock import LOCK_NAME
 from archcheck.lock.architecture import Architecture, replayable
 from archcheck.lock.difference import Difference, ModelDifference, compare, counterpart
@@ -30,31 +33,76 @@ class Side:
         name: What it is called.
         folder: Where its files are; the targets of its models are relative to it.
         config: Its own.
+        tree, original: Of a revision, the folder that it was written into, and the working tree
+            of the repository that it is of.
     """
 
     name: str
     folder: Path
     config: Config
+    tree: Path | None = None
+    original: Path | None = None
 
     def traced(self, models: Sequence[Model]) -> Traced:
         """What these models are on this side."""
         if not models:
             return Traced((), {}, ())
-        with chdir(self.folder):
+        with chdir(self.folder), self._search_path():
             config = replace(self.config, models=tuple(models), trace=True)
-            return trace_models((), config, Model(""), Path.cwd())
+            return trace_models((), config, Model(""), Path.cwd(), apart_from=self.original)
 
     def lacks(self, model: Model) -> bool:
         """Whether a model is not there at all."""
         target = parse_target(model.target)
-        if target is None or not target.is_file:
+        if target is None:
             return False
-        try:
-            with chdir(self.folder):
-                check_target(target, read_source(Path(target.place), {}))
-        except UsageError:
-            return True
+        with chdir(self.folder):
+            place = Path(target.place) if target.is_file else _module_file(target.place)
+            if place is None:
+                return self.tree is not None and not _is_installed(target.place)
+            try:
+                check_target(target, read_source(place, {}))
+            except UsageError:
+                return True
         return False
+
+    @contextmanager
+    def _search_path(self) -> Iterator[None]:
+        """For a worker, what is installed from the working tree is that of this side."""
+        known = os.environ.get("PYTHONPATH")
+        if self.tree is None or self.original is None:
+            yield
+            return
+        own = [
+            str(self.tree / os.path.relpath(entry, self.original))
+            for entry in map(os.path.realpath, filter(None, sys.path))
+            if Path(entry).is_relative_to(self.original)
+        ]
+        paths = [*filter(os.path.isdir, own), *([known] if known else [])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+        try:
+            yield
+        finally:
+            if known is None:
+                del os.environ["PYTHONPATH"]
+            else:
+                os.environ["PYTHONPATH"] = known
+
+
+def _module_file(name: str) -> Path | None:
+    """The file of a module of the project in the working directory, by its dotted name."""
+    path = name.replace(".", os.sep)
+    places = [
+        Path(folder, end) for folder in ("", "src") for end in (f"{path}.py", f"{path}/__init__.py")
+    ]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _is_installed(name: str) -> bool:
+    """Whether a module is of an installed package, and not of one that a user works at."""
+    top = name.partition(".")[0]
+    spec = importlib.util.find_spec(top)
+    return spec is not None and not is_users(spec.origin or "")
 
 
 def difference(
@@ -85,8 +133,9 @@ def difference(
     with _revisions(against, Repository.around(root), here) as (old, new):
         if not targets:
             # What is configured on either side.
-            known = {_key(model): model for model in (*old.config.models, *new.config.models)}
-            named = list(known.values())
+            keys = set(map(_key, new.config.models))
+            dropped = [model for model in old.config.models if _key(model) not in keys]
+            named = [*new.config.models, *dropped]
             if not named and own.is_file():
                 named = _only_locked(read_lock(own), [])
             models = [_over(asked, model) for model in named]
@@ -95,9 +144,9 @@ def difference(
 
 def _chosen(configured: Iterable[Model], targets: Sequence[str], base: Lock) -> list[Model]:
     """The models that are named, with what is configured of them, or all that are configured."""
-    known = {model.target: model for model in configured}
     if not targets:
-        return list(known.values())
+        return list(configured)
+    known = {model.target: model for model in configured}
     names = [base.named(text) for text in targets]
     return [known.get(name, Model(name)) for name in names]
 
@@ -177,7 +226,8 @@ def _exported(repository: Repository, commit: str, name: str, here: Side) -> Ite
         inside = os.path.relpath(os.path.realpath(here.folder), os.path.realpath(repository.top))
         folder = Path(os.path.normpath(tree / inside))
         folder.mkdir(parents=True, exist_ok=True)
-        yield Side(name, folder, _config_in(folder, tree) or here.config)
+        config = _config_in(folder, tree) or here.config
+        yield Side(name, folder, config, tree, Path(os.path.realpath(repository.top)))
 
 
 def _config_in(folder: Path, tree: Path) -> Config | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +33,20 @@ class Traced:
         return [f"{name} cannot be compared: in {side}, {w}" for name, w in self.failed.items()]
 
 
-def trace_models(targets: Sequence[str], config: Config, asked: Model, root: Path) -> Traced:
+def trace_models(
+    targets: Sequence[str],
+    config: Config,
+    asked: Model,
+    root: Path,
+    *,
+    apart_from: Path | None = None,
+) -> Traced:
     """Trace these models, or without any, those of the configuration.
 
     Args:
         asked: What the command line asks of each model.
         root: The folder that the configuration's paths are relative to.
+        apart_from: A folder whose files the models must not be made of.
 
     Raises:
         UsageError: A target names no model, or there is none at all.
@@ -60,20 +69,33 @@ def trace_models(targets: Sequence[str], config: Config, asked: Model, root: Pat
         memory_limit=config.memory_limit,
     )
     report = run(targets or None, bare, asked, root=root)
-    traces = [target.trace for target in report.targets]
-    whole = [trace for trace in traces if trace.complete and not trace.failures]
-    return Traced(
-        tuple(map(architecture_of, whole)),
-        {trace.target: _why(trace) for trace in traces if trace not in whole},
-        tuple(dict.fromkeys(report.complaints)),
-    )
+    architectures: list[Architecture] = []
+    failed: dict[str, str] = {}
+    for target in report.targets:
+        why = _why_not(target.trace, apart_from)
+        if why is None:
+            architectures.append(architecture_of(target.trace))
+        else:
+            failed[target.name] = why
+    return Traced(tuple(architectures), failed, tuple(dict.fromkeys(report.complaints)))
 
 
-def _why(trace: Trace) -> str:
-    """Why a pass did not reach its end in order."""
+def _why_not(trace: Trace, apart_from: Path | None) -> str | None:
+    """Why a trace does not show what a model is; None where it does."""
     if not trace.failures:
-        return "the forward pass did not reach its end"
+        strayed = _strayed(trace, apart_from)
+        if strayed is not None:
+            return f"it is made of {strayed} too, which is installed from the working tree"
+        return None if trace.complete else "the forward pass did not reach its end"
     failure = trace.failures[0]
     place = f" at {failure.location.path}:{failure.location.line}" if failure.location else ""
     message = " ".join(failure.message.split())
     return f"{failure.stage} raised {failure.error}{place}: {message}"
+
+
+def _strayed(trace: Trace, apart_from: Path | None) -> str | None:
+    """A file of a trace that lies in a folder where none of it should."""
+    if apart_from is None:
+        return None
+    places = ((file, Path(os.path.realpath(file))) for file in trace.files)
+    return next((file for file, place in places if place.is_relative_to(apart_from)), None)
