@@ -101,7 +101,7 @@ def test_a_source_check_imports_neither_other_commands_nor_evidence_of_traces() 
     loaded = run.stdout.splitlines()[-1].split()
     assert "archcheck.frontends.check" in loaded
     assert not {"archcheck.evidence", "archcheck.frontends.annotate", "rich"}.intersection(loaded)
-    rooms = ("archcheck.lock.", "archcheck.proposal", "archcheck.output.diff")
+    rooms = ("archcheck.lock.", "archcheck.lsp", "archcheck.proposal", "archcheck.output.diff")
     assert not [name for name in loaded if name.startswith(rooms)]
 
 

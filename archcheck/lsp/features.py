@@ -110,7 +110,9 @@ def _follow_documents(server: Server) -> None:
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def written(ls: Server, params: types.DidChangeWatchedFilesParams) -> None:
-        ls.written({shown_path(change.uri) for change in params.changes})
+        paths = {shown_path(change.uri) for change in params.changes}
+        # The editor's own save, which is being traced, comes this way once more.
+        ls.written(paths - ls.documents().keys() if ls.busy else paths)
 
 
 def _follow_notebooks(server: Server) -> None:
