@@ -59,6 +59,24 @@ def test_the_wheel_finds_its_rules(wheel: zipfile.ZipFile, tmp_path: Path) -> No
     assert int(count) == len(list((ROOT / "rules").glob("*/*.py")))
 
 
+def test_the_wheel_writes_the_page(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path)
+    program = (
+        "from archcheck.output import render\n"
+        "from archcheck.report import Report\n"
+        "print(render(Report(), 'html'))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path), "PYTHONIOENCODING": "utf-8"},
+    )
+    assert run.stdout.startswith("<!DOCTYPE html>") and "dagre" in run.stdout
+
+
 def test_the_base_install_brings_no_torch() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert not any("torch" in name for name in project["dependencies"])
