@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from archcheck.source.document import Document, DocumentError, read_document
 from archcheck.source.surroundings import Surroundings
@@ -15,6 +16,9 @@ from archcheck.source.syntax import Parse, parse
 if TYPE_CHECKING:
     from archcheck.cache.facts import Notes
     from archcheck.source.file import SourceFile
+
+# How many characters of released files stay; what is made of them takes fifty times as much memory.
+KEPT: Final = 2_000_000
 
 
 class Project:
@@ -47,6 +51,8 @@ class Project:
         self._packages: dict[str, str] = {}
         self._listings: dict[str, frozenset[str]] = {}
         self._surroundings: dict[str, Surroundings] = {}
+        self._released: deque[SourceFile] = deque()
+        self._released_size = 0
         # Which files a file was led to, by an import or by a name in their text.
         self._links: dict[str, set[str]] = {}
 
@@ -90,16 +96,22 @@ class Project:
                 self._files[place] = None
         return self._files[place]
 
-    def release(self, file: SourceFile) -> None:
-        """Forget what was made of a file whose check is over, unless other files refer to it.
+    def release(self, file: SourceFile, kept: int = KEPT) -> None:
+        """Forget what was made of files whose check is over, unless other files refer to them.
 
         The tree of a large package does not fit in memory; a file that is asked for again is
-        read again.
+        read again. Neighbours are likely to ask, so that the last `kept` characters that were
+        released are forgotten only in their turn.
         """
-        place = str(file.place)
-        if self._files.get(place) is file and not file.is_referred:
-            del self._files[place]
-            file.forget()
+        self._released.append(file)
+        self._released_size += len(file.code)
+        while self._released_size > kept:
+            oldest = self._released.popleft()
+            self._released_size -= len(oldest.code)
+            place = str(oldest.place)
+            if self._files.get(place) is oldest and not oldest.is_referred:
+                del self._files[place]
+                oldest.forget()
 
     def consulted(self, file: SourceFile) -> frozenset[str]:
         """The places of the other files that what is known of a file may depend on."""
