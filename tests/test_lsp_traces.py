@@ -347,12 +347,16 @@ async def test_a_model_in_a_notebook_and_one_in_a_document_are_traced(
     editor: Editor, tmp_path: Path
 ) -> None:
     path = tmp_path / "notes.md"
-    text = f"# A net\n\n```python\n{NET}```\n"
+    block = "".join(f"  {row}".rstrip() + "\n" for row in f"```python\n{NET}```".split("\n"))
+    text = f"# A net\n\n- in a list\n\n{block}"
     path.write_text(text, encoding="utf-8")
     uri = editor.open(path, language="markdown")
     await request_trace(editor, uri, "Net", "2,3,32,32")
     found = await hints(editor, uri, "x: [2, 8]")
     assert found[at(text, "x = x.mean((2, 3))")] == "x: [2, 8]"
+    line = "x = torch.relu(self.stem(x))"
+    assert "nn.Conv2d(3, 8, 3" in await hover(editor, uri, text, line, "self.stem")
+    assert await hover(editor, uri, text, line, "torch.relu") == ""
 
     book = (tmp_path / "book.ipynb").as_uri()
     head, body = NET.split("\n\n\nclass Net")
@@ -371,6 +375,8 @@ async def test_a_model_in_a_notebook_and_one_in_a_document_are_traced(
     await request_trace(editor, f"{book}#b", "Net", "2,3,32,32")
     found = await hints(editor, f"{book}#b", "x: [2, 8]")
     assert found[at(texts[f"{book}#b"], "x = x.mean((2, 3))")] == "x: [2, 8]"
+    cell = texts[f"{book}#b"]
+    assert "nn.Conv2d(3, 8, 3" in await hover(editor, f"{book}#b", cell, line, "self.stem")
     found = await hints(editor, f"{book}#a", "x ×2: [2, 8, 32, 32]")
     assert len(found) == 2
 
