@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from archcheck.shapes.deciding import Given
+from archcheck.shapes.deciding import Defaults, Given
 from archcheck.shapes.faults import is_built_once, node_at, source_file
 from archcheck.source import Project, SourceFile
 from archcheck.source.scope import Function
@@ -40,9 +40,11 @@ class Built:
     def given(self, function: Function, name: str) -> Given | None:
         """See `Instance`."""
         module = self.ran(function)
-        if module is None:
-            return self._handed(function, name)
-        return self._given(function, name, module)
+        if module is not None:
+            return self._given(function, name, module)
+        if function.name == "__init__":
+            return None
+        return self._handed(function, name) or Defaults().given(function, name)
 
     def ran(self, function: Function) -> Module | None:
         """The module around the layer whose constructor this function is."""
@@ -80,7 +82,7 @@ class Built:
     def _handed(self, function: Function, name: str) -> Given | None:
         """What a function that is no constructor was given, where one call alone can have given
         it the size."""
-        if function.name == "__init__" or self.size is None:
+        if self.size is None:
             return None
         signature = function.signature
         if function.owner is not None:

@@ -61,8 +61,9 @@ def rank_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
             continue
         declared = fault.declared_type()
         right = sibling(kind, len(fault.got))
+        subject = fault.subject.removesuffix(f" ({kind})")
         yield fault.finding(
-            f"{fault.subject} is a {kind}, which takes {form(kind)}, got {text(fault.got)}",
+            f"{subject} is a {kind}, which takes {form(kind)}, got {text(fault.got)}",
             label=f"got {len(fault.got)} dimensions",
             declared=declared,
             at_constructor=True,
