@@ -165,10 +165,23 @@ def test_models_that_come_and_go(project: Path) -> None:
     (project / "src" / "other.py").write_text(NET.replace("Net", "Other"))
     edit(project, "net.py:Net", "other.py:Other", "pyproject.toml")
     (project / "src" / "net.py").unlink()
+    # By import, from a module that the revision lacks; and with two inputs.
+    (project / "fresh.py").write_text("from torch import nn\n\nnet = nn.Linear(8, 2)\n")
+    with (project / "pyproject.toml").open("a") as file:
+        for batch in (2, 3):
+            file.write(f"""
+[[tool.archcheck.models]]
+target = "fresh:net"
+input = ["{batch},8"]
+""")
     run = archcheck("diff", "HEAD", cwd=project)
     assert (run.returncode, run.stderr) == (1, "")
     assert "src/other.py:Other: new: 8 layers" in run.stdout
     assert "src/net.py:Net: gone: 8 layers" in run.stdout
+    assert run.stdout.count("fresh:net: new: 1 layer") == 2
+    archcheck("lock", cwd=project)
+    run = archcheck("diff", cwd=project)
+    assert run.stdout.splitlines()[-1] == "No difference (3 models)"
 
 
 def test_a_model_that_fails_on_one_side_is_not_compared(project: Path) -> None:
