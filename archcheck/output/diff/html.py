@@ -27,7 +27,6 @@ _SIGNS = {
     "moved": "→",
     "gone": "→",
     "follows": "·",
-    "same": "",
 }
 _DEEPEST = 9
 
@@ -98,8 +97,7 @@ def _row(depth: int, times: int, pair: Pair) -> Iterator[str]:
     yield f'<tr class="{pair.fate}">'
     for side, other in ((pair.before, pair.after), (pair.after, pair.before)):
         if side is pair.after:
-            said = pair.fate if pair.fate != "same" else ""
-            yield f'<td class="sign"><span title="{said}">{_SIGNS[pair.fate]}</span></td>'
+            yield f'<td class="sign">{_sign(pair)}</td>'
         if side is None:
             yield '<td class="side none"></td>'
         else:
@@ -109,12 +107,22 @@ def _row(depth: int, times: int, pair: Pair) -> Iterator[str]:
     yield "</tr>"
 
 
+def _sign(pair: Pair) -> str:
+    if pair.fate == "same":
+        return ""
+    return (
+        f'<span role="img" aria-label="{pair.fate}" title="{pair.fate}">{_SIGNS[pair.fate]}</span>'
+    )
+
+
 def _layer(pair: Pair, side: ArchitectureLayer, other: ArchitectureLayer | None) -> str:
     """A layer as one side has it; marked is what the other side has not."""
     name = text(numbered(pair, side)) if side.path else ""
     times = f' <span class="count">×{pair.times}</span>' if pair.times > 1 else ""
     kind = _marked(side.type, other.type if other else side.type)
-    parts = [f"<b>{name}</b>{times} {kind}".strip()]
+    # Where the rows above are hidden, a name alone would not say where the layer is.
+    holder = f'<span class="holder">{text(side.parent)}.</span>' if side.parent else ""
+    parts = [f"{holder}<b>{name}</b>{times} {kind}".strip()]
     if pair.untouched and pair.layers > 1 and side.path:
         parts.append(f"<small>with {plural(pair.layers - 1, 'layer')} below, as before</small>")
         return "".join(parts)
