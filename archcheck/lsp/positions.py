@@ -89,7 +89,7 @@ class Places:
         part = next((one for one in opened.parts if one.cell == span.cell), None)
         if part is not None:
             return types.Location(part.uri, self.ruler.range(part.lines, span))
-        if span.cell is not None and len(opened.parts) == 1:
+        if span.cell is not None and any(one.cell is None for one in opened.parts):
             # A notebook that the editor shows as the JSON that it is.
             document = read_document(Path(span.path), data=opened.data)
             return types.Location(opened.uri, self._in_json(document, span))
