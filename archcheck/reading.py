@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from archcheck.evidence import Circumstances
 from archcheck.finding import Finding
 from archcheck.merge import Found
 from archcheck.rule import Findings, Rule, load_rules
@@ -25,6 +24,7 @@ from archcheck.suppress import Suppressions
 
 if TYPE_CHECKING:
     from archcheck.cache.facts import Notes
+    from archcheck.evidence import Circumstances
 
 # Below this many bytes of source, starting processes costs more than they save.
 _BYTES_WORTH_PROCESSES = 1_500_000

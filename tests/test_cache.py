@@ -93,6 +93,27 @@ def test_what_is_unchanged_is_remembered_byte_for_byte(project: Path) -> None:
         same(project, "--format", form)
 
 
+def test_what_is_remembered_needs_neither_torch_nor_rules_nor_rich(project: Path) -> None:
+    archcheck(project)
+    program = (
+        "from archcheck.frontends.cli import _exit_code\n"
+        "import sys; sys.argv = ['archcheck']; _exit_code(['check'])\n"
+        "print(*sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "100"},
+        check=True,
+    )
+    loaded = set(run.stdout.splitlines()[-1].split())
+    assert "archcheck.cache.memory" in loaded
+    assert not {"torch", "rich", "archcheck.pipeline"} & loaded
+    assert not [name for name in loaded if name.startswith("archcheck.rules.")]
+
+
 def test_the_folder_keeps_itself_out_of_git_and_backups(project: Path) -> None:
     archcheck(project)
     folder = project / ".archcheck_cache"
@@ -159,22 +180,33 @@ def test_an_installed_package_that_changed_is_seen(project: Path, tmp_path: Path
     same(project, PYTHONPATH=str(site))
 
 
-@pytest.mark.parametrize(
-    "reading",
-    [
-        "os.environ.get('WIDTH', '16')",
-        "os.getenv('WIDTH') or 16",
-        "os.environ['WIDTH'] if 'WIDTH' in os.environ else 16",
-        "dict(os.environ).get('WIDTH', 16)",
-        "os.environb.get(b'WIDTH', b'16')",
-    ],
-)
-def test_a_variable_that_the_model_reads_is_seen(project: Path, reading: str) -> None:
-    (project / "helper.py").write_text(f"import os\ndef width():\n    return int({reading})\n")
-    same(project)
-    assert not starts_a_worker(project)
-    assert "AC201" in archcheck(project, WIDTH="32")
-    assert "AC201" not in archcheck(project, WIDTH="16")
+def models(project: Path, *expressions: str) -> tuple[str, ...]:
+    """A file for each expression that gives the width of a model, and the targets."""
+    targets = []
+    for number, expression in enumerate(expressions):
+        text = NET.replace("width()", expression).replace("from helper import width\n", "")
+        (project / f"net{number}.py").write_text(f"import glob, pathlib\n{text}")
+        targets.append(f"net{number}.py:Net")
+    return (*targets, "--input", "2,8")
+
+
+def findings(said: str) -> int:
+    return said.count("error[AC201]")
+
+
+def test_a_variable_that_a_model_reads_is_seen(project: Path) -> None:
+    targets = models(
+        project,
+        "int(os.environ.get('WIDTH', '16'))",
+        "int(os.getenv('WIDTH') or 16)",
+        "int(os.environ['WIDTH'] if 'WIDTH' in os.environ else 16)",
+        "int(dict(os.environ).get('WIDTH', 16))",
+        "int(os.environb.get(b'WIDTH', b'16'))",
+    )
+    assert findings(archcheck(project, *targets)) == 0
+    assert not starts_a_worker(project, *targets)
+    assert findings(archcheck(project, *targets, WIDTH="32")) == 5
+    assert findings(archcheck(project, *targets, WIDTH="16")) == 0
 
 
 def test_a_variable_read_on_import_is_seen_for_later_models_too(project: Path) -> None:
@@ -188,48 +220,48 @@ def test_a_variable_read_on_import_is_seen_for_later_models_too(project: Path) -
     assert "AC201" in archcheck(project, "other.py:Other", "--input", "2,8", WIDTH="32")
 
 
-@pytest.mark.parametrize(
-    "reading",
-    [
+def test_a_data_file_is_seen(project: Path) -> None:
+    targets = models(
+        project,
         "int(open('width.txt').read())",
         "int(pathlib.Path('width.txt').read_text())",
         "int(os.read(os.open('width.txt', os.O_RDONLY), 9))",
         "32 if '32' in open('width.txt', 'rb').read().decode() else 16",
-        "os.path.getsize('width.txt')",
-    ],
-)
-def test_a_data_file_is_seen(project: Path, reading: str) -> None:
-    (project / "helper.py").write_text(f"import os, pathlib\ndef width():\n    return {reading}\n")
-    (project / "width.txt").write_text("16" if "getsize" not in reading else "x" * 16)
-    same(project)
-    assert not starts_a_worker(project)
-    (project / "width.txt").write_text("32" if "getsize" not in reading else "x" * 32)
-    assert "AC201" in archcheck(project)
-    (project / "width.txt").unlink()
-    same(project)
-
-
-@pytest.mark.parametrize(
-    "looking",
-    [
-        "os.path.exists('wide')",
-        "pathlib.Path('wide').is_file()",
-        "bool(glob.glob('wid*'))",
-        "'wide' in os.listdir('.')",
-        "any(entry.name == 'wide' for entry in os.scandir('.'))",
-        "os.access('wide', os.R_OK)",
-    ],
-)
-def test_a_file_that_was_looked_for_is_seen_when_it_comes(project: Path, looking: str) -> None:
-    (project / "helper.py").write_text(
-        f"import glob, os, pathlib\ndef width():\n    return 32 if {looking} else 16\n"
+        "os.path.getsize('size.txt')",
     )
-    same(project)
-    assert not starts_a_worker(project)
+    (project / "width.txt").write_text("16")
+    (project / "size.txt").write_text("x" * 16)
+    assert findings(archcheck(project, *targets)) == 0
+    assert not starts_a_worker(project, *targets)
+    edit(project, "width.txt", "16", "32")
+    (project / "size.txt").write_text("x" * 32)
+    assert findings(archcheck(project, *targets)) == 5
+    (project / "width.txt").unlink()
+    same(project, *targets)
+
+
+def test_a_file_that_was_looked_for_is_seen_when_it_comes(project: Path) -> None:
+    targets = models(
+        project,
+        *(
+            f"32 if {looking} else 16"
+            for looking in (
+                "os.path.exists('wide')",
+                "pathlib.Path('wide').is_file()",
+                "bool(glob.glob('wid*'))",
+                "'wide' in os.listdir('.')",
+                "any(entry.name == 'wide' for entry in os.scandir('.'))",
+                "os.access('wide', os.R_OK)",
+                "bool(list(pathlib.Path('.').glob('wide')))",
+            )
+        ),
+    )
+    assert findings(archcheck(project, *targets)) == 0
+    assert not starts_a_worker(project, *targets)
     (project / "wide").write_text("")
-    assert "AC201" in archcheck(project)
+    assert findings(archcheck(project, *targets)) == 7
     (project / "wide").unlink()
-    assert "AC201" not in archcheck(project)
+    assert findings(archcheck(project, *targets)) == 0
 
 
 def test_a_module_that_shadows_another_is_seen(project: Path, tmp_path: Path) -> None:
@@ -336,20 +368,18 @@ def test_a_folder_that_cannot_be_written_is_one_line(project: Path) -> None:
     assert said[-1] == expected[-1]
 
 
-@pytest.mark.parametrize(
-    "doing",
-    [
-        "import subprocess; subprocess.run(['true'])",
-        "os.system('true')",
-        "import socket; socket.socket().connect_ex(('127.0.0.1', 9))",
-        "import sqlite3; sqlite3.connect(':memory:')",
-        "import ctypes; ctypes.CDLL(None)",
-    ],
-)
-def test_what_happens_out_of_sight_is_not_kept(project: Path, doing: str) -> None:
-    (project / "helper.py").write_text(f"import os\ndef width():\n    {doing}\n    return 16\n")
-    archcheck(project)
-    assert starts_a_worker(project)
+def test_what_happens_out_of_sight_is_not_kept(project: Path) -> None:
+    *targets, option, shape = models(
+        project,
+        "16 + __import__('subprocess').run(['true']).returncode",
+        "16 + os.system('true')",
+        "16 + 0 * __import__('socket').socket().connect_ex(('127.0.0.1', 9))",
+        "16 + 0 * id(__import__('sqlite3').connect(':memory:'))",
+        "16 + 0 * id(__import__('ctypes').CDLL(None))",
+    )
+    archcheck(project, *targets, option, shape)
+    for target in targets:
+        assert starts_a_worker(project, target, option, shape), target
 
 
 def test_limits_and_crashes_are_not_kept(project: Path) -> None:

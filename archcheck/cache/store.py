@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import time
 from pathlib import Path
 
@@ -22,6 +21,7 @@ _AFTER_TRIMMING = 150_000_000
 # What a run that was killed left half-written, in seconds.
 _FORGOTTEN = 3600.0
 _HEAD = b"archcheck 1 "
+_HALF = "half-"
 _OWN_FILES = {
     # Git passes over it, whatever the project's own .gitignore says.
     ".gitignore": "*\n",
@@ -74,19 +74,17 @@ class Store:
         if self.problem is not None:
             return
         path = self._path(key)
-        temporary = None
+        # Another run that writes the same entry has a half of its own.
+        half = self.folder / f"{_HALF}{os.getpid()}-{key}"
         try:
             path.parent.mkdir(exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.folder, prefix="half-")
-            with os.fdopen(handle, "wb") as file:
-                file.write(_HEAD + digest(key, body).encode() + body)
-            os.replace(temporary, path)
+            half.write_bytes(_HEAD + digest(key, body).encode() + body)
+            os.replace(half, path)
             self._has_written = True
         except OSError as error:
             self._give_up(error)
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
+            with contextlib.suppress(OSError):
+                os.unlink(half)
 
     def trim(self) -> None:
         """Take the oldest entries away if there are too many; only a run that wrote looks."""
@@ -98,7 +96,7 @@ class Store:
                 path = os.path.join(place, name)
                 with contextlib.suppress(OSError):
                     found = os.stat(path)
-                    is_half = name.startswith("half-")
+                    is_half = name.startswith(_HALF)
                     if is_half and time.time() - found.st_mtime > _FORGOTTEN:
                         os.unlink(path)
                     elif not is_half and name not in _OWN_FILES:

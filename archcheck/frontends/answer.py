@@ -6,11 +6,14 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from archcheck.frontends.terminal import DEFECT, complaint, show, write
 from archcheck.output import WITHOUT_UNCHECKED, render
 from archcheck.output.words import fixes_text, mended_text
-from archcheck.report import Report
+
+if TYPE_CHECKING:
+    from archcheck.report import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from functools import cache
 from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
 from typing import Any
 
+from archcheck.cache import facts
 from archcheck.cache.facts import Fact, World, stamp
 from archcheck.evidence import Circumstances
 from archcheck.load.environment import folders_of
@@ -109,21 +110,20 @@ class Watch:
                 to it.
         """
         records, self._records = self._records, False
-        facts = {*self._facts, *self._lasting, *(("content", path) for path in files)}
-        facts |= {("modules", folder, names) for folder, names in self._lookups()}
+        asked = {*self._facts, *self._lasting, *(("content", path) for path in files)}
+        asked |= {("modules", folder, names) for folder, names in self._lookups()}
+        asked |= {("unseen", name) for name in self._unknown_packages()}
         given = {os.path.realpath(path) for path in buffers}
-        facts = {fact for fact in facts if len(fact) < 2 or os.path.realpath(fact[1]) not in given}
+        asked = {fact for fact in asked if len(fact) < 2 or os.path.realpath(fact[1]) not in given}
         for module in list(sys.modules.values()):
             path = getattr(module, "__file__", None)
             if isinstance(path, str) and path not in self._installed and not is_users(path):
                 self._installed[path] = self._stamps.get(path) or stamp(path)
-        for name in self._unknown_packages():
-            facts.add(("unseen", name))
-        answers = {fact: self._world.look(fact) for fact in facts if fact[0] == "modules"}
-        paths = {fact[1] for fact in facts if fact[0] in ("content", "entries")}
+        answers = {fact: self._world.look(fact) for fact in asked if fact[0] == "modules"}
+        paths = {fact[1] for fact in asked if fact[0] in ("content", "entries")}
         stamps = {path: self._seen(path) for path in paths}
         self._records = records
-        return Circumstances(frozenset(facts), answers, stamps, dict(self._installed))
+        return Circumstances(frozenset(asked), answers, stamps, dict(self._installed))
 
     def _seen(self, path: str) -> str:
         """The stamp of a file or folder when it was first seen."""
@@ -156,7 +156,7 @@ class Watch:
             self._hear_opening(*arguments)
         elif self._records and event in _LISTINGS:
             frame = sys._getframe(1)
-            if not frame.f_code.co_filename.startswith("<frozen importlib"):
+            if not frame.f_code.co_filename.startswith(("<frozen importlib", _OWN)):
                 self._note_path("entries", arguments[0], frame)
         elif self._records and event in _UNSEEN:
             self._note(("unseen", event), sys._getframe(1))
@@ -195,7 +195,7 @@ class Watch:
                 if asker is not None and _kind(asker.f_code.co_filename) != "archcheck":
                     # They may look at the time and the length, too.
                     self._note_path("content", path, frame)
-                elif follows_links:
+                elif follows_links and frame.f_code.co_filename != _LOOKING:
                     self._note_path("kind", path, frame)
             return function(path, *arguments, **keywords)
 
@@ -282,6 +282,8 @@ def _nearest(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
+# What looks at the world on behalf of this watch.
+_LOOKING = facts.__file__
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _PYTHON = os.path.dirname(os.__file__) + os.sep
 
