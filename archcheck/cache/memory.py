@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import struct
 import sys
 from collections.abc import Iterable, Mapping
@@ -81,8 +80,8 @@ class Memory:
             if not self._world.holds(facts) or not self._are_as_they_were(installed):
                 return None
             value = _loaded(body[_LENGTH.size + length :])
-        except (pickle.UnpicklingError, struct.error, TypeError, ValueError, AttributeError):
-            # Whole, and yet no entry of ours.
+        except Exception:
+            # Whole, and yet no entry of ours: reading it may fail in any way.
             return None
         return value, Circumstances(frozenset(facts), facts, {}, self._installed[installed] or {})
 
