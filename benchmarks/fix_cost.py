@@ -23,7 +23,7 @@ from archcheck.report import Report
 
 HEAD = "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n\n\n"
 # Four defects, three of them with a safe fix and one with an unsafe one.
-DEFECTIVE = '''\
+DEFECTIVE = """\
 class Block{n}(nn.Module):
     def __init__(self, width):
         self.conv = nn.Conv2d(width, width, 3, padding=1)
@@ -37,8 +37,10 @@ class Block{n}(nn.Module):
         return out
 
 
-'''
-TRACED = HEAD + '''\
+"""
+TRACED = (
+    HEAD
+    + """\
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -50,7 +52,8 @@ class Net(nn.Module):
         x = F.max_pool2d(self.norm(self.conv(x)).relu(), 2)
         x = torch.flatten(x, 1)  # [N, 784]
         return F.softmax(self.fc(x))
-'''
+"""
+)
 
 
 def many_files(count: int) -> dict[str, str]:
