@@ -14,6 +14,10 @@ What else an answer came of is known only once it is there, and is kept beside i
 (`facts`): the files that were read, the variables, the folders. They are looked at whenever the
 question is asked again. So there is one entry per question, and a project that goes to and fro
 between two states asks anew each time.
+
+What a model draws by lot, or reads from the clock, is remembered as it came out. What it does to
+other processes, the network or libraries of its own cannot be looked at again: what came of it is
+not kept, and neither is a limit that was reached, or a crash.
 """
 
 from __future__ import annotations
