@@ -14,7 +14,7 @@ from pytest_lsp import LanguageClient
 
 SERVER = [sys.executable, "-m", "archcheck.frontends.cli", "lsp"]
 # Only a broken server makes a test wait this long, in seconds.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 T = TypeVar("T")
 

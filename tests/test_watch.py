@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("watchfiles", reason="--watch is part of archcheck[lsp]")
 
 COMMAND = [sys.executable, "-m", "archcheck.frontends.cli", "check", "--watch"]
-PATIENCE = 30.0
+PATIENCE = 60.0
 BROKEN = """\
 from torch import nn
 
