@@ -51,7 +51,7 @@ class Net(nn.Module):
 """
 SETTINGS = """\
 set number termguicolors noshowmode laststatus=0 noswapfile shortmess+=F nohlsearch
-set fillchars=eob:\\ 
+set fillchars=eob:\\\x20
 filetype on
 syntax on
 highlight clear SignColumn
