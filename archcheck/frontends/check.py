@@ -211,7 +211,8 @@ def check(
     )
     answer: Answer | None = None
     key = ""
-    if memory is not None and mending is None and not write_baseline:
+    unconcerned = affected and not config.models
+    if memory is not None and mending is None and not (write_baseline or unconcerned):
         plan = Plan.of(named, config, asked, root=root, buffers=[Path(path) for path in buffers])
         key = memory.key("answer", named, config, asked, buffers, plan, manner)
         answer = _recalled(memory, key)
@@ -219,7 +220,7 @@ def check(
         # Imported only now: what is remembered is said at once.
         from archcheck.pipeline import run
 
-        if affected and not config.models:
+        if unconcerned:
             report = Report(unchecked=("no configured model is made of these files",))
         else:
             report = run(
