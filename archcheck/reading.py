@@ -76,8 +76,7 @@ def read_files(
     sizes = {path: _size(path) for path in paths}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if cores is None or cores < 2 or sum(sizes.values()) < _BYTES_WORTH_PROCESSES:
-        with _without_collection():
-            return [read_file(path, project, selection) for path in paths]
+        return _read_in_turn(paths, project, selection, releases=not buffers)
     # Imported only now: starting processes needs half of the standard library.
     from concurrent.futures import ProcessPoolExecutor
 
@@ -91,7 +90,8 @@ def read_files(
         project.notes is not None,
     )
     read: list[FileResult] = []
-    with ProcessPoolExecutor(cores) as pool:
+    # What a process leaves behind goes with it, so that none looks for circles in its memory.
+    with ProcessPoolExecutor(cores, initializer=gc.disable) as pool:
         for results, came_of in pool.map(partial(_read_chunk, desk), chunks):
             read += results
             if project.notes is not None and came_of is not None:
@@ -158,13 +158,21 @@ def _chunks(sizes: dict[Path, int], limit: int) -> Iterator[list[Path]]:
 def _read_chunk(desk: Desk, paths: Sequence[Path]) -> tuple[list[FileResult], Circumstances | None]:
     """What reading these files gave, and what all that this process has read came of."""
     project, selection = _tools(desk)
+    results = _read_in_turn(paths, project, selection, releases=not desk.buffers)
+    return results, project.notes.circumstances() if project.notes is not None else None
+
+
+def _read_in_turn(
+    paths: Sequence[Path], project: Project, selection: Selection, *, releases: bool
+) -> list[FileResult]:
+    """Read files in this process; what is released is read from the disk if asked for again."""
     results = []
     with _without_collection():
         for path in paths:
             results.append(read_file(path, project, selection))
-            if not results[-1].complaint and not desk.buffers:
+            if releases and not results[-1].complaint:
                 project.release(project.file(path))
-    return results, project.notes.circumstances() if project.notes is not None else None
+    return results
 
 
 def read_file(path: Path, project: Project, selection: Selection) -> FileResult:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-SERVER = [sys.executable, "-m", "archcheck.frontends.cli", "lsp"]
+SERVER = [sys.executable, "-m", "archcheck", "lsp"]
 MODEL = Path(__file__).parents[1] / "fixtures" / "models" / "resnet32.py"
 BLOCK = '''
 class Block{0}(nn.Module):

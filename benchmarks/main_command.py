@@ -43,8 +43,7 @@ def python(code: str) -> tuple[str, ...]:
 
 
 def archcheck(file: str, *arguments: str) -> tuple[str, ...]:
-    call = "from archcheck.frontends.cli import main; main()"
-    return (sys.executable, "-c", call, file, *arguments)
+    return (sys.executable, "-m", "archcheck", file, *arguments)
 
 
 def traced(file: str, name: str, shape: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ def archcheck(
 ) -> subprocess.CompletedProcess[str]:
     """Run it in a folder, with further environment variables."""
     return subprocess.run(
-        [sys.executable, "-m", "archcheck.frontends.cli", *arguments],
+        [sys.executable, "-m", "archcheck", *arguments],
         cwd=cwd,
         input=stdin,
         stdin=None if stdin is not None else subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from lsprotocol import types
 from pytest_lsp import LanguageClient
 
-SERVER = [sys.executable, "-m", "archcheck.frontends.cli", "lsp"]
+SERVER = [sys.executable, "-m", "archcheck", "lsp"]
 # Only a broken server makes a test wait this long, in seconds.
 PATIENCE = 60.0
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import archcheck
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -417,20 +415,11 @@ class Net(nn.Module):
 """
 
 
-def archcheck(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "archcheck.frontends.cli", *arguments],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "COLUMNS": "100"},
-    )
-
-
 def test_the_command_writes_what_it_shows(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(MODEL)
-    run = archcheck("annotate", "net.py:Net", "--input", "8,3,4,4", "--write", cwd=tmp_path)
+    run = archcheck(
+        "annotate", "net.py:Net", "--input", "8,3,4,4", "--write", cwd=tmp_path, COLUMNS="100"
+    )
     assert run.returncode == 0, run.stderr
     assert "net.py: wrote 3 comments" in run.stderr
     assert re.search(r"18 \|     x = x.flatten\(1\) +x: \[8, 64\]\n", run.stdout)

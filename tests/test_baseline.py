@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
+import command
 import pytest
 
 FILE = "archcheck-baseline.json"
@@ -45,11 +44,7 @@ def project(tmp_path: Path) -> Path:
 def archcheck(
     folder: Path, *arguments: str, exit_code: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "archcheck.frontends.cli", *arguments]
-    environment = os.environ | {"COLUMNS": "100"}
-    result = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env=environment, check=False
-    )
+    result = command.archcheck(*arguments, cwd=folder, COLUMNS="100")
     if exit_code is not None:
         assert result.returncode == exit_code, result.stdout + result.stderr
     return result

@@ -49,7 +49,7 @@ def project(tmp_path: Path) -> Path:
 def archcheck(folder: Path, *arguments: str, **environment: str) -> str:
     """All that the real command says, with its exit code."""
     result = subprocess.run(
-        [sys.executable, "-m", "archcheck.frontends.cli", *arguments],
+        [sys.executable, "-m", "archcheck", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -346,7 +346,7 @@ def test_an_entry_under_anothers_name_counts_as_none(project: Path) -> None:
 
 def test_two_runs_at_once(project: Path) -> None:
     expected = archcheck(project, "--no-cache")
-    command = [sys.executable, "-m", "archcheck.frontends.cli"]
+    command = [sys.executable, "-m", "archcheck"]
     environment = os.environ | {"COLUMNS": "100"}
     runs = [
         subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command import archcheck
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,24 +44,17 @@ class Net(nn.Module):
 """
 
 
-def archcheck(*arguments: str, cwd: Path, stdin: str | None = None, **environment: str):
-    """Run the real command as a user would, with no terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "archcheck.frontends.cli", *arguments],
-        cwd=cwd,
-        input=stdin,
-        stdin=None if stdin is not None else subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-    )
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "clean.py").write_text(CLEAN)
     (tmp_path / "broken.py").write_text(BROKEN)
     return tmp_path
+
+
+def test_it_is_a_module_that_python_runs(folder: Path) -> None:
+    run = archcheck("--version", cwd=folder)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("archcheck ")
 
 
 def test_a_clean_file_exits_with_0(folder: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command import archcheck
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,21 +64,6 @@ class Net(nn.Module):
     def forward(self, x):
         return self.second(self.first(x).relu())
 """
-
-
-def archcheck(
-    *arguments: str, cwd: Path, stdin: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "archcheck.frontends.cli", *arguments],
-        cwd=cwd,
-        input=stdin,
-        stdin=None if stdin is not None else subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ class Net(nn.Module):
 def archcheck(*arguments: str, cwd: Path, seed: str = "0") -> subprocess.CompletedProcess[bytes]:
     """Run the real command; `seed` decides in which order its sets are walked."""
     return subprocess.run(
-        [sys.executable, "-m", "archcheck.frontends.cli", *arguments],
+        [sys.executable, "-m", "archcheck", *arguments],
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,

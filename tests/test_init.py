@@ -114,7 +114,7 @@ def test_a_terminal_is_asked(tmp_path: Path, answer: str, written: bool) -> None
     try:
         os.write(terminal, f"{answer}\n".encode())
         run = subprocess.run(
-            [sys.executable, "-m", "archcheck.frontends.cli", "init"],
+            [sys.executable, "-m", "archcheck", "init"],
             cwd=tmp_path,
             stdin=other_end,
             capture_output=True,

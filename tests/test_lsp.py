@@ -230,7 +230,7 @@ async def test_comments_and_the_projects_settings_silence_findings(
 async def test_what_the_baseline_lets_stand_is_not_shown(editor: Editor, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.archcheck]\nbaseline = "known.json"\n')
     (tmp_path / "net.py").write_text(BROKEN, encoding="utf-8")
-    command = [sys.executable, "-m", "archcheck.frontends.cli", "net.py", "--write-baseline"]
+    command = [sys.executable, "-m", "archcheck", "net.py", "--write-baseline"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     uri = editor.open(tmp_path / "net.py")
     assert await editor.diagnostics(uri) == []

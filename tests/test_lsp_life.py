@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="processes are found by their environment"
 )
 
-SERVER = [sys.executable, "-m", "archcheck.frontends.cli", "lsp"]
+SERVER = [sys.executable, "-m", "archcheck", "lsp"]
 PATIENCE = 60.0
 HANGING = """\
 from torch import nn

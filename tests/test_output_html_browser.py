@@ -40,7 +40,7 @@ class Net(nn.Module):
 
 def write_page(path: Path, *arguments: str, cwd: Path = ROOT) -> Path:
     """Run the command as a user would, and return the page that it wrote."""
-    command = [sys.executable, "-m", "archcheck.frontends.cli", *arguments]
+    command = [sys.executable, "-m", "archcheck", *arguments]
     subprocess.run(
         [*command, "--format", "html", "--output", str(path)],
         capture_output=True,

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("watchfiles", reason="--watch is part of archcheck[lsp]")
 
-COMMAND = [sys.executable, "-m", "archcheck.frontends.cli", "check", "--watch"]
+COMMAND = [sys.executable, "-m", "archcheck", "check", "--watch"]
 PATIENCE = 60.0
 BROKEN = """\
 from torch import nn

@@ -89,7 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with the code that CONTRACT promises."""
     # By default a short run would look for circles in its memory dozens of times, and find none.
     gc.set_threshold(50_000)
-    sys.exit(_exit_code(arguments))
+    code = _exit_code(arguments)
+    # The system takes the memory back at once; the interpreter would first look through all of it.
+    gc.freeze()
+    sys.exit(code)
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
@@ -121,7 +124,3 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         traceback.print_exc()
         complain(DEFECT)
         return DEFECT_EXIT
-
-
-if __name__ == "__main__":
-    main()
