@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,7 +14,7 @@ from archcheck.config import Config, Model
 from archcheck.examine import Examined, Examiner
 from archcheck.finding import Finding, Fix, Location
 from archcheck.load.client import Tracers, Workers
-from archcheck.lock import LOCK_NAME
+from archcheck.lock import LOCK_NAME, held_against
 from archcheck.plan import Plan
 from archcheck.reading import FileResult
 from archcheck.report import Repairs, Report, TargetReport, source_key
@@ -179,16 +178,9 @@ def report(
 
 
 def _lock(plan: Plan, selection: Selection, root: Path, complaints: list[str]) -> Lock | None:
-    """What the models were when they were locked, where there is anything to hold against it."""
-    path = root / LOCK_NAME
-    asked = plan.models and any(rule.against_lock for rule in selection.rules)
-    if not asked or not path.is_file():
-        return None
-    # Only a project that keeps an architecture pays for reading one.
-    from archcheck.lock.file import read_lock
-
+    """The locked models; where something is wrong with their file, the check goes on without."""
     try:
-        return read_lock(Path(os.path.relpath(path)))
+        return held_against(root, selection) if plan.models else None
     except UsageError as error:
         complaints.append(str(error))
         return None

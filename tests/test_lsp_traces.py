@@ -13,6 +13,7 @@ pytest.importorskip("pygls", reason="the language server is archcheck[lsp]")
 pytest.importorskip("pytest_lsp", reason="the protocol client of these tests")
 
 import pytest_asyncio
+from command import archcheck
 from lsp_editor import SERVER, Editor, codes, covered
 from lsprotocol import types
 from pytest_lsp import ClientServerConfig
@@ -279,6 +280,28 @@ async def test_configured_models_are_traced_when_a_file_of_theirs_is_saved(tmp_p
     editor.save(part)
     found = await hints(editor, main, "x: [4, 8, 12, 12]")
     assert found[at(text, "x = x.mean((2, 3))")] == "x: [4, 8]"
+    await client.shutdown_session()
+    await client.stop()
+
+
+async def test_a_model_that_is_not_the_locked_one_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[[tool.archcheck.models]]\ntarget = "net.py:Net"\ninput = ["4,3,16,16"]\n'
+    )
+    path = tmp_path / "net.py"
+    path.write_text(NET.replace("(8, 10)", "(8, 3)"), encoding="utf-8")
+    assert archcheck("lock", cwd=tmp_path).returncode == 0
+    path.write_text(NET, encoding="utf-8")
+    client = await ClientServerConfig(SERVER).start()
+    editor = Editor(client, tmp_path)
+    await editor.start()
+    uri = editor.open(path)
+    editor.save(uri)
+    await editor.diagnostics(uri, lambda found: codes(found) == ["AC604"])
+    (tmp_path / "archcheck.lock").write_text("no lock")
+    editor.save(uri)
+    await editor.diagnostics(uri, lambda found: not found)
+    await hints(editor, uri, "x: [4, 8]")
     await client.shutdown_session()
     await client.stop()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +16,8 @@ from archcheck.cache.traces import RememberedTraces
 from archcheck.config import Config, Model, read_config
 from archcheck.examine import Examined, Examiner, TargetResult
 from archcheck.load.client import Cancelled, Tracers, Workers
+from archcheck.lock import held_against
+from archcheck.lock.file import Lock
 from archcheck.lsp.documents import OpenDocument
 from archcheck.plan import Plan
 from archcheck.report import TargetReport
@@ -129,8 +131,10 @@ def trace(model: Model, documents: Mapping[str, OpenDocument], workers: Workers)
         raise UsageError(f"{model.target} is not traced: the configuration turns tracing off")
     unsaved = {one.path: one.data for one in documents.values() if not one.is_saved}
     with _remembered(workers, config, root, unsaved) as tracers:
-        examiner = Examiner(_files(target), [(target, model)], config, tracers, root)
-        examined = examiner.examine(Selection.of(load_rules(), config), unsaved)
+        selection = Selection.of(load_rules(), config)
+        lock = _lock(root, selection)
+        examiner = Examiner(_files(target), [(target, model)], config, tracers, root, lock)
+        examined = examiner.examine(selection, unsaved)
     result = examined.targets[0]
     if result.trace is None:
         raise UsageError(result.complaint or f"{model.target} cannot be traced")
@@ -143,6 +147,13 @@ def trace(model: Model, documents: Mapping[str, OpenDocument], workers: Workers)
         tuple(_rows(examined)),
         frozenset((*found.files, found.path)),
     )
+
+
+def _lock(root: Path, selection: Selection) -> Lock | None:
+    # The command says what is wrong with the file; shapes can be shown all the same.
+    with suppress(UsageError):
+        return held_against(root, selection)
+    return None
 
 
 @contextmanager
