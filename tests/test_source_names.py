@@ -376,9 +376,3 @@ def test_definitions_are_targets() -> None:
     function, class_ = (call.target for call in file.calls)
     assert isinstance(function, Function) and isinstance(class_, ClassDefinition)
     assert file.calls_of(function) == (file.calls[0],)
-
-
-def test_main_block_and_constants() -> None:
-    file = source("SIZE = 3\nwidth = size()\nif __name__ == '__main__':\n    pass\n")
-    assert isinstance(file.main_block, ast.If)
-    assert file.constants == {"SIZE": 3}

@@ -66,7 +66,7 @@ def ask_everything(file: SourceFile) -> int:
         _ = loop.calls, loop.statements, loop.location
     for loss in file.losses:
         _ = loss.prediction, loss.location
-    _ = file.constants, file.main_block, file.fragments, file.imports, file.names_set_on_others
+    _ = file.fragments, file.imports, file.names_set_on_others
     return asked
 
 

@@ -288,9 +288,7 @@ def trail(
     trace: Trace, location: Location, call: ModuleCall | None, values: Sequence[int]
 ) -> tuple[ShapeNote, ...]:
     """The lines of the same forward, before a place, that these values were computed on."""
-    wanted = 0
-    for value in values:
-        wanted |= trace.dataflow.ancestors[value]
+    wanted = trace.dataflow.before(values)
     place = call.index if call is not None else None
     while place is not None:
         lines: dict[int, ShapeNote] = {}
@@ -298,7 +296,7 @@ def trail(
             at = line.location
             if line.call != place or at.path != location.path or at.line >= location.line:
                 continue
-            bound = [index for index in indices(line.value) if wanted >> index & 1]
+            bound = [index for index in indices(line.value) if index in wanted]
             if bound and trace.values[bound[0]].kind not in ("parameter", "buffer"):
                 note = f"{line.name}: {text(trace.values[bound[0]].shape)}"
                 lines.pop(at.line, None)

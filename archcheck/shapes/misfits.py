@@ -162,9 +162,7 @@ def _recurrent(fault: Fault) -> WrongRank | None:
 
 def _without_batch(fault: Fault) -> WrongRank | None:
     """A batch dimension that was missing from the start, and missed only here."""
-    above = 0
-    for value in fault.values:
-        above |= fault.trace.dataflow.ancestors[value.index]
+    above = fault.trace.dataflow.before(value.index for value in fault.values)
     for op in fault.trace.ops:
         spatial = spatial_rank(op.name)
         if spatial is None or not op.inputs:
@@ -172,8 +170,8 @@ def _without_batch(fault: Fault) -> WrongRank | None:
         first = fault.trace.values[op.inputs[0]]
         if len(first.shape) != spatial + 1 or source_of(fault.trace, first).kind != "input":
             continue
-        if first.index in [value.index for value in fault.values] or any(
-            above >> made & 1 for made in op.outputs
+        if first.index in [value.index for value in fault.values] or not above.isdisjoint(
+            op.outputs
         ):
             expects = f"[N, C, {_LETTERS[spatial]}]"
             return WrongRank(expects, first.shape, "has no batch dimension", "x.unsqueeze(0)", op)

@@ -60,15 +60,14 @@ def parted(trace: Trace, one: Value, other: Value) -> list[Change]:
     """
     if len(one.shape) != len(other.shape) or len(one.shape) < 3:
         return []
-    ancestors = trace.dataflow.ancestors
-    common = ancestors[one.index] & ancestors[other.index]
+    common = trace.dataflow.before((one.index,)) & trace.dataflow.before((other.index,))
     found = [*_changes(trace, one, common), *_changes(trace, other, common)]
     return sorted(found, key=lambda change: change.op.index)[:_MOST_CHANGES]
 
 
-def _changes(trace: Trace, value: Value, common: int) -> list[Change]:
+def _changes(trace: Trace, value: Value, common: frozenset[int]) -> list[Change]:
     found = []
-    while not common >> value.index & 1:
+    while value.index not in common:
         op = trace.dataflow.producer(value.index)
         if op is None:
             break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -150,23 +150,3 @@ def between(size: Sizes) -> str:
         return whole + ("" if is_open and low == step else f" from {low} to {high}")
     steps = f" in steps of {step}" if step > 1 else ""
     return f"at least {low}{steps}" if is_open else f"{low} to {high}{steps}"
-
-
-def spatial_changes(trace: Trace, value: Value, until: Shape) -> Iterator[tuple[Op, Shape, Shape]]:
-    """The ops, last first, that changed a value's spatial sizes since they were `until`."""
-    seen = value
-    for _ in range(200):
-        if seen.shape[2:] == until:
-            return
-        op = trace.dataflow.producer(seen.index)
-        if op is None:
-            return
-        same_rank = (i for i in op.inputs if len(trace.values[i].shape) == len(seen.shape))
-        before = next(
-            (trace.values[i] for i in same_rank if trace.values[i].kind != "parameter"), None
-        )
-        if before is None:
-            return
-        if before.shape[2:] != seen.shape[2:]:
-            yield op, before.shape[2:], seen.shape[2:]
-        seen = before

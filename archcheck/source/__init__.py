@@ -67,7 +67,7 @@ them last, when all that is cheap has been asked. Likewise ask `file.calls_named
 rule is about one operation, before it follows any flow.
 
 Scripts. `file.loops` (`Loop`: node, scope, outer, calls, calls_named, statements, location),
-`file.losses` (`LossCall`: loss, call, prediction, location), `file.main_block`, `file.nodes(…)`.
+`file.losses` (`LossCall`: loss, call, prediction, location), `file.nodes(…)`.
 """
 
 from archcheck.source.chains import Chain, Link

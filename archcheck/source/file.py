@@ -262,11 +262,6 @@ class SourceFile(SourceText):
         return tuple(ref for scope in self.scopes for ref in scope.references)
 
     @cached_property
-    def attribute_names(self) -> frozenset[str]:
-        """Every name that stands behind a dot anywhere in the file, whatever it is read from."""
-        return frozenset(name for ref in self.references for name in ref.parts[1:])
-
-    @cached_property
     def names_read_of_others(self) -> frozenset[str]:
         """Every attribute name that is read in the file from anything but a method's own
         instance, by a dot or by `getattr` and the like with a literal name."""
@@ -337,30 +332,6 @@ class SourceFile(SourceText):
         from archcheck.source.flow import flow_of
 
         return flow_of(scope or self.scope)
-
-    @cached_property
-    def main_block(self) -> ast.If | None:
-        """The `if __name__ == "__main__":` statement."""
-        for node in self.tree.body:
-            if isinstance(node, ast.If) and "__main__" in self.text(node.test):
-                return node
-        return None
-
-    @cached_property
-    def constants(self) -> dict[str, Any]:
-        """The module-level names that certainly have one constant value."""
-        found: dict[str, Any] = {}
-        for name, bindings in self.scope.bindings.items():
-            if all(b.kind == "assign" for b in bindings):
-                values = [self.value(b.value, b.statement) for b in bindings if b.value]
-                if (
-                    len(bindings) == 1
-                    and values
-                    and values[0] is not UNKNOWN
-                    and (not bindings[0].path)
-                ):
-                    found[name] = values[0]
-        return found
 
     @cached_property
     def fragments(self) -> tuple[ModuleClass, ...]:

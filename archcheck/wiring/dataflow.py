@@ -66,13 +66,6 @@ def indices(nest: Any) -> Iterator[int]:
             yield from indices(item)
 
 
-def bitset(values: Iterable[int]) -> int:
-    bits = 0
-    for value in values:
-        bits |= 1 << value
-    return bits
-
-
 class Dataflow:
     """The graph of one trace. Get it from `trace.dataflow`, which makes it once."""
 
@@ -85,18 +78,6 @@ class Dataflow:
     def outputs(self) -> tuple[int, ...]:
         """The values that the model returns."""
         return tuple(indices(self.trace.outputs))
-
-    @cached_property
-    def ancestors(self) -> list[int]:
-        """For each value the set of values that it was computed from, itself included."""
-        found = [1 << value.index for value in self.trace.values]
-        for op in self.trace.ops:
-            above = 0
-            for value in op.inputs:
-                above |= found[value]
-            for value in op.outputs:
-                found[value] |= above
-        return found
 
     @cached_property
     def live(self) -> frozenset[int]:
@@ -142,9 +123,12 @@ class Dataflow:
                 found.update(op.outputs)
         return frozenset(found)
 
-    def reaches(self, value: int, others: Iterable[int]) -> bool:
-        """Whether any of the others was computed from the value (or is it)."""
-        return not self.after((value,)).isdisjoint(others)
+    def reaches(
+        self, values: Iterable[int], others: Iterable[int], ops: Iterable[Op] | None = None
+    ) -> bool:
+        """Whether any of the others was computed from any of these values, by these ops alone if
+        given, or is one of them."""
+        return not self.after(values, ops).isdisjoint(others)
 
     # Ops and where paths meet -------------------------------------------------------------
 
@@ -258,14 +242,6 @@ class Dataflow:
             value = data[0]
         return ()
 
-    def is_linear_between(self, first: int, second: int) -> bool:
-        """Whether a value is computed from an earlier one by linear ops alone."""
-        between = self.after((first,)).intersection(self.before((second,)))
-        return second in between and all(
-            op is not None and op.name in LINEAR | AFFINE
-            for op in (self.producer(value) for value in between - {first})
-        )
-
     # Gradients ----------------------------------------------------------------------------
 
     @cached_property
@@ -315,23 +291,3 @@ class Dataflow:
             for value in op.outputs if fed else ():
                 depths[value] = longest + (op.name in AFFINE)
         return max((depths.get(value, 0) for value in self.outputs), default=0)
-
-    # Memory -------------------------------------------------------------------------------
-
-    def overwritten(self, value: int) -> Op | None:
-        """The first in-place op that changes a value's memory after the value was made."""
-        known = self.trace.values[value]
-        return next(
-            (op for op, writes in self._writers.get(known.storage, ()) if writes > known.version),
-            None,
-        )
-
-    @cached_property
-    def _writers(self) -> dict[int, list[tuple[Op, int]]]:
-        """For each storage the in-place ops that wrote it, with the version that they made."""
-        found: dict[int, list[tuple[Op, int]]] = {}
-        for op in self.trace.ops:
-            for index in op.outputs[:1] if op.in_place else ():
-                value = self.trace.values[index]
-                found.setdefault(value.storage, []).append((op, value.version))
-        return found

@@ -30,7 +30,6 @@ def sums_after_activation(trace: Trace) -> Iterator[tuple[Op, Op]]:
             users = [trace.ops[i] for value in op.outputs for i in trace.values[value].users]
             if any(user.name in ACTIVATIONS for user in users):
                 continue
-            made = flow.after(indices(call.inputs), flow.ops_of(call))
             last = [flow.last_nonlinear(value, _THROUGH) for value in op.inputs]
             active = [
                 one
@@ -40,7 +39,9 @@ def sums_after_activation(trace: Trace) -> Iterator[tuple[Op, Op]]:
                 and call.first_op <= one.index < call.end_op
                 and any(step.name in AFFINE for step in trace.ops[call.first_op : one.index])
             ]
-            if len(active) == 1 and not made.isdisjoint(active[0].outputs):
+            if len(active) == 1 and flow.reaches(
+                indices(call.inputs), active[0].outputs, flow.ops_of(call)
+            ):
                 yield op, active[0]
 
 

@@ -36,7 +36,6 @@ from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import broadcast, text, without_ones
 from archcheck.shapes.faults import Fault, shortened, trail
 from archcheck.source import Project
-from archcheck.wiring.dataflow import bitset
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Trace, Value
@@ -94,5 +93,4 @@ def _is_data(trace: Trace, value: Value) -> bool:
         return value.kind == "input"
     if 1 in value.shape and op.name in DELIBERATE:
         return False
-    inputs = bitset(v.index for v in trace.values if v.kind == "input")
-    return bool(trace.dataflow.ancestors[value.index] & inputs)
+    return value.index in trace.dataflow.fed

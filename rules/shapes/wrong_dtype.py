@@ -35,7 +35,6 @@ from archcheck.rule import Rule
 from archcheck.shapes.faults import faults
 from archcheck.shapes.misfits import source_of, wrong_dtype
 from archcheck.source import Project
-from archcheck.wiring.dataflow import bitset
 
 if TYPE_CHECKING:
     from archcheck.evidence import Trace
@@ -47,13 +46,13 @@ CASTS = {"int64": ".long()", "float32": ".float()", "float64": ".double()", "flo
 
 @rule.on_trace
 def dtype_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
-    spoiled = 0
+    spoiled: list[int] = []
     for fault in faults(trace, project):
         found = wrong_dtype(fault)
         if found is None:
             continue
-        follows = any(trace.dataflow.ancestors[value.index] & spoiled for value in fault.values)
-        spoiled |= bitset(fault.op.outputs if fault.op is not None else ())
+        follows = trace.dataflow.reaches(spoiled, (value.index for value in fault.values))
+        spoiled += fault.op.outputs if fault.op is not None else ()
         if follows:
             continue
         value, wanted = found
