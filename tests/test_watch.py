@@ -113,6 +113,19 @@ def test_a_model_is_traced_again_when_a_file_of_its_changes(
     assert any("[8, 33]" in line for line in terminal.until("All checks passed"))
 
 
+def test_settings_hold_as_soon_as_they_are_written(folder: Path, terminals: list[Terminal]) -> None:
+    settings = folder / "pyproject.toml"
+    settings.write_text("[tool.archcheck]\n", encoding="utf-8")
+    terminal = Terminal(folder, "net.py")
+    terminals.append(terminal)
+    terminal.until("1 error in 1 file")
+    terminal.until("watching", terminal.errors)
+    settings.write_text('[tool.archcheck]\nignore = "AC101"\n', encoding="utf-8")
+    assert "ignore" in terminal.until("archcheck:", terminal.errors)[-1]
+    settings.write_text('[tool.archcheck]\nignore = ["AC101"]\n', encoding="utf-8")
+    assert any(line.startswith("gone: ") for line in terminal.until("All checks passed"))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a console sends it there")
 def test_an_interrupt_ends_it_with_all_that_it_started(
     folder: Path, terminals: list[Terminal]

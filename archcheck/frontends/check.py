@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import astuple, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archcheck.config import Model, parse_bytes, parse_count, parse_shape, read_config
+from archcheck.config import Config, Model, parse_bytes, parse_count, parse_shape, read_config
 from archcheck.finding import Severity
 from archcheck.frontends.answer import Answer, Manner
 from archcheck.frontends.options import TEXT, Format, Import, Loss, codes, overridden, read
@@ -24,6 +23,7 @@ from archcheck.target import UsageError
 if TYPE_CHECKING:
     from archcheck.cache.memory import Memory
     from archcheck.fix.mend import Mending
+    from archcheck.load.client import Workers
 
 DEFAULT_BASELINE = "archcheck-baseline.json"
 
@@ -142,23 +142,28 @@ def check(
     # Imported late, so that `archcheck --help` answers at once.
     from archcheck.plan import Plan
 
-    config, root = read_config(Path.cwd())
-    config = overridden(
-        config,
-        select=None if select is None else codes(select),
-        extend_select=(*config.extend_select, *codes(extend_select)),
-        ignore=(*config.ignore, *codes(ignore)),
-        fail_on=fail_on,
-        timeout=timeout,
-        memory_limit=read(parse_bytes, "--memory-limit", memory_limit),
-        trace=False if no_trace else None,
-        force_exclude=force_exclude or None,
-        baseline=os.path.abspath(baseline) if baseline else None,
-    )
-    if write_baseline and config.baseline is None:
-        config = replace(config, baseline=DEFAULT_BASELINE)
-    elif no_baseline:
-        config = replace(config, baseline=None)
+    def settings() -> tuple[Config, Path]:
+        """The project's as the command line overrides them, and the folder they are relative to."""
+        config, root = read_config(Path.cwd())
+        config = overridden(
+            config,
+            select=None if select is None else codes(select),
+            extend_select=(*config.extend_select, *codes(extend_select)),
+            ignore=(*config.ignore, *codes(ignore)),
+            fail_on=fail_on,
+            timeout=timeout,
+            memory_limit=read(parse_bytes, "--memory-limit", memory_limit),
+            trace=False if no_trace else None,
+            force_exclude=force_exclude or None,
+            baseline=os.path.abspath(baseline) if baseline else None,
+        )
+        if write_baseline and config.baseline is None:
+            config = replace(config, baseline=DEFAULT_BASELINE)
+        elif no_baseline:
+            config = replace(config, baseline=None)
+        return config, root
+
+    config, root = settings()
     asked = Model(
         target="",
         inputs=tuple(inputs or ()),
@@ -195,8 +200,11 @@ def check(
         from archcheck.frontends.watch import watch as watch_files
         from archcheck.pipeline import run
 
-        look = partial(run, named, config, asked, root=root, memory=memory)
-        watch_files(lambda workers: look(workers=workers), named, root, depth, quiet)
+        def look(workers: Workers) -> Report:
+            config, root = settings()
+            return run(named, config, asked, root=root, memory=memory, workers=workers)
+
+        watch_files(look, named, root, depth, quiet)
     manner = Manner(
         format=format.value,
         to_file=output is not None,

@@ -15,7 +15,6 @@ from archcheck.target import UsageError, parse_target
 
 Look = Callable[[Workers], Report]
 
-_SETTINGS = "pyproject.toml"
 # In milliseconds.
 _GLANCE = 500
 
@@ -24,7 +23,7 @@ def watch(look: Look, targets: Sequence[str], root: Path, depth: int | None, qui
     """Show a report, and from then on what changes in it; until it is interrupted.
 
     Args:
-        look: Checks everything, with a worker that is kept.
+        look: Checks everything, by the settings as they are then, with a worker that is kept.
         targets: What is checked; nothing stands for what the configuration names.
         root: The folder that the configuration is relative to.
 
@@ -57,8 +56,6 @@ def watch(look: Look, targets: Sequence[str], root: Path, depth: int | None, qui
             if not changes:
                 continue
             paths = sorted({os.path.relpath(path) for _, path in changes})
-            if any(os.path.basename(path) == _SETTINGS for path in paths):
-                complain(f"{_SETTINGS} changed: start archcheck again for its settings to hold")
             try:
                 after = look(workers)
             except UsageError as error:
