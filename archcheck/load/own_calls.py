@@ -15,7 +15,6 @@ from archcheck.load.names import dotted_name
 
 # Functions that make a tensor of a size given by their arguments, or by `size`.
 _BY_SIZE = frozenset(("randn", "rand", "zeros", "ones", "empty"))
-_WITHOUT_BATCH = frozenset(("torchsummary.summary", "get_model_complexity_info"))
 _WITH_INPUTS = frozenset(("trace", "export", "FlopCountAnalysis", "profile", "add_graph"))
 # Methods that leave a tensor's, or a model's, shape as it is.
 _SAME_SHAPE = frozenset(

@@ -46,7 +46,6 @@ class WorkerProcess:
 
     def __init__(self) -> None:
         self.born = time.monotonic()
-        self.ready = False
         self.served = 0
         self._last_heard = self.born
         self._stages: dict[int, tuple[float, str, str | None]] = {}
@@ -153,8 +152,6 @@ class WorkerProcess:
             if message is None:
                 return
             self._last_heard = time.monotonic()
-            if message.kind == "ready":
-                self.ready = True
             if message.kind == "stage":
                 self._note(message)
             self._messages.put(message)

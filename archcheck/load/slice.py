@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from archcheck.load.names import Body, ChangeKind
 from archcheck.load.units import (
     DEFINITIONS,
-    IMPORTS,
     ModuleUnits,
     Unit,
     is_main_guard,
@@ -222,7 +221,7 @@ class _Slicer:
         if before is not None and in_time:
             usable = self._living(usable, name)
         elif before is None:
-            usable = self._living_definitions(usable, name)
+            usable = self._living_definitions(usable)
         first = usable[0].position
         found = list(usable)
         for unit, kind in units.changers.get(name, []):
@@ -235,7 +234,7 @@ class _Slicer:
                 found.append(unit)
         return found
 
-    def _living_definitions(self, binders: list[Unit], name: str) -> list[Unit]:
+    def _living_definitions(self, binders: list[Unit]) -> list[Unit]:
         """Like `_living`, but a value stays: the code that reads it may run in between."""
         for place in range(len(binders) - 1, 0, -1):
             if isinstance(binders[place].node, DEFINITIONS) and binders[place].definite:
@@ -358,12 +357,3 @@ def _is_plain(node: ast.stmt) -> bool:
         )
         for part in ast.walk(node)
     )
-
-
-def futures(tree: ast.Module) -> list[ast.stmt]:
-    """The `from __future__` imports, which change how all statements compile."""
-    return [
-        node
-        for node in tree.body
-        if isinstance(node, IMPORTS) and getattr(node, "module", None) == "__future__"
-    ]

@@ -112,7 +112,7 @@ def _single(value: object) -> int | None:
     return None
 
 
-def advice(changes: list[Change], one: Value, other: Value) -> str | None:
+def advice(changes: list[Change], value: Value) -> str | None:
     """The smallest change that makes the two branches meet."""
     if not changes:
         return None
@@ -126,7 +126,7 @@ def advice(changes: list[Change], one: Value, other: Value) -> str | None:
     for change in changes:
         stride *= change.stride
     first, last = changes[0].before[0], changes[-1].after[0]
-    if len(one.shape) == 4 and (first != last or stride > 1):
+    if len(value.shape) == 4 and (first != last or stride > 1):
         return (
             "let the skip follow with a projection: "
             f"nn.Conv2d({first}, {last}, kernel_size=1, stride={stride})"

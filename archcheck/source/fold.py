@@ -127,16 +127,16 @@ class _Folder:
         bindings = reaching(name, at)
         if not bindings:
             return UNKNOWN
-        first = self._bound(bindings[0], at, depth)
+        first = self._bound(bindings[0], depth)
         for binding in bindings[1:]:
             if first is UNKNOWN:
                 break
-            value = self._bound(binding, at, depth)
+            value = self._bound(binding, depth)
             if type(value) is not type(first) or value != first:
                 return UNKNOWN
         return first
 
-    def _bound(self, binding: Binding, at: Statement, depth: int) -> Any | Unknown:
+    def _bound(self, binding: Binding, depth: int) -> Any | Unknown:
         scope = binding.statement.scope
         if binding.kind == "parameter":
             return self._parameter(binding, depth)
@@ -168,7 +168,7 @@ class _Folder:
         bindings = scope.bindings.get(found[1][0], ())
         if len(bindings) != 1:
             return UNKNOWN
-        return self._bound(bindings[0], bindings[0].statement, depth)
+        return self._bound(bindings[0], depth)
 
     def _parameter(self, binding: Binding, depth: int) -> Any | Unknown:
         name = binding.name

@@ -79,7 +79,6 @@ class Failures:
             self._raised = (error, op, real, certain)
             return None
         index = self._enter(
-            real or error,
             replace(
                 described_error("forward", real or error),
                 location=op.location,
@@ -143,7 +142,6 @@ class Failures:
             op.arguments = {key: recorder.nest(value, found) for key, value in named.items()}
             op.inputs = [index for index, _ in found]
             index = self._enter(
-                error,
                 replace(
                     described_error("forward", error),
                     location=op.location,
@@ -202,7 +200,7 @@ class Failures:
         if failure.op is None and made_up and isinstance(error, ABOUT_SIZES):
             # What a guess leads to in plain Python cannot be told from what fails by itself.
             failure = replace(failure, consequence_of=made_up[-1])
-        return self._enter(error, failure, certain)
+        return self._enter(failure, certain)
 
     def _unfinished_call(self) -> int | None:
         """The innermost call that gave nothing back."""
@@ -211,7 +209,7 @@ class Failures:
                 return call.index
         return None
 
-    def _enter(self, error: BaseException, failure: Failure, certain: bool) -> int:
+    def _enter(self, failure: Failure, certain: bool) -> int:
         index = len(self.found)
         self.found.append(failure)
         if not certain:

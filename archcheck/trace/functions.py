@@ -204,11 +204,11 @@ def _bind(
     if raw in _SAME and raw.startswith("__"):
         return _positional(*("input", "other")[: len(args)])
     if inspect.isfunction(func):
-        return _bind_python(func, args, kwargs)
+        return _bind_python(func, args)
     return _bind_schema(described, raw, args, kwargs)
 
 
-def _bind_python(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Binding | None:
+def _bind_python(func: Any, args: Sequence[Any]) -> _Binding | None:
     # F.max_pool2d and its like choose between two functions; the public signature is theirs.
     if "boolean_dispatch" in getattr(func, "__qualname__", ""):
         func = getattr(F, f"_{func.__name__}", func)

@@ -59,7 +59,7 @@ def _is_a_module(file: SourceFile, call: Call, receiver: ast.expr) -> bool:
         case ast.Name():
             bindings = reaching(receiver.id, call.statement)
             if len(bindings) == 1 and bindings[0].kind == "for" and bindings[0].value is not None:
-                return not bindings[0].path and _is_list_of_modules(file, call, bindings[0].value)
+                return not bindings[0].path and _is_list_of_modules(call, bindings[0].value)
             made = file.instance_of(receiver, call.statement)
             if isinstance(made, ClassDefinition):
                 return made.is_module
@@ -67,7 +67,7 @@ def _is_a_module(file: SourceFile, call: Call, receiver: ast.expr) -> bool:
         case ast.Attribute():
             return _attribute_is_a_module(call, receiver)
         case ast.Subscript():
-            return _is_list_of_modules(file, call, receiver.value)
+            return _is_list_of_modules(call, receiver.value)
     return False
 
 
@@ -101,7 +101,7 @@ def _attribute_is_a_module(call: Call, node: ast.Attribute) -> bool:
     )
 
 
-def _is_list_of_modules(file: SourceFile, call: Call, node: ast.expr) -> bool:
+def _is_list_of_modules(call: Call, node: ast.expr) -> bool:
     module = _owner(call, node)
     if module is None or not isinstance(node, ast.Attribute):
         return False

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 
 from archcheck.finding import Finding, Fix, Related, Severity
 from archcheck.rule import Rule
-from archcheck.source import UNKNOWN, Function, ModuleClass, Project, SourceFile, Statement
+from archcheck.source import UNKNOWN, Function, Layer, ModuleClass, Project, SourceFile, Statement
 from archcheck.source.control import falls_through
 from archcheck.source.edits import before, line_after
 from archcheck.source.elision import is_elided
@@ -190,7 +190,7 @@ def _is_lost(file: SourceFile, module: ModuleClass, forward: Function, last: ast
     if any(name in nested.name_reads for nested in forward.functions for name in names):
         return False
     assert last.value is not None
-    return _computes(file, module, forward, last.value, statement)
+    return _computes(file, module, last.value, statement)
 
 
 def _returns_values(forward: Function) -> bool:
@@ -217,7 +217,7 @@ def _is_pure(file: SourceFile, module: ModuleClass, value: ast.expr, at: Stateme
     )
 
 
-def _own_layers(module: ModuleClass, call: ast.Call) -> tuple:  # type: ignore[type-arg]
+def _own_layers(module: ModuleClass, call: ast.Call) -> tuple[Layer, ...]:
     function = call.func
     if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)):
         return ()
@@ -225,9 +225,7 @@ def _own_layers(module: ModuleClass, call: ast.Call) -> tuple:  # type: ignore[t
     return () if layers is UNKNOWN else layers
 
 
-def _computes(
-    file: SourceFile, module: ModuleClass, forward: Function, value: ast.expr, at: Statement
-) -> bool:
+def _computes(file: SourceFile, module: ModuleClass, value: ast.expr, at: Statement) -> bool:
     """Whether an expression calls a layer of the module or a function of torch."""
     for node in ast.walk(value):
         if not isinstance(node, ast.Call):

@@ -70,11 +70,11 @@ def samples_that_mix(trace: Trace, project: Project) -> Iterator[Finding]:
             label=f"{batch} samples, {after.shape[0]} rows",
             module=fault.module_path,
             trail=trail(trace, op.location, fault.call, op.inputs[:1]),
-            help=_help(axis, batch, after.shape[0]),
+            help=_help(axis),
         )
 
 
-def _help(axis: int, batch: int, rows: int) -> str:
+def _help(axis: int) -> str:
     if axis > 0:
         return f"bring the batch dimension to the front first: x.transpose(0, {axis})"
     return "keep the batch: x.view(x.shape[0], -1), or torch.flatten(x, 1)"

@@ -83,7 +83,7 @@ def operands(trace: Trace, project: Project) -> Iterator[Finding]:
             f"the operands of {sign} do not broadcast: {first} and {second}",
             label=f"{text(one)} against {text(other)}",
             notes=[change.sentence for change in changes] or _sizes(trace),
-            help=advice(changes, *pair) or unsqueezed(one, other, names),
+            help=advice(changes, pair[0]) or unsqueezed(one, other, names),
             also=[
                 Related(change.module.constructed, "changes the size")
                 for change in changes

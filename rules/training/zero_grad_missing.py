@@ -70,7 +70,7 @@ def gradients_pile_up(file: SourceFile) -> Iterator[Finding]:
         if loop is None:
             continue
         backward = _backward(call, loop)
-        if backward is None or _may_clear(file, call, loops[-1], optimizer):
+        if backward is None or _may_clear(call, loops[-1], optimizer):
             continue
         if is_elided(file, loops[-1]):
             continue
@@ -128,7 +128,7 @@ def _backward(call: Call, loop: LoopStatement) -> Call | None:
     return None
 
 
-def _may_clear(file: SourceFile, call: Call, loop: LoopStatement, optimizer: ast.expr) -> bool:
+def _may_clear(call: Call, loop: LoopStatement, optimizer: ast.expr) -> bool:
     """Whether anything in the loop clears gradients, or might."""
     scope = call.scope
     names = {text_of(optimizer)}
