@@ -25,17 +25,30 @@ AFFINE = ("Linear", "Conv2d")
 def without_the_sum(clean: Clean) -> Iterator[Mutant]:
     """The skip is kept and never added; or it goes with the sum, and only the name promises it."""
     for _, forward in methods(clean, "forward"):
-        for node in ast.walk(forward):
-            match node:
-                case ast.BinOp(op=ast.Add(), left=left, right=ast.Name(id=name)) if name in SKIPS:
-                    yield mutant(clean, node, clean.source(left))
-                    kept = [
-                        line for line in ast.walk(forward)
-                        if isinstance(line, ast.Assign) and clean.source(line.targets[0]) == name
-                    ]  # fmt: skip
-                    if len(kept) == 1 and re.search(r"[Rr]es[A-Zi]|skip", clean.text):
-                        edits = ((node, clean.source(left)), (kept[0], "pass"))
-                        yield Mutant(clean.edited(*edits), f"line {node.lineno}: no {name} at all")
+        for node, name, other in _joins(forward):
+            kept_value = "pass" if other is None else clean.source(other)
+            yield mutant(clean, node, kept_value)
+            kept = [
+                line for line in ast.walk(forward)
+                if isinstance(line, ast.Assign) and clean.source(line.targets[0]) == name
+            ]  # fmt: skip
+            if len(kept) == 1 and re.search(r"[Rr]es[A-Zi]|skip", clean.text):
+                edits = ((node, kept_value), (kept[0], "pass"))
+                yield Mutant(clean.edited(*edits), f"line {node.lineno}: no {name} at all")
+
+
+def _joins(forward: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str, ast.expr | None]]:
+    """Where a skip is added, by which name, and what is left without it: nothing, of `+=`."""
+    for node in ast.walk(forward):
+        match node:
+            case ast.BinOp(op=ast.Add(), left=other, right=ast.Name(id=name)) if name in SKIPS:
+                yield node, name, other
+            case ast.BinOp(op=ast.Add(), left=ast.Name(id=name), right=other) if name in SKIPS:
+                yield node, name, other
+            case ast.AugAssign(op=ast.Add(), value=ast.Name(id=name)) if name in SKIPS:
+                yield node, name, None
+            case ast.Call(args=[other, ast.Name(id=name)]) if name in SKIPS:
+                yield node, name, other
 
 
 def thrown_away(clean: Clean) -> Iterator[Mutant]:
