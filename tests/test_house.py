@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,30 +30,34 @@ def files(*folders: str) -> list[Path]:
     return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
+def banned_in(room: str) -> list[str]:
+    """What the files of one of archcheck's rooms may not import; "" are those beside the rooms."""
+    banned = ["archcheck.rules"]
+    if room not in ("trace", "load"):
+        banned += HEAVY
+    if room != "output":
+        banned.append("rich")
+    if room != "lsp":
+        banned += ["pygls", "lsprotocol"]
+    if room == "source":
+        banned += ["archcheck.trace", "archcheck.load"]
+    if room == "trace":
+        banned.append("archcheck.source")
+    if room in ("lock", "proposal"):
+        banned += ["archcheck.output", "archcheck.frontends"]
+    if room == "output":
+        banned += [f"archcheck.{room}" for room in ("source", "load", "trace", "pipeline")]
+    return banned
+
+
 def forbidden(path: Path) -> list[str]:
     """The imports of a file that the design forbids."""
     relative = path.relative_to(ROOT)
-    room = relative.parts[1] if len(relative.parts) > 2 else ""
-    banned: list[str] = []
     if relative.parts[0] == "rules":
         rooms = ("output", "frontends", "trace", "load", "rules", "pipeline", "report")
         banned = ["torch", "fvcore", "rich", *(f"archcheck.{room}" for room in rooms)]
     else:
-        banned.append("archcheck.rules")
-        if room not in ("trace", "load"):
-            banned += HEAVY
-        if room != "output":
-            banned.append("rich")
-        if room != "lsp":
-            banned += ["pygls", "lsprotocol"]
-        if room == "source":
-            banned += ["archcheck.trace", "archcheck.load"]
-        if room == "trace":
-            banned.append("archcheck.source")
-        if room in ("lock", "proposal"):
-            banned += ["archcheck.output", "archcheck.frontends"]
-        if room == "output":
-            banned += [f"archcheck.{room}" for room in ("source", "load", "trace", "pipeline")]
+        banned = banned_in(relative.parts[1] if len(relative.parts) > 2 else "")
     return [
         name
         for name in imports(path)
@@ -65,6 +70,17 @@ def forbidden(path: Path) -> list[str]:
 )
 def test_no_forbidden_arrow(path: Path) -> None:
     assert forbidden(path) == []
+
+
+def test_the_page_on_architecture_names_every_room_and_what_it_may_not_import() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/` \|.*\|(.*)\|$", page, re.MULTILINE)
+    rooms = {path.parent.name for path in (ROOT / "archcheck").glob("*/__init__.py")}
+    assert {room for room, _ in rows} == rooms and len(rows) == len(rooms)
+    for room, banned in rows:
+        for name in banned.replace("`", "").split(","):
+            module = name.strip() if name.strip() in ("", "torch") else f"archcheck.{name.strip()}"
+            assert not module or module in banned_in(room), f"{room} may import {module}"
 
 
 def loaded_after(code: str) -> set[str]:
