@@ -38,10 +38,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from archcheck.finding import Finding, Location, Related, Severity
-from archcheck.joining import added, joined
 from archcheck.rule import Rule
 from archcheck.source import Flow, ModuleClass, Project, SourceFile, Step
 from archcheck.wiring import skips
+from archcheck.wiring.joining import added, joined
 from archcheck.wiring.plain_blocks import plain_blocks
 
 if TYPE_CHECKING:
