@@ -8,11 +8,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from rich.text import Text
-
 import archcheck
 from archcheck.output import Options
 from archcheck.output.console import svg
+from archcheck.output.styled import Styled
 from archcheck.output.text import report_text
 
 FOLDER = Path(__file__).parent
@@ -24,35 +23,35 @@ _FONT = re.compile(r"\s*@font-face \{[^}]*\}")
 MODEL = "fixtures/models/resnet32.py:ResNet32"
 
 
-def traced() -> Iterator[Text]:
+def traced() -> Iterator[Styled]:
     """The main command."""
     yield _prompt(f"archcheck {MODEL} --input 8,3,224,224")
     yield from report_text(archcheck.check(MODEL, input="8,3,224,224"), Options(width=WIDTH))
 
 
-def crashed() -> Iterator[Text]:
+def crashed() -> Iterator[Styled]:
     """The same model on a size that it cannot take."""
     yield _prompt(f"archcheck {MODEL} --input 8,3,128,128 --depth 1")
     report = archcheck.check(MODEL, input="8,3,128,128")
     yield from report_text(report, Options(width=WIDTH, depth=1))
 
 
-def from_source() -> Iterator[Text]:
+def from_source() -> Iterator[Styled]:
     """A check that runs nothing."""
     target = "fixtures/missing_super_init"
     yield _prompt(f"archcheck {target}")
     yield from report_text(archcheck.lint(target), Options(width=WIDTH))
 
 
-PICTURES: Mapping[str, Callable[[], Iterator[Text]]] = {
+PICTURES: Mapping[str, Callable[[], Iterator[Styled]]] = {
     "trace.svg": traced,
     "shapes.svg": crashed,
     "source.svg": from_source,
 }
 
 
-def _prompt(command: str) -> Text:
-    return Text.assemble(("$ ", "green"), (command, "bold"))
+def _prompt(command: str) -> Styled:
+    return Styled.of(("$ ", "green"), (command, "bold"))
 
 
 def picture(name: str) -> str:

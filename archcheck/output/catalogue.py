@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from rich.text import Text
-
 from archcheck.output import page_width
 from archcheck.output.cells import wrap
 from archcheck.output.console import paint
 from archcheck.output.excerpt import SEVERITY_STYLE
+from archcheck.output.styled import Styled
 from archcheck.rule import HEADINGS, Rule
 
 # Prose wider than this is hard to read, however wide the terminal is.
@@ -28,16 +27,16 @@ def render_rules(rules: Sequence[Rule], *, color: bool = False, width: int | Non
     return paint(_catalogue(rules, page_width(width)), color)
 
 
-def _page(rule: Rule, width: int) -> Iterator[Text]:
+def _page(rule: Rule, width: int) -> Iterator[Styled]:
     sections = rule.sections
-    yield Text.assemble((rule.code, SEVERITY_STYLE[rule.severity]), (f" {rule.name}", "bold"))
+    yield Styled.of((rule.code, SEVERITY_STYLE[rule.severity]), (f" {rule.name}", "bold"))
     yield from _prose(sections[""], width)
-    yield Text()
+    yield Styled()
     yield from _prose(", ".join(_facts(rule)), width)
     for heading in HEADINGS:
         if text := sections.get(heading):
-            yield Text()
-            yield Text(heading, "bold")
+            yield Styled()
+            yield Styled(heading, "bold")
             yield from _prose(text, width)
 
 
@@ -55,16 +54,14 @@ def _facts(rule: Rule) -> Iterator[str]:
         yield f"off unless selected (--extend-select {rule.code})"
 
 
-def _prose(text: str, width: int) -> Iterator[Text]:
+def _prose(text: str, width: int) -> Iterator[Styled]:
     """Paragraphs wrapped anew, code as it stands."""
     for is_code, block in _blocks(text):
         if is_code:
-            yield from (Text(line, "cyan") for line in block)
+            yield from (Styled(line, "cyan") for line in block)
         else:
             for line in wrap(" ".join(block), width, width):
-                shown = Text(line)
-                shown.highlight_regex(r"`[^`]+`", "cyan")
-                yield shown
+                yield Styled.quoting(line, "cyan")
 
 
 def _blocks(text: str) -> Iterator[tuple[bool, list[str]]]:
@@ -82,15 +79,15 @@ def _blocks(text: str) -> Iterator[tuple[bool, list[str]]]:
         yield is_code, [line for _key, line in group]
 
 
-def _catalogue(rules: Sequence[Rule], width: int) -> Iterator[Text]:
+def _catalogue(rules: Sequence[Rule], width: int) -> Iterator[Styled]:
     if not rules:
-        yield Text("No rules are installed.")
+        yield Styled("No rules are installed.")
         return
     longest = max(len(rule.name) for rule in rules)
     for family, members in groupby(rules, key=_family):
-        yield Text(family, "bold")
+        yield Styled(family, "bold")
         for rule in members:
-            start = Text.assemble(
+            start = Styled.of(
                 "  ",
                 (rule.code, SEVERITY_STYLE[rule.severity]),
                 f" {rule.name:<{longest}}  {rule.severity:<7}  {rule.evidence:<6}",
@@ -101,9 +98,11 @@ def _catalogue(rules: Sequence[Rule], width: int) -> Iterator[Text]:
             start.rstrip()
             yield start
             for line in wrap(rule.sections[""], width - 8, width - 8):
-                yield Text(f"        {line}", "dim")
-        yield Text()
-    yield Text("`archcheck explain CODE` tells more. Rules marked off run when they are selected.")
+                yield Styled(f"        {line}", "dim")
+        yield Styled()
+    yield Styled(
+        "`archcheck explain CODE` tells more. Rules marked off run when they are selected."
+    )
 
 
 def _family(rule: Rule) -> str:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.cells import cell_len, get_character_cell_size
-
 from archcheck.output.words import printable
 
 TAB = 4
 ELLIPSIS = "…"
+
+
+def cell_len(text: str) -> int:
+    """How many cells a printable text takes."""
+    if text.isascii():
+        return len(text)
+    # Imported only now: most text has no need of it.
+    import rich.cells
+
+    return rich.cells.cell_len(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ def spread(line: str) -> Spread:
             # It has no outline, so nothing is lost, and indentation counts in plain spaces.
             character = "  "
         pieces.append(character)
-        starts.append(starts[-1] + sum(map(get_character_cell_size, character)))
+        starts.append(starts[-1] + cell_len(character))
     return Spread("".join(pieces), tuple(starts))
 
 
@@ -68,7 +76,7 @@ def _cut(text: str, start: int, room: int) -> str:
     shown: list[str] = []
     position = 0
     for character in text:
-        size = get_character_cell_size(character)
+        size = cell_len(character)
         visible = min(position + size, end) - max(position, start)
         if visible > 0:
             shown.append(character if visible == size else " " * visible)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from archcheck.fingerprint import fingerprints
 from archcheck.output.console import paint
 from archcheck.output.excerpt import finding_text
+from archcheck.output.styled import Styled
 from archcheck.output.table import target_text
 from archcheck.output.words import one_line, summary
 from archcheck.report import Report, TargetReport, source_key
@@ -25,7 +24,7 @@ def render_changes(before: Report, after: Report, options: Options) -> str:
     return paint(_changes(before, after, options), options.color)
 
 
-def _changes(before: Report, after: Report, options: Options) -> Iterator[Text]:
+def _changes(before: Report, after: Report, options: Options) -> Iterator[Styled]:
     known = dict(zip(fingerprints(before), before.findings, strict=True))
     now = dict(zip(fingerprints(after), after.findings, strict=True))
     for mark, finding in known.items():
@@ -34,19 +33,19 @@ def _changes(before: Report, after: Report, options: Options) -> Iterator[Text]:
     for mark, finding in now.items():
         if mark not in known:
             yield from finding_text(finding, after.sources, options.width)
-            yield Text()
+            yield Styled()
     costs = {target.name: _costs(target) for target in before.targets}
     for target in after.targets:
         if not options.quiet and costs.get(target.name) != _costs(target):
             yield from target_text(target, after, options.width, options.depth)
-            yield Text()
-    yield Text(summary(after), "bold" if after.findings else "bold green")
+            yield Styled()
+    yield Styled(summary(after), "bold" if after.findings else "bold green")
 
 
-def _gone(finding: Finding) -> Text:
+def _gone(finding: Finding) -> Styled:
     place = finding.location
     where = f"{source_key(place)}:{place.line}"
-    return Text(f"gone: {where}: {finding.code} {one_line(finding.message)}", "green")
+    return Styled(f"gone: {where}: {finding.code} {one_line(finding.message)}", "green")
 
 
 def _costs(target: TargetReport) -> object:

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+
+    from archcheck.output.styled import Styled
 
 
-def paint(lines: Iterable[Text], color: bool) -> str:
+def paint(lines: Iterable[Styled], color: bool) -> str:
     """The lines, with ANSI colours or without."""
     if not color:
         return "".join(f"{line.plain}\n" for line in lines)
@@ -22,7 +22,7 @@ def paint(lines: Iterable[Text], color: bool) -> str:
     return stream.getvalue()
 
 
-def svg(lines: Iterable[Text], width: int, title: str, identifier: str) -> str:
+def svg(lines: Iterable[RenderableType], width: int, title: str, identifier: str) -> str:
     """A picture of a terminal with these lines; the same lines give the same bytes."""
     console, _stream = _console(width, "truecolor", record=True)
     for line in lines:
@@ -31,7 +31,7 @@ def svg(lines: Iterable[Text], width: int, title: str, identifier: str) -> str:
 
 
 def _console(width: int, colors: str, record: bool = False) -> tuple[Console, StringIO]:
-    # The console is what makes rich slow to import, and only colours need it.
+    # Imported only now: without colours, nothing needs it.
     from rich.console import Console
 
     stream = StringIO()

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from rich.cells import cell_len
-from rich.text import Text
-
 from archcheck.finding import Finding, Location, Severity
-from archcheck.output.cells import Spread, fit, spread, window, wrap
+from archcheck.output.cells import Spread, cell_len, fit, spread, window, wrap
+from archcheck.output.styled import Styled
 from archcheck.output.words import one_line
 from archcheck.report import severity_of, source_key
 
@@ -61,12 +59,12 @@ class Excerpt:
         pad: As wide as the line numbers.
     """
 
-    lines: tuple[Text, ...]
+    lines: tuple[Styled, ...]
     remarks: tuple[str, ...]
     pad: str
 
 
-def finding_text(finding: Finding, sources: Sources, width: int) -> Iterator[Text]:
+def finding_text(finding: Finding, sources: Sources, width: int) -> Iterator[Styled]:
     """The lines that show one finding; what is wider than `width` is wrapped or cropped."""
     shown = excerpt(finding, sources, width)
     yield from _head(finding, width)
@@ -91,7 +89,7 @@ def excerpt(finding: Finding, sources: Sources, width: int) -> Excerpt:
     last = max((n for blocks in excerpts.values() for block in blocks for n in block), default=0)
     pad = " " * len(str(max(last, finding.location.line)))
 
-    lines: list[Text] = []
+    lines: list[Styled] = []
     remarks: list[str] = []
     for key, blocks in excerpts.items():
         here = [mark for mark in marks if source_key(mark.location) == key]
@@ -115,40 +113,33 @@ def excerpt(finding: Finding, sources: Sources, width: int) -> Excerpt:
         )
         layout = _Layout(pad, width, max(0, indentation - _INDENTATION))
         for block in blocks:
-            lines.append(Text(f"{pad} |", _GUTTER))
+            lines.append(Styled(f"{pad} |", _GUTTER))
             lines += layout.block(block)
     return Excerpt(tuple(lines), tuple(remarks), pad)
 
 
-def _head(finding: Finding, width: int) -> Iterator[Text]:
+def _head(finding: Finding, width: int) -> Iterator[Styled]:
     severity = severity_of(finding)
     sign = f"{severity}[{finding.code}]"
     name = f" {finding.name}: "
     lines = wrap(one_line(finding.message), width - cell_len(sign + name), width - _INDENTATION)
-    yield Text.assemble((sign, SEVERITY_STYLE[severity]), (name, "bold"), _quoted(lines[0]))
+    yield Styled.of((sign, SEVERITY_STYLE[severity]), (name, "bold"), Styled.quoting(lines[0]))
     for line in lines[1:]:
-        yield Text.assemble(" " * _INDENTATION, _quoted(line))
+        yield Styled.of(" " * _INDENTATION, Styled.quoting(line))
 
 
-def _quoted(text: str) -> Text:
-    """The text, with what stands in backticks in bold."""
-    result = Text(text)
-    result.highlight_regex(r"`[^`]+`", "bold")
-    return result
-
-
-def _arrow(pad: str, place: Location, scope: str | None) -> Text:
+def _arrow(pad: str, place: Location, scope: str | None) -> Styled:
     where = f" {source_key(place)}:{place.line}:{place.column}"
-    return Text.assemble((f"{pad}-->", _GUTTER), where, f"   in {scope}" if scope else "")
+    return Styled.of((f"{pad}-->", _GUTTER), where, f"   in {scope}" if scope else "")
 
 
-def _remark(pad: str, text: str, width: int, title: str = "") -> Iterator[Text]:
+def _remark(pad: str, text: str, width: int, title: str = "") -> Iterator[Styled]:
     margin = len(pad) + 3
     room = width - margin
     lines = wrap(text, room - len(title), room - len(title))
-    yield Text.assemble((f"{pad} = ", _GUTTER), (title, _HELP), _quoted(lines[0]))
+    yield Styled.of((f"{pad} = ", _GUTTER), (title, _HELP), Styled.quoting(lines[0]))
     for line in lines[1:]:
-        yield Text.assemble(" " * (margin + len(title)), _quoted(line))
+        yield Styled.of(" " * (margin + len(title)), Styled.quoting(line))
 
 
 def _blocks(
@@ -199,7 +190,7 @@ class _Layout:
         """Cells for code, after `12 | `."""
         return max(self.width - len(self.pad) - 3, _LEAST_CODE)
 
-    def block(self, block: _Block) -> Iterator[Text]:
+    def block(self, block: _Block) -> Iterator[Styled]:
         with_shapes = [line for line in block.values() if line.shapes]
         texts = {id(line): ", ".join(line.shapes) for line in with_shapes}
         longest = max((line.code.width - self.dedent for line in with_shapes), default=0)
@@ -209,14 +200,12 @@ class _Layout:
         before = None
         for number, line in block.items():
             if before is not None and number > before + 1:
-                yield Text("...", _GUTTER)
+                yield Styled("...", _GUTTER)
             before = number
             room = column - _GAP if line.shapes else self.room
             start = self._start(line, room)
             code = window(line.code.text, start, room, self.dedent).rstrip()
-            row = Text.assemble(
-                (f"{number:>{len(self.pad)}} |", _GUTTER), f" {code}" if code else ""
-            )
+            row = Styled.of((f"{number:>{len(self.pad)}} |", _GUTTER), f" {code}" if code else "")
             if line.shapes:
                 row.append(" " * (column - cell_len(code)))
                 row.append(fit(texts[id(line)], max(self.room - column, _LEAST_CODE)), _SHAPE)
@@ -236,12 +225,12 @@ class _Layout:
             self.dedent, min(begin - room // 4, end + 1 - room if end - begin < room else begin)
         )
 
-    def _underline(self, code: Spread, mark: _Mark, start: int, room: int) -> Iterator[Text]:
+    def _underline(self, code: Spread, mark: _Mark, start: int, room: int) -> Iterator[Styled]:
         begin, end = (cell - start for cell in _cells(code, mark.location))
         begin = max(begin, 0)
         end = max(min(end, room), begin + 1)
         margin = f"{self.pad} |"
-        row = Text.assemble(
+        row = Styled.of(
             (margin, _GUTTER), " " * (begin + 1), (mark.sign * (end - begin), mark.style)
         )
         label = one_line(mark.label)
@@ -253,7 +242,7 @@ class _Layout:
             yield row
             indent = max(min(begin, self.room - cell_len(label), self.room // 2), 0)
             for line in wrap(label, self.room - indent, self.room - indent):
-                yield Text.assemble((margin, _GUTTER), " " * (indent + 1), (line, mark.style))
+                yield Styled.of((margin, _GUTTER), " " * (indent + 1), (line, mark.style))
 
 
 def _cells(code: Spread, place: Location) -> tuple[int, int]:

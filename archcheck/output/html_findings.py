@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import unified_diff
 from html import escape
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from archcheck.finding import Edit, Finding, Fix, Location
@@ -15,7 +14,7 @@ from archcheck.output.words import count_by_rule, one_line, printable
 from archcheck.report import Report, severity_of, source_key
 
 if TYPE_CHECKING:
-    from rich.text import Text
+    from archcheck.output.styled import Styled
 
 # An excerpt is cropped to so many characters; the page lets it scroll.
 _WIDTH = 110
@@ -88,19 +87,15 @@ def quoted(text: str) -> str:
     )
 
 
-def _lines(lines: Sequence[Text]) -> str:
+def _lines(lines: Sequence[Styled]) -> str:
     return "\n".join(_line(line) for line in lines)
 
 
-def _line(line: Text) -> str:
-    """A styled line as HTML: where styles overlap, the last one holds, as in a terminal."""
-    plain = line.plain
-    ends = sorted({0, len(plain), *(at for span in line.spans for at in (span.start, span.end))})
+def _line(line: Styled) -> str:
     parts = []
-    for begin, end in pairwise(ends):
-        styles = [str(span.style) for span in line.spans if span.start <= begin < span.end]
-        name = _CLASSES.get(styles[-1] if styles else str(line.style))
-        piece = escape(plain[begin:end])
+    for text, style in line.pieces:
+        name = _CLASSES.get(style)
+        piece = escape(text)
         parts.append(f'<span class="{name}">{piece}</span>' if name and piece.strip() else piece)
     return "".join(parts)
 

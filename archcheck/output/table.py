@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from rich.text import Text
-
 from archcheck.output.cells import fit, fit_left, wrap
 from archcheck.output.excerpt import SEVERITY_STYLE
 from archcheck.output.layers import Row, table_rows
+from archcheck.output.styled import Styled
 from archcheck.output.words import (
     byte_text,
     one_line,
@@ -31,12 +30,12 @@ _MOST_SHAPES = 34
 @dataclass(frozen=True, slots=True)
 class _Column:
     title: str
-    cells: Sequence[Text]
+    cells: Sequence[Styled]
     right: bool = False
 
     @property
     def width(self) -> int:
-        return max(len(self.title), *(cell.cell_len for cell in self.cells))
+        return max(len(self.title), *(cell.width for cell in self.cells))
 
     @property
     def empty(self) -> bool:
@@ -45,24 +44,24 @@ class _Column:
 
 def target_text(
     target: TargetReport, report: Report, width: int, depth: int | None
-) -> Iterator[Text]:
+) -> Iterator[Styled]:
     """Heading, layer table, totals."""
     yield from _heading(target, width)
     if target.built:
-        yield Text()
+        yield Styled()
         yield from _table(table_rows(target, report, depth), target.trace.macs, width)
-    yield Text()
+    yield Styled()
     for name, text in totals(target):
         lines = wrap(text, width - _TOTALS, width - _TOTALS)
-        yield Text.assemble((f"{name:<{_TOTALS}}", "bold"), lines[0])
+        yield Styled.of((f"{name:<{_TOTALS}}", "bold"), lines[0])
         for line in lines[1:]:
-            yield Text(" " * _TOTALS + line)
+            yield Styled(" " * _TOTALS + line)
 
 
 _TOTALS = 19
 
 
-def _heading(target: TargetReport, width: int) -> Iterator[Text]:
+def _heading(target: TargetReport, width: int) -> Iterator[Styled]:
     text = one_line(target.name)
     rest = f", {target.mode} mode"
     if target.inputs:
@@ -70,11 +69,9 @@ def _heading(target: TargetReport, width: int) -> Iterator[Text]:
     if target.outputs is not None:
         rest += f" → {tensors_text(target.outputs)}"
     lines = wrap(text + rest, width, width - 2)
-    first = Text(lines[0])
-    first.stylize("bold", 0, min(len(text), len(lines[0])))
-    yield first
+    yield Styled.of((lines[0][: len(text)], "bold"), lines[0][len(text) :])
     for line in lines[1:]:
-        yield Text(f"  {line}")
+        yield Styled(f"  {line}")
 
 
 def totals(target: TargetReport) -> Iterator[tuple[str, str]]:
@@ -130,9 +127,11 @@ def _stop(target: TargetReport) -> str:
     return f"{failure.error}{where}; the table covers what ran before it"
 
 
-def _table(rows: Sequence[Row], total: int, width: int) -> Iterator[Text]:
+def _table(rows: Sequence[Row], total: int, width: int) -> Iterator[Styled]:
     label = _Column("Layer", [_label(row) for row in rows])
-    kind = _Column("Type", [Text(one_line(row.type), "dim" * (row.layer is None)) for row in rows])
+    kind = _Column(
+        "Type", [Styled(one_line(row.type), "dim" * (row.layer is None)) for row in rows]
+    )
     given = _Column("Input", [_shapes(row, row.inputs) for row in rows])
     result = _Column("Output", [_shapes(row, row.outputs) for row in rows])
     params = _Column("Parameters", [_number(row, f"{row.params:,}") for row in rows], right=True)
@@ -154,29 +153,30 @@ def _table(rows: Sequence[Row], total: int, width: int) -> Iterator[Text]:
     room = max(label.width + min(spare, 0), _LEAST_LABEL)
     widths = [room if column is label else column.width for column in columns]
 
-    yield _line([Text(column.title, "bold") for column in columns], columns, widths)
+    yield _line([Styled(column.title, "bold") for column in columns], columns, widths)
     for index in range(len(rows)):
         yield _line([column.cells[index] for column in columns], columns, widths)
 
 
-def _line(cells: Sequence[Text], columns: Sequence[_Column], widths: Sequence[int]) -> Text:
-    line = Text()
+def _line(cells: Sequence[Styled], columns: Sequence[_Column], widths: Sequence[int]) -> Styled:
+    line = Styled()
     for cell, column, width in zip(cells, columns, widths, strict=True):
-        if cell.cell_len > width:
-            cell = Text(fit_left(cell.plain, width), cell.style)
-        gap = " " * (width - cell.cell_len)
+        if cell.width > width:
+            # A label, which is of one style.
+            cell = Styled(fit_left(cell.plain, width), cell.pieces[0][1])
+        gap = " " * (width - cell.width)
         line = line.append(gap).append(cell) if column.right else line.append(cell).append(gap)
         line.append("  ")
     line.rstrip()
     return line
 
 
-def _label(row: Row) -> Text:
+def _label(row: Row) -> Styled:
     style = SEVERITY_STYLE[row.codes[0][0]] if row.codes else "dim" if row.layer is None else ""
-    return Text("  " * row.depth + one_line(row.label), style)
+    return Styled("  " * row.depth + one_line(row.label), style)
 
 
-def _shapes(row: Row, tensors: Sequence[Tensor]) -> Text:
+def _shapes(row: Row, tensors: Sequence[Tensor]) -> Styled:
     texts = []
     for text, group in groupby(tensors, key=lambda tensor: shape_text(tensor).replace(" ", "")):
         times = len(list(group))
@@ -184,25 +184,25 @@ def _shapes(row: Row, tensors: Sequence[Tensor]) -> Text:
     if len(texts) > 2:
         texts = [*texts[:2], "…"]
     more = " …" if row.layer and row.layer.varies and texts else ""
-    return Text(fit(", ".join(texts), _MOST_SHAPES) + more)
+    return Styled(fit(", ".join(texts), _MOST_SHAPES) + more)
 
 
-def _number(row: Row, text: str) -> Text:
-    return Text("" if text == "0" else text, "dim" if row.parts else "")
+def _number(row: Row, text: str) -> Styled:
+    return Styled("" if text == "0" else text, "dim" if row.parts else "")
 
 
-def _share(row: Row, total: int) -> Text:
+def _share(row: Row, total: int) -> Styled:
     if not row.macs or not total:
-        return Text()
+        return Styled()
     share = row.macs / total
     percent = f"{share:.0%}" if share >= 0.005 else "<1%"
     whole, rest = divmod(round(share * _BAR * 8), 8)
     bar = "█" * whole + _EIGHTHS[rest] * bool(rest)
-    return Text.assemble((f"{bar:<{_BAR}}", "dim blue" if row.parts else "blue"), f" {percent:>4}")
+    return Styled.of((f"{bar:<{_BAR}}", "dim blue" if row.parts else "blue"), f" {percent:>4}")
 
 
-def _notes(row: Row) -> Text:
-    text = Text()
+def _notes(row: Row) -> Styled:
+    text = Styled()
     for severity, code in row.codes:
         text.append(f"{_SIGNS[severity]} {code} ", SEVERITY_STYLE[severity])
     text.append(", ".join(row.remarks), "yellow")

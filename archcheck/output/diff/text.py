@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rich.text import Text
-
 from archcheck.lock.difference import Difference, Kind, ModelDifference
 from archcheck.lock.words import THE_MODEL, borders, change_text, places_text, totals
 from archcheck.output import Options
@@ -20,6 +18,7 @@ from archcheck.output.diff.words import (
     summary,
     total_texts,
 )
+from archcheck.output.styled import Styled
 from archcheck.output.words import one_line, plural
 
 _SIGNS: dict[Kind, tuple[str, str]] = {
@@ -40,27 +39,26 @@ def render(difference: Difference, options: Options) -> str:
     return paint(_lines(difference, options.width), options.color)
 
 
-def _lines(difference: Difference, width: int) -> Iterator[Text]:
-    yield Text(one_line(f"{difference.before} → {difference.after}"), "bold")
-    yield Text()
+def _lines(difference: Difference, width: int) -> Iterator[Styled]:
+    yield Styled(one_line(f"{difference.before} → {difference.after}"), "bold")
+    yield Styled()
     for model in difference.models:
         yield from _heading(model, width)
         if model.state == "changed":
             yield from _changes(model, width)
             yield from _totals(model, width)
-        yield Text()
+        yield Styled()
     calm = "bold green" if difference.exit_code == 0 else "bold"
-    yield Text(summary(difference), calm)
+    yield Styled(summary(difference), calm)
 
 
-def _heading(model: ModelDifference, width: int) -> Iterator[Text]:
+def _heading(model: ModelDifference, width: int) -> Iterator[Styled]:
     name = one_line(model.target)
     lines = wrap(f"{name}: {state_text(model)}", width, width - 2)
-    first = Text(lines[0], "dim" if model.state == "same" else "")
-    first.stylize("bold", 0, min(len(name), len(lines[0])))
-    yield first
+    calm = "dim" if model.state == "same" else ""
+    yield Styled.of((lines[0][: len(name)], f"bold {calm}"), (lines[0][len(name) :], calm))
     for line in lines[1:]:
-        yield Text(f"  {line}")
+        yield Styled(f"  {line}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +73,11 @@ class _Row:
     macs: str
 
 
-def _changes(model: ModelDifference, width: int) -> Iterator[Text]:
+def _changes(model: ModelDifference, width: int) -> Iterator[Styled]:
     rows = list(_rows(model))
     if not rows:
         return
-    yield Text()
+    yield Styled()
     rows.insert(0, _Row(" ", "bold", "", "", "Parameters", "MACs"))
     labels = min(max(len(row.label) for row in rows), _MOST_LABEL)
     parameters = max(len(row.parameters) for row in rows)
@@ -88,7 +86,7 @@ def _changes(model: ModelDifference, width: int) -> Iterator[Text]:
     texts = max(min(max(len(row.text) for row in rows), spare), _LEAST_TEXT)
     for row in rows:
         first, *rest = wrap(row.text, texts, texts)
-        line = Text.assemble(
+        line = Styled.of(
             (f"{row.sign} {fit_left(row.label, labels):<{labels}}  ", row.style),
             f"{first:<{texts}}",
             (f"  {row.parameters:>{parameters}}  {row.macs:>{macs}}", "bold" * (row.sign == " ")),
@@ -96,7 +94,7 @@ def _changes(model: ModelDifference, width: int) -> Iterator[Text]:
         line.rstrip()
         yield line
         for more in rest:
-            yield Text(f"{'':{labels + 4}}{more}")
+            yield Styled(f"{'':{labels + 4}}{more}")
 
 
 def _rows(model: ModelDifference) -> Iterator[_Row]:
@@ -110,16 +108,16 @@ def _rows(model: ModelDifference) -> Iterator[_Row]:
         yield _Row(*_SIGNS["follows"], label, "affected", "", effect(affected.macs))
 
 
-def _totals(model: ModelDifference, width: int) -> Iterator[Text]:
-    yield Text()
+def _totals(model: ModelDifference, width: int) -> Iterator[Styled]:
+    yield Styled()
     for name, was, now in borders(model):
         room = width - 18
         for number, line in enumerate(wrap(f"{was} → {now}", room, room)):
-            yield Text.assemble((f"{'' if number else name:<18}", "bold"), line)
+            yield Styled.of((f"{'' if number else name:<18}", "bold"), line)
     rows = [(total.name, *total_texts(total)) for total in totals(model)]
     widths = [max((len(row[place]) for row in rows), default=0) for place in (1, 2, 3)]
     for name, was, now, share in rows:
-        yield Text.assemble(
+        yield Styled.of(
             (f"{name:<18}", "bold"),
             f"{was:>{widths[0]}} → {now:>{widths[1]}}  {share:>{widths[2]}}".rstrip(),
         )
