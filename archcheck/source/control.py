@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archcheck.source.sites import Statement
 
 _LEAVES = frozenset({"sys.exit", "os._exit", "exit", "quit", "os.abort"})
 
@@ -15,6 +19,23 @@ def falls_through(body: Sequence[ast.stmt]) -> bool:
     `assert False` and `sys.exit()` are.
     """
     return all(_passes(statement) for statement in body)
+
+
+def is_caught(statement: Statement, error: str) -> bool:
+    """Whether a `try` around a statement of its scope catches an exception of this name."""
+    return any(
+        suite.kind == "try"
+        and isinstance(suite.owner, ast.Try)
+        and any(_catches(handler, error) for handler in suite.owner.handlers)
+        for suite in statement.suite.outward()
+    )
+
+
+def _catches(handler: ast.ExceptHandler, error: str) -> bool:
+    return handler.type is None or any(
+        isinstance(part, ast.Name) and part.id in (error, "Exception", "BaseException")
+        for part in ast.walk(handler.type)
+    )
 
 
 def _passes(node: ast.stmt) -> bool:

@@ -16,7 +16,7 @@ from archcheck.source.layers import build
 from archcheck.source.resolve import resolve
 from archcheck.source.scan import names_in
 from archcheck.source.scope import Function
-from archcheck.source.sites import FunctionNode, Statement, Suite
+from archcheck.source.sites import FunctionNode, Statement
 from archcheck.source.steps import Step, StepKind
 from archcheck.source.unknown import UNKNOWN, Unknown
 
@@ -49,11 +49,9 @@ class _Follower:
         self.rebound: dict[ast.AST, dict[str, None]] = {}
         for name, bindings in flow.scope.bindings.items():
             for binding in bindings:
-                suite: Suite | None = binding.statement.suite
-                while suite is not None and suite.loop is not None:
+                for suite in binding.statement.suite.outward():
                     if suite.kind == "loop":
                         self.rebound.setdefault(suite.owner, {})[name] = None
-                    suite = suite.parent
 
     def run(self) -> None:
         scope = self.scope

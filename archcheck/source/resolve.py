@@ -126,12 +126,7 @@ def _choose(bindings: list[Binding], at: Statement, inner: bool) -> tuple[Bindin
 
 def _holds(owner: ast.AST, at: Statement) -> bool:
     """Whether the statement is inside a comprehension or lambda."""
-    suite = at.suite
-    while suite is not None:
-        if suite.owner is owner:
-            return True
-        suite = suite.parent  # type: ignore[assignment]
-    return False
+    return any(suite.owner is owner for suite in at.suite.outward())
 
 
 def parts_of(expression: ast.expr) -> tuple[str, ...]:

@@ -65,12 +65,12 @@ class Loop:
     @cached_property
     def statements(self) -> tuple[Statement, ...]:
         """Every statement in its body, inner loops included."""
-        return tuple(s for s in self.scope.statements if _inside(s, self.node))
+        return tuple(s for s in self.scope.statements if s.is_in(self.node))
 
     @cached_property
     def calls(self) -> tuple[Call, ...]:
         """Every call in its body (not in its `else`, nor in functions defined there)."""
-        return tuple(c for c in self.scope.calls if _inside(c.statement, self.node))
+        return tuple(c for c in self.scope.calls if c.statement.is_in(self.node))
 
     def calls_named(self, *names: str) -> tuple[Call, ...]:
         """The calls in its body whose callee's last name is one of these."""
@@ -83,15 +83,6 @@ class Loop:
         start = file.location(self.node)
         end = len(file.lines[start.line - 1].rstrip()) + 1
         return Location(start.path, start.line, start.column, start.line, end)
-
-
-def _inside(statement: Statement, loop: ast.AST) -> bool:
-    suite = statement.suite
-    while suite is not None:
-        if suite.owner is loop and suite.kind == "loop":
-            return True
-        suite = suite.parent  # type: ignore[assignment]
-    return False
 
 
 def loops_of(file: SourceFile) -> Iterator[Loop]:

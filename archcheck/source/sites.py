@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ class Suite:
             if kind == "loop":
                 self.loop = owner  # type: ignore[assignment]
 
+    def outward(self) -> Iterator[Suite]:
+        """Itself and the suites around it in its scope, innermost first."""
+        suite: Suite | None = self
+        while suite is not None:
+            yield suite
+            suite = suite.parent
+
     def is_within(self, other: Suite) -> bool:
         """Whether this is the other suite or lies in it."""
         suite: Suite | None = self
@@ -77,6 +85,10 @@ class Statement:
         self.suite = suite
         self.scope = scope
         self.index = index
+
+    def is_in(self, loop: ast.AST) -> bool:
+        """Whether it stands in the body of a loop of its scope."""
+        return any(suite.owner is loop and suite.kind == "loop" for suite in self.suite.outward())
 
 
 class Binding:

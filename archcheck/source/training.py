@@ -38,72 +38,52 @@ _TORCHVISION: Final = (
 
 def enclosing_loops(statement: Statement) -> tuple[LoopStatement, ...]:
     """The `for` and `while` statements around a statement in its function, innermost first."""
-    found: list[LoopStatement] = []
-    suite = statement.suite
-    while suite is not None:
-        if suite.kind == "loop" and isinstance(suite.owner, ast.For | ast.AsyncFor | ast.While):
-            found.append(suite.owner)
-        suite = suite.parent  # type: ignore[assignment]
-    return tuple(found)
-
-
-def is_in(statement: Statement, loop: ast.AST) -> bool:
-    """Whether a statement stands in the body of a loop of its function."""
-    suite = statement.suite
-    while suite is not None:
-        if suite.owner is loop and suite.kind == "loop":
-            return True
-        suite = suite.parent  # type: ignore[assignment]
-    return False
+    return tuple(
+        suite.owner
+        for suite in statement.suite.outward()
+        if suite.kind == "loop" and isinstance(suite.owner, ast.For | ast.AsyncFor | ast.While)
+    )
 
 
 def calls_in(scope: Scope, loop: ast.AST) -> tuple[Call, ...]:
     """The calls in a loop's body, nested loops included, nested functions not."""
-    return tuple(call for call in scope.calls if is_in(call.statement, loop))
+    return tuple(call for call in scope.calls if call.statement.is_in(loop))
 
 
 def is_under(statement: Statement, *words: str) -> bool:
     """Whether an `if` around a statement asks for something with one of these names in it."""
-    suite = statement.suite
-    while suite is not None:
-        if isinstance(suite.owner, ast.If | ast.IfExp | ast.While) and any(
-            word in name for name in names_of(suite.owner.test) for word in words
-        ):
-            return True
-        if isinstance(suite.owner, ast.BoolOp) and any(
-            word in name for name in names_of(suite.owner) for word in words
-        ):
-            return True
-        suite = suite.parent  # type: ignore[assignment]
-    return False
+    owners = [suite.owner for suite in statement.suite.outward()]
+    asked: list[ast.expr] = [
+        owner.test for owner in owners if isinstance(owner, ast.If | ast.IfExp | ast.While)
+    ]
+    asked += [owner for owner in owners if isinstance(owner, ast.BoolOp)]
+    return any(word in name for node in asked for name in names_of(node) for word in words)
 
 
 def is_in_try(statement: Statement) -> bool:
     """Whether the code is ready for an error there."""
-    suite = statement.suite
-    while suite is not None:
-        if suite.kind in ("try", "handler") and isinstance(
-            suite.owner, ast.Try | ast.ExceptHandler
-        ):
-            return True
-        suite = suite.parent  # type: ignore[assignment]
-    return False
+    return any(
+        suite.kind in ("try", "handler") and isinstance(suite.owner, ast.Try | ast.ExceptHandler)
+        for suite in statement.suite.outward()
+    )
 
 
 def is_without_gradients(statement: Statement) -> bool:
     """Whether a statement runs under `torch.no_grad()` or the like."""
     file = statement.scope.file
-    suite = statement.suite
-    while suite is not None:
-        if isinstance(suite.owner, ast.With | ast.AsyncWith):
-            for item in suite.owner.items:
-                call = item.context_expr
-                function = call.func if isinstance(call, ast.Call) else call
-                if file.dotted(function, statement) in _NO_GRAD:
-                    return True
-        suite = suite.parent  # type: ignore[assignment]
+    if any(file.dotted(manager, statement) in _NO_GRAD for manager in managers_of(statement)):
+        return True
     around = statement.scope.function
     return around is not None and any(name in _NO_GRAD for name in around.decorators)
+
+
+def managers_of(statement: Statement) -> Iterator[ast.expr]:
+    """What the `with` statements around a statement enter, without its arguments."""
+    for suite in statement.suite.outward():
+        if isinstance(suite.owner, ast.With | ast.AsyncWith):
+            for item in suite.owner.items:
+                entered = item.context_expr
+                yield entered.func if isinstance(entered, ast.Call) else entered
 
 
 def names_of(node: ast.AST) -> Iterator[str]:

@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING
 from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import ModuleClass, Project, SelfUse, SourceFile
+from archcheck.source.control import is_caught
 from archcheck.source.elision import is_elided
 from archcheck.source.spelling import distance
 from archcheck.source.torch_names import MODULE_ATTRIBUTES
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
 rule = Rule("AC109", "undefined-attribute", Severity.ERROR)
 
 _MESSAGE = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
-_CATCHES = frozenset({"AttributeError", "Exception", "BaseException"})
 
 
 @rule.on_source
@@ -137,14 +137,4 @@ def _is_guarded(file: SourceFile, use: SelfUse) -> bool:
             asked = call.node.args[1]
             if isinstance(asked, ast.Constant) and asked.value == use.name:
                 return True
-    suite = use.reference.statement.suite
-    while suite is not None:
-        if suite.kind == "try" and isinstance(suite.owner, ast.Try):
-            for handler in suite.owner.handlers:
-                if handler.type is None or any(
-                    isinstance(part, ast.Name) and part.id in _CATCHES
-                    for part in ast.walk(handler.type)
-                ):
-                    return True
-        suite = suite.parent  # type: ignore[assignment]
-    return False
+    return is_caught(use.reference.statement, "AttributeError")

@@ -45,6 +45,7 @@ from archcheck.source import (
     SourceFile,
 )
 from archcheck.source.classes import is_torch_module
+from archcheck.source.control import is_caught
 from archcheck.source.signature import torch_signature
 from archcheck.source.templates import is_template
 from archcheck.traced_classes import class_named
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 rule = Rule("AC111", "wrong-constructor-call", Severity.ERROR)
 
 _HARMLESS = frozenset({"object", "abc.ABC", "typing.Generic"})
-_CATCHES = frozenset({"TypeError", "Exception", "BaseException"})
 _MESSAGE = re.compile(r"(\w+)\.__init__\(\) (missing \d|got an unexpected|takes \d|got multiple)")
 
 
@@ -74,7 +74,7 @@ def _in_file(file: SourceFile) -> Iterator[Finding]:
         if signature is None:
             continue
         bound = signature.bind(call.node)
-        if bound.fits or _is_ready_for_it(call):
+        if bound.fits or is_caught(call.statement, "TypeError"):
             continue
         yield _finding(file, call, bound)
 
@@ -129,28 +129,6 @@ def _is_found_in_line(definition: ClassDefinition) -> bool:
         if len(bases) > 1:
             return False
     return True
-
-
-def _is_ready_for_it(call: Call) -> bool:
-    """Whether the code catches the TypeError."""
-    suite = call.statement.suite
-    while suite is not None:
-        owner = suite.owner
-        if (
-            suite.kind == "try"
-            and isinstance(owner, ast.Try)
-            and any(
-                handler.type is None
-                or any(
-                    isinstance(part, ast.Name) and part.id in _CATCHES
-                    for part in ast.walk(handler.type)
-                )
-                for handler in owner.handlers
-            )
-        ):
-            return True
-        suite = suite.parent  # type: ignore[assignment]
-    return False
 
 
 def _finding(file: SourceFile, call: Call, bound: BoundArguments) -> Finding:

@@ -49,6 +49,7 @@ from archcheck.source.training import (
     is_given,
     is_optimizer_class,
     is_without_gradients,
+    managers_of,
     names_of,
 )
 
@@ -176,17 +177,8 @@ def _trains_on_purpose(loop: Loop, name: str) -> bool:
 
 def _is_managed(file: SourceFile, statement: Statement) -> bool:
     """Whether a context manager that is not torch's stands around it."""
-    suite = statement.suite
-    while suite is not None:
-        if isinstance(suite.owner, ast.With | ast.AsyncWith):
-            for item in suite.owner.items:
-                call = item.context_expr
-                function = call.func if isinstance(call, ast.Call) else call
-                dotted = file.dotted(function, statement)
-                if dotted is None or not dotted.startswith(("torch.", "contextlib.", "open")):
-                    return True
-        suite = suite.parent  # type: ignore[assignment]
-    return False
+    known = (file.dotted(manager, statement) for manager in managers_of(statement))
+    return not all(name and name.startswith(("torch.", "contextlib.", "open")) for name in known)
 
 
 def _is_handed_on(file: SourceFile, call: Call, name: str) -> bool:
@@ -232,14 +224,13 @@ def _given_as(file: SourceFile, call: Call, scope: object) -> Iterator[str]:
 
 def _goes_on(call: Call, loop: LoopStatement) -> bool:
     """Whether the loop comes round again after the call."""
-    suite = call.statement.suite
-    while suite is not None and suite.owner is not loop:
-        body = getattr(suite.owner, "body", [])
+    for suite in call.statement.suite.outward():
+        if suite.owner is loop:
+            break
         if isinstance(suite.owner, ast.If) and any(
-            isinstance(node, ast.Return | ast.Break | ast.Raise) for node in body
+            isinstance(node, ast.Return | ast.Break | ast.Raise) for node in suite.owner.body
         ):
             return False
-        suite = suite.parent  # type: ignore[assignment]
     return not any(isinstance(node, ast.Return | ast.Break) for node in loop.body)
 
 

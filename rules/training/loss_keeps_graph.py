@@ -38,7 +38,6 @@ from archcheck.source.edits import after, replacement
 from archcheck.source.training import (
     calls_in,
     enclosing_loops,
-    is_in,
     is_without_gradients,
     text_of,
 )
@@ -147,9 +146,9 @@ def _starts_anew(scope: Scope, statement: Statement, loop: ast.AST, total: str) 
             for reference in scope.references
             if reference.kind == "store" and ".".join(reference.parts) == total
         ]
-        return any(place is not statement and is_in(place, loop) for place in stores)
+        return any(place is not statement and place.is_in(loop) for place in stores)
     return any(
-        binding.statement is not statement and is_in(binding.statement, loop)
+        binding.statement is not statement and binding.statement.is_in(loop)
         for binding in scope.bindings.get(total, [])
     )
 

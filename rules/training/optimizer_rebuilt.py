@@ -42,7 +42,6 @@ from archcheck.source.training import (
     LoopStatement,
     calls_in,
     enclosing_loops,
-    is_in,
     is_optimizer_class,
     names_of,
     text_of,
@@ -116,7 +115,7 @@ def _before_the_loop(file: SourceFile, call: Call, loop: LoopStatement) -> Fix |
         binding
         for name in names_of(call.node)
         for binding in call.scope.bindings.get(name, [])
-        if is_in(binding.statement, loop) or binding.statement.node is loop
+        if binding.statement.is_in(loop) or binding.statement.node is loop
     )
     if call.statement.suite.owner is not loop or is_alone(statement, loop) or any(needed):
         return None
@@ -166,11 +165,11 @@ def _is_a_fresh_start(call: Call, loop: LoopStatement) -> bool:
     given = call.node.args[0]
     for name in names_of(given):
         for binding in scope.bindings.get(name, []):
-            if is_in(binding.statement, loop) or binding.statement.node is loop:
+            if binding.statement.is_in(loop) or binding.statement.node is loop:
                 return True
     roots = {text for part in ast.walk(given) if (text := text_of(part)) is not None}  # type: ignore[arg-type]
     for reference in scope.references:
-        if not is_in(reference.statement, loop):
+        if not reference.statement.is_in(loop):
             continue
         if reference.kind == "store" and ".".join(reference.parts) in roots - {_target(call)}:
             return True
@@ -207,14 +206,14 @@ def _built_before(file: SourceFile, call: Call, target: str) -> Call | None:
 
 def _is_a_rebuild(call: Call, loop: LoopStatement, before: Call | None) -> bool:
     """Whether the loop certainly comes by with an optimizer that has state already."""
-    suite = call.statement.suite
     tests: list[ast.expr] = []
-    while suite is not None and suite.owner is not loop:
+    for suite in call.statement.suite.outward():
+        if suite.owner is loop:
+            break
         if isinstance(suite.owner, ast.If):
             tests.append(suite.owner.test)
         elif suite.kind not in ("with", "try", "finally"):
             return False
-        suite = suite.parent  # type: ignore[assignment]
     if not tests:
         return True
     periodic = any(

@@ -43,7 +43,6 @@ from archcheck.source.training import (
     calls_in,
     enclosing_loops,
     functions_called,
-    is_in,
     is_optimizer,
     text_of,
     values_of,
@@ -115,7 +114,7 @@ def _training_loop(
     kept = [
         loop
         for loop in loops
-        if not any(place.scope is call.scope and is_in(place, loop) for place in made)
+        if not any(place.scope is call.scope and place.is_in(loop) for place in made)
     ]
     return kept[-1] if kept else None
 
@@ -133,7 +132,7 @@ def _may_clear(call: Call, loop: LoopStatement, optimizer: ast.expr) -> bool:
     scope = call.scope
     names = {text_of(optimizer)}
     for reference in scope.references:
-        if is_in(reference.statement, loop) and "grad" in reference.parts[1:]:
+        if reference.statement.is_in(loop) and "grad" in reference.parts[1:]:
             return True
     inside = calls_in(scope, loop)
     for other in inside:
