@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from archcheck.finding import Location
 
 if TYPE_CHECKING:
+    from archcheck.circumstances import Circumstances
     from archcheck.lock.architecture import Architecture
     from archcheck.wiring.dataflow import Dataflow
 
@@ -276,23 +277,6 @@ class Wanted:
     max_macs: int | None = None
     max_memory: int | None = None
     architecture: Architecture | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What of the world outside an answer came of; see `archcheck.cache`.
-
-    Attributes:
-        facts: Questions about the disk and the environment, whose answers it depends on.
-        answers: Those of some of them, as they were when it was found.
-        stamps: What files and folders were like when they were first looked at, by path.
-        installed: The same of the files of installed packages that were loaded.
-    """
-
-    facts: frozenset[tuple[str, ...]]
-    answers: Mapping[tuple[str, ...], str]
-    stamps: Mapping[str, str]
-    installed: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def run(
     lock = _lock(plan, selection, root, complaints)
     baseline = _baseline(config, root, complaints, may_be_absent=new_baseline)
     with nullcontext(workers) if workers is not None else Workers() as tracers:
-        remembered = tracers if memory is None else _remembered(tracers, memory)
+        remembered = _remembered(tracers, memory) if memory and plan.models else tracers
         notes = None if memory is None else memory.notes
         examiner = Examiner(plan.files, plan.models, config, remembered, root, lock, notes)
         examined = examiner.examine(selection, buffers)

@@ -24,7 +24,7 @@ from archcheck.suppress import Suppressions
 
 if TYPE_CHECKING:
     from archcheck.cache.facts import Notes
-    from archcheck.evidence import Circumstances
+    from archcheck.circumstances import Circumstances
 
 # Below this many bytes of source, starting processes costs more than they save.
 _BYTES_WORTH_PROCESSES = 1_500_000

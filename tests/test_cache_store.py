@@ -13,7 +13,7 @@ from archcheck.cache import store
 from archcheck.cache.facts import Notes, World, digest
 from archcheck.cache.memory import Memory
 from archcheck.cache.store import Store
-from archcheck.evidence import Circumstances
+from archcheck.circumstances import Circumstances
 
 NOTHING = Circumstances(frozenset(), {}, {}, {})
 

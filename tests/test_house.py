@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,18 +106,22 @@ def test_a_source_check_never_loads_torch() -> None:
     assert not loaded_after(program) & HEAVY
 
 
-def test_a_source_check_imports_neither_other_commands_nor_evidence_of_traces() -> None:
+def test_a_source_check_imports_neither_other_commands_nor_evidence_of_traces(
+    tmp_path: Path,
+) -> None:
+    shutil.copy(ROOT / "fixtures/models/resnet32.py", tmp_path)
     program = (
-        "import os; os.environ.pop('FORCE_COLOR', None)\n"
         "from archcheck.frontends.cli import _exit_code\n"
-        "assert _exit_code(['fixtures/models/resnet32.py', '--no-cache']) == 1\n"
+        "import os; os.environ.pop('FORCE_COLOR', None)\n"
+        f"os.chdir({str(tmp_path)!r})\n"
+        "assert _exit_code(['resnet32.py']) == 1\n"
         "import sys; print(*sys.modules)"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )
     loaded = run.stdout.splitlines()[-1].split()
-    assert "archcheck.output.excerpt" in loaded
+    assert {"archcheck.output.excerpt", "archcheck.cache.memory"}.issubset(loaded)
     assert not {"archcheck.evidence", "archcheck.frontends.annotate", "rich"}.intersection(loaded)
     rooms = ("archcheck.lock.", "archcheck.lsp", "archcheck.proposal", "archcheck.output.diff")
     assert not [name for name in loaded if name.startswith(rooms)]

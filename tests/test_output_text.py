@@ -14,7 +14,8 @@ from output_samples import PATH, SOURCE, STYLE_FINDING, residual_trace, sample_r
 from rich.cells import cell_len
 
 from archcheck.finding import Finding, Location, Related, Severity, ShapeNote
-from archcheck.output import render, wants_color
+from archcheck.frontends.terminal import wants_color
+from archcheck.output import render
 from archcheck.output.excerpt import finding_text
 from archcheck.report import Report, TargetReport
 
@@ -299,7 +300,8 @@ def test_who_gets_color(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert wants_color(Stream(terminal)) is expected  # type: ignore[arg-type]
+    monkeypatch.setattr("sys.stdout", Stream(terminal))
+    assert wants_color() is expected
 
 
 def test_a_clean_report_is_said_without_rich() -> None:

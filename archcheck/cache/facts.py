@@ -23,7 +23,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from archcheck.evidence import Circumstances
+from archcheck.circumstances import Circumstances
 
 Fact: TypeAlias = tuple[str, ...]
 

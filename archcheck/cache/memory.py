@@ -33,7 +33,7 @@ from typing import Any
 
 from archcheck.cache.facts import Notes, World, digest, stamp
 from archcheck.cache.store import Store
-from archcheck.evidence import Circumstances
+from archcheck.circumstances import Circumstances
 from archcheck.load.wire import EvidencePickler, EvidenceUnpickler
 from archcheck.rule import pack_folders
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from archcheck.cache import facts
 from archcheck.cache.facts import Fact, World, stamp
-from archcheck.evidence import Circumstances
+from archcheck.circumstances import Circumstances
 from archcheck.load.environment import folders_of
 from archcheck.load.places import is_users
 

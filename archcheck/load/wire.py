@@ -1,7 +1,7 @@
 """What passes between the parent and a worker: framed pickles, read with suspicion by the parent.
 
 The worker runs the user's code, so the parent builds nothing from its bytes but plain data and
-the dataclasses of `evidence` and `finding`.
+the dataclasses of `evidence`, `finding` and `circumstances`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 Stage: TypeAlias = Literal["import", "construct", "forward"]
 
 _LENGTH = struct.Struct("<Q")
-_EVIDENCE = ("archcheck.evidence", "archcheck.finding")
+_EVIDENCE = ("archcheck.evidence", "archcheck.finding", "archcheck.circumstances")
 _PLAIN_TYPES = (str, int, float, complex, tuple, list, dict, set, frozenset, bytes, bytearray)
 _PLAIN = {("builtins", kind.__name__) for kind in (*_PLAIN_TYPES, slice, range)} | {
     ("builtins", "Ellipsis")

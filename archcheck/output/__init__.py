@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import IO, cast
+from typing import cast
 
 from archcheck.report import Report
 
@@ -73,12 +72,3 @@ def render(
 def page_width(width: int | None) -> int:
     """The width to draw for: as asked, else that of the terminal, COLUMNS, or 100."""
     return max(width or shutil.get_terminal_size((100, 24)).columns, 40)
-
-
-def wants_color(stream: IO[str]) -> bool:
-    """Whether to colour what goes to this stream: a terminal, unless NO_COLOR or TERM forbids."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return stream.isatty()
