@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, SourceFile
-from archcheck.source.training import is_under
+from archcheck.training.scripts import is_under
 
 rule = Rule("AC508", "hardcoded-device", Severity.NOTE)
 

@@ -38,7 +38,7 @@ from archcheck.finding import Edit, Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import Binding, Call, SourceFile, Statement
 from archcheck.source.edits import is_alone, replacement, without_line
-from archcheck.source.training import is_in_try, is_under
+from archcheck.training.scripts import is_in_try, is_under
 
 rule = Rule("AC506", "removed-api", Severity.WARNING, fix="safe")
 

@@ -31,7 +31,7 @@ from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, ClassDefinition, SourceFile, Statement
 from archcheck.source.edits import replacement
-from archcheck.source.training import calls_in, names_of, text_of
+from archcheck.training.scripts import calls_in, names_of, text_of
 
 rule = Rule("AC504", "train-loader-not-shuffled", Severity.WARNING, fix="unsafe")
 

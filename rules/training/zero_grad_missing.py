@@ -38,16 +38,16 @@ from archcheck.rule import Rule
 from archcheck.source import UNKNOWN, Call, Function, SourceFile
 from archcheck.source.edits import line_after
 from archcheck.source.elision import is_elided
-from archcheck.source.training import (
+from archcheck.source.writes import attribute_writes
+from archcheck.training.optimizers import is_optimizer
+from archcheck.training.scripts import (
     LoopStatement,
     calls_in,
     enclosing_loops,
     functions_called,
-    is_optimizer,
     text_of,
     values_of,
 )
-from archcheck.source.writes import attribute_writes
 
 rule = Rule("AC502", "zero-grad-missing", Severity.ERROR, fix="safe")
 

@@ -1,4 +1,4 @@
-"""Training scripts: which loop a statement stands in, what trains there, under which mode."""
+"""Where a statement of a script stands, what is called there, and what names stand for."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ if TYPE_CHECKING:
         Call,
         ClassDefinition,
         Function,
-        Layer,
         Scope,
-        SourceFile,
         Statement,
     )
 
@@ -23,17 +21,6 @@ _NO_GRAD: Final = frozenset({
     "torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.set_grad_enabled",
     "torch.autograd.inference_mode", "torch.autograd.grad_mode.no_grad",
 })  # fmt: skip
-# Layers that compute something else in train mode.
-_BY_MODE: Final = frozenset({
-    "AlphaDropout", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Dropout", "Dropout1d",
-    "Dropout2d", "Dropout3d", "FeatureAlphaDropout", "RReLU", "SyncBatchNorm", "Transformer",
-    "TransformerDecoderLayer", "TransformerEncoderLayer",
-})  # fmt: skip
-# torchvision's classifiers with batch norm or dropout, by the beginning of their names.
-_TORCHVISION: Final = (
-    "alexnet", "densenet", "efficientnet", "googlenet", "inception", "mnasnet", "mobilenet",
-    "regnet", "resnet", "resnext", "shufflenet", "vgg", "wide_resnet",
-)  # fmt: skip
 
 
 def enclosing_loops(statement: Statement) -> tuple[LoopStatement, ...]:
@@ -116,14 +103,6 @@ def is_given(call: Call, *names: str) -> bool:
     return any(isinstance(item, ast.Name) and item.id in names for item in given_to(call))
 
 
-def is_optimizer_class(dotted: object) -> bool:
-    """Whether a dotted name is one of torch's optimizers: `torch.optim.Adam`."""
-    if not isinstance(dotted, str) or not dotted.startswith("torch.optim."):
-        return False
-    name = dotted.removeprefix("torch.optim.")
-    return "." not in name and name[:1].isupper() and name != "Optimizer"
-
-
 def made_in(definition: ClassDefinition, name: str) -> Iterator[tuple[ast.expr, Statement]]:
     """What the methods of a class and of its bases assign to an attribute of `self`."""
     from archcheck.source.writes import attribute_writes
@@ -155,21 +134,6 @@ def values_of(node: ast.expr, at: Statement) -> list[tuple[ast.expr, Statement]]
     return []
 
 
-def is_optimizer(file: SourceFile, node: ast.expr | None, at: Statement) -> bool:
-    """Whether an expression certainly is one of torch's optimizers."""
-    if node is None:
-        return False
-    if is_optimizer_class(file.instance_of(node, at)):
-        return True
-    values = values_of(node, at)
-    return bool(values) and all(
-        isinstance(value, ast.Call)
-        and is_optimizer_class(place.scope.file.dotted(value.func, place))
-        for value, place in values
-        if not (isinstance(value, ast.Constant) and value.value is None)
-    )
-
-
 def functions_called(calls: Iterable[Call], depth: int = 3) -> Iterator[Function]:
     """The functions and methods of the project that some calls reach, through others too."""
     from archcheck.source import Function
@@ -197,28 +161,3 @@ def _target(call: Call) -> object:
     ):
         return owner.find_method(call.name)
     return call.target
-
-
-def depends_on_mode(file: SourceFile, node: ast.expr, at: Statement) -> bool:
-    """Whether an expression certainly is a model with dropout or batch norm in it."""
-    from archcheck.source import ClassDefinition
-
-    made = file.instance_of(node, at)
-    if isinstance(made, ClassDefinition):
-        if made.module is None or "eval" in made.methods or "train" in made.methods:
-            return False
-        return any(_differs(layer) for layer in made.module.all_layers())
-    if isinstance(made, str) and made.startswith("torchvision.models."):
-        return made.rpartition(".")[2].startswith(_TORCHVISION)
-    layers = file.layers(node, at)
-    return bool(layers) and all(any(map(_differs, layer.walk())) for layer in layers)
-
-
-def _differs(layer: Layer) -> bool:
-    if not layer.is_torch or layer.class_name not in _BY_MODE:
-        return False
-    if "Dropout" in layer.class_name:
-        return layer.argument("p") != 0
-    if "Transformer" in layer.class_name:
-        return layer.argument("dropout") != 0
-    return True

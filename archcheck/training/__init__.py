@@ -1,0 +1,1 @@
+"""Training scripts: the questions that rules on training ask of their source."""
