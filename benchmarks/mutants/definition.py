@@ -33,9 +33,10 @@ def without_super_init(clean: Clean) -> Iterator[Mutant]:
 
 def late_super_init(clean: Clean) -> Iterator[Mutant]:
     for _, init in methods(clean, "__init__"):
-        first, second = init.body[0], init.body[1]
-        late = after(clean, second, clean.source(first))
-        yield Mutant(clean.edited((second, late), (first, "pass")), f"line {first.lineno}")
+        if len(init.body) > 1:
+            first, second = init.body[:2]
+            late = after(clean, second, clean.source(first))
+            yield Mutant(clean.edited((second, late), (first, "pass")), f"line {first.lineno}")
 
 
 def _signature(clean: Clean, function: ast.FunctionDef, old: str, new: str) -> Mutant:

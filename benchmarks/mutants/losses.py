@@ -20,6 +20,9 @@ from mutants.clean import (
 )
 
 
+_FUNCTIONS = ("F", "torch", "nn.functional", "torch.nn.functional")
+
+
 def _appended(clean: Clean, form: str, *losses: str) -> Iterator[Mutant]:
     """The model's answer goes through one more operation."""
     for _, value in answer(clean, *losses):
@@ -53,9 +56,11 @@ def softmax_before_cross_entropy(clean: Clean) -> Iterator[Mutant]:
 
 def softmax_without_dim(clean: Clean) -> Iterator[Mutant]:
     for node in calls(clean, "softmax", "log_softmax"):
-        called = clean.source(node.func)
-        function = "nn.functional.softmax" if called == "torch.softmax" else called
-        yield mutant(clean, node, f"{function}({clean.source(node.args[0])})")
+        assert isinstance(node.func, ast.Attribute)
+        owner, name = clean.source(node.func.value), node.func.attr
+        # Only the functions of `functional` do without a dim.
+        given = owner if owner not in _FUNCTIONS else clean.source(node.args[0])
+        yield mutant(clean, node, f"torch.nn.functional.{name}({given})")
     yield from _module(clean, "nn.LogSoftmax()", "nll")
 
 
