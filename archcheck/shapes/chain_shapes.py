@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from archcheck.finding import Edit, Finding, Fix, Related
 from archcheck.shapes.arithmetic import grid
@@ -35,8 +35,7 @@ _SAME = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What is sure of a value's shape; None for what is not.
 
     Attributes:
@@ -58,8 +57,7 @@ class Known:
 _NOTHING = Known()
 
 
-@dataclass(frozen=True, slots=True)
-class Clash:
+class Clash(NamedTuple):
     """A layer that cannot take what the layer before it gives.
 
     Attributes:
@@ -178,7 +176,7 @@ def _pool(link: Link, known: Known) -> tuple[Known, Clash | None]:
     if link.argument("return_indices") not in (False, UNKNOWN):
         return _NOTHING, None
     last = spatial[-1] if spatial else None
-    return replace(known, rank=known.rank, last=last, spatial=spatial), clash
+    return known._replace(last=last, spatial=spatial), clash
 
 
 def _windowed(link: Link, known: Known, rank: int) -> tuple[Shape | None, Clash | None]:
@@ -211,17 +209,16 @@ def _norm(link: Link, known: Known) -> tuple[Known, Clash | None]:
     layer = link.layer
     assert layer is not None
     kind, takes = layer.class_name, _number(link, "num_features")
-    after = replace(known, rank_from=known.rank_from)
     if known.rank is not None and known.rank not in RANKS[kind]:
-        return after, Clash("rank", link, max(RANKS[kind]), known.rank, known.rank_from, "")
+        return known, Clash("rank", link, max(RANKS[kind]), known.rank, known.rank_from, "")
     if takes is None:
-        return after, None
+        return known, None
     clash = None
     checks = True in (link.argument("affine"), link.argument("track_running_stats"))
     if checks and known.channels is not None and known.channels != takes:
         clash = Clash("norm", link, takes, known.channels, known.width_from, "num_features")
     rank = RANKS[kind][0] if len(RANKS[kind]) == 1 else known.rank
-    return replace(after, rank=rank, channels=takes, rank_from=after.rank_from or layer), clash
+    return known._replace(rank=rank, channels=takes, rank_from=known.rank_from or layer), clash
 
 
 def _group_norm(link: Link, known: Known) -> tuple[Known, Clash | None]:
@@ -230,7 +227,7 @@ def _group_norm(link: Link, known: Known) -> tuple[Known, Clash | None]:
         return known, None
     assert known.channels is not None
     clash = Clash("norm", link, takes, known.channels, known.width_from, "num_channels")
-    return replace(known, channels=takes), clash
+    return known._replace(channels=takes), clash
 
 
 def _layer_norm(link: Link, known: Known) -> tuple[Known, Clash | None]:
@@ -240,7 +237,7 @@ def _layer_norm(link: Link, known: Known) -> tuple[Known, Clash | None]:
         return known, None
     assert known.last is not None
     clash = Clash("norm", link, takes, known.last, known.width_from, "normalized_shape")
-    return replace(known, last=takes), clash
+    return known._replace(last=takes), clash
 
 
 def _flatten(link: Link, known: Known) -> tuple[Known, Clash | None]:
@@ -273,7 +270,7 @@ def _embedding(link: Link, known: Known) -> tuple[Known, Clash | None]:
 
 
 def _resized(link: Link, known: Known) -> tuple[Known, Clash | None]:
-    return replace(known, spatial=None, last=None), None
+    return known._replace(spatial=None, last=None), None
 
 
 _Stepper: TypeAlias = Callable[["Link", Known], tuple[Known, Clash | None]]

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from archcheck.source import ClassDefinition, SourceFile
 from archcheck.source.scope import Function
@@ -30,8 +29,7 @@ WIDTH_GIVEN: Mapping[str, tuple[str, int]] = {
 _DEEPEST = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """What a parameter was given, its default perhaps: where that stands, in which instance."""
 
     expression: ast.expr
@@ -50,8 +48,7 @@ class Instance(Protocol):
         """Whether a forward pass shows what becomes of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Nobody:
+class Nobody(NamedTuple):
     """No instance: the source alone is read."""
 
     is_seen: bool = False
@@ -60,8 +57,7 @@ class Nobody:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
+class Defaults(NamedTuple):
     """A pass that shows what becomes of a function's defaults, where no call in the project gives
     anything else."""
 
@@ -88,8 +84,7 @@ class Defaults:
         return Given(parameter.default, function.statement, self)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """An expression that alone decides a value."""
 
     expression: ast.expr

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.finding import Finding, Fix, Location, Related, ShapeNote
 from archcheck.shapes.arithmetic import text
@@ -44,8 +44,7 @@ _KINDS = (
 _LINES_SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(NamedTuple):
     """Where a number was declared: the argument, or else the whole constructor."""
 
     location: Location

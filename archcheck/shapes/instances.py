@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.shapes.deciding import Defaults, Given
 from archcheck.shapes.faults import is_built_once, node_at, source_file
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from archcheck.evidence import Module, Trace
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(NamedTuple):
     """The modules of a traced model whose constructors ran around a layer.
 
     Attributes:
@@ -63,7 +61,7 @@ class Built:
         signature = function.signature.without_first()
         parameter = signature.by_name.get(name)
         call, file = self._call(module)
-        above = replace(self, path=module.path)
+        above = self._replace(path=module.path)
         if call is not None:
             bound = signature.bind(call)
             if not bound.complete:

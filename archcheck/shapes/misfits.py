@@ -6,8 +6,7 @@ the numbers are of the wrong kind, the sizes are no defect of their own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.shapes.faults import Fault
 from archcheck.wiring.dataflow import MOVES
@@ -28,8 +27,7 @@ _PREPARES = MOVES - {"view", "reshape", "flatten", "unflatten", "permute", "tran
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class WrongRank:
+class WrongRank(NamedTuple):
     """An input without, or with too many, dimensions, or with them in another order.
 
     Attributes:

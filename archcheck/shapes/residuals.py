@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.shapes.arithmetic import grid
 from archcheck.wiring.dataflow import MOVES
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 _MOST_CHANGES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """An op on the way to one operand that changed a size in which the operands differ.
 
     Attributes:

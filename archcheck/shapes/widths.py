@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.shapes.arithmetic import flattened, grid, spatial_for
 from archcheck.shapes.faults import named
@@ -25,8 +24,7 @@ _SAME_WIDTH = frozenset(
 _FLATTENS = frozenset("view reshape flatten view_as reshape_as ravel".split())
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """What a value's last dimension was before it was flattened.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.shapes.arithmetic import grid
 from archcheck.shapes.faults import Fault
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 _MOST_STEPS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """A kernel with what makes it step, one number for each spatial dimension.
 
     Attributes:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from archcheck.source.chains import Link
 from archcheck.source.scope import Function
@@ -40,8 +39,7 @@ _METHODS: Final = frozenset({"softmax", "log_softmax", "sigmoid", "relu"})
 Path: TypeAlias = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """An operation that a value comes out of.
 
     Attributes:
@@ -52,7 +50,7 @@ class Ending:
 
     operation: str
     link: Link | None = None
-    source: _Place | None = field(default=None, repr=False)
+    source: _Place | None = None
 
     @property
     def location(self) -> Location:
@@ -96,8 +94,7 @@ class Ending:
 UNKNOWN_ENDING: Final = Ending("")
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """A value to follow back: a step, after which the first `layers` of a Sequential were applied.
 
     `path` are the elements of nested tuples that are looked for in it.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.traced_classes import class_of
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from archcheck.source import AttributeWrite, Project
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(NamedTuple):
     """A place that no gradient passes, and the modules whose parameters lie behind it."""
 
     at: Location

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.finding import Edit, Fix
 from archcheck.source.edits import after, before, first_statement
@@ -147,8 +146,7 @@ def _through(projection: Submodule, kept: str, module: ModuleClass) -> str:
 # The sizes of a block -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(NamedTuple):
     """A layer on the way from a block's input to its output.
 
     Attributes:
@@ -159,8 +157,7 @@ class _Placed:
     owners: tuple[Layer, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sizes:
+class _Sizes(NamedTuple):
     """The expressions of what goes into a block, what comes out, and how it is strided."""
 
     inputs: str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from archcheck.finding import Edit, Fix, Location
 from archcheck.shapes.faults import node_at, source_file
@@ -33,8 +33,7 @@ _JOINING: Final = frozenset("+ - * add sub mul cat concat concatenate stack".spl
 _SECOND: Final = ("torch.nn.functional.relu", "torch.nn.functional.silu")
 
 
-@dataclass(frozen=True, slots=True)
-class Overwrite:
+class Overwrite(NamedTuple):
     """An in-place operation on a value that is joined later.
 
     Attributes:

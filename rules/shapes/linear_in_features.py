@@ -34,9 +34,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
@@ -82,8 +82,7 @@ def width_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Moved:
+class _Moved(NamedTuple):
     """The features are there, but not in the last dimension: how to bring them there."""
 
     help: str
