@@ -29,67 +29,45 @@ Use instead
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from archcheck.definition.lost_values import (
+    forwards_that_gave_none,
+    last_statements,
+    lost_statements,
+    may_return_nothing,
+)
 from archcheck.finding import Finding, Fix, Related, Severity
 from archcheck.rule import Rule
-from archcheck.source import UNKNOWN, Function, Layer, ModuleClass, Project, SourceFile, Statement
-from archcheck.source.control import falls_through
+from archcheck.source import Function, ModuleClass, Project, SourceFile
 from archcheck.source.edits import before, line_after
 from archcheck.source.elision import is_elided
 from archcheck.source.templates import is_template
-from archcheck.traced_classes import class_called
 
 if TYPE_CHECKING:
     from archcheck.evidence import Trace
 
 rule = Rule("AC105", "forward-returns-nothing", Severity.ERROR, fix="unsafe")
 
-# Layers that are called for what they keep, too.
-_STATEFUL = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "InstanceNorm1d",
-             "InstanceNorm2d", "InstanceNorm3d")  # fmt: skip
-
 
 @rule.on_source
 def last_value_is_lost(file: SourceFile) -> Iterator[Finding]:
     for module in () if is_template(file) else file.modules:
         forward = module.forward
-        if forward is None or not _may_return_nothing(forward):
+        if forward is None or not may_return_nothing(forward) or is_elided(file, forward.node):
             continue
-        if is_elided(file, forward.node):
-            continue
-        for last in _last_statements(forward.node.body):
-            if _is_lost(file, module, forward, last):
-                yield _finding(file, module, forward, last)
-                break
+        lost = next(lost_statements(module, forward), None)
+        if lost is not None:
+            yield _finding(file, module, forward, lost)
 
 
 @rule.on_trace
 def returned_none(trace: Trace, project: Project) -> Iterator[Finding]:
-    seen: set[ModuleClass] = set()
-    for call in trace.calls:
-        if call.outputs is not None or call.failure is not None or call.first_op == call.end_op:
-            continue
-        then = next((f for f in trace.failures if "NoneType" in f.message), None)
-        if (call.path or not trace.complete) and then is None:
-            continue
-        module = class_called(call, trace, project)
-        forward = module.forward if module is not None else None
-        if module is None or forward is None or module in seen or _returns_values(forward):
-            continue
-        lost = [
-            last
-            for last in _last_statements(forward.node.body)
-            if isinstance(last, ast.Assign | ast.AnnAssign)
-            or _is_lost(module.file, module, forward, last)
-        ]
-        # A bare `return`, or a forward that keeps what it computes, is meant.
-        if lost and _may_return_nothing(forward) and not _writes_elsewhere(module, forward):
-            seen.add(module)
-            found = _finding(module.file, module, forward, lost[0])
-            yield replace(found, explains=then.location) if then is not None else found
+    for module, forward, lost, then in forwards_that_gave_none(trace, project):
+        found = _finding(module.file, module, forward, lost)
+        yield replace(found, explains=then.location) if then is not None else found
 
 
 def _finding(file: SourceFile, module: ModuleClass, forward: Function, last: ast.stmt) -> Finding:
@@ -109,7 +87,7 @@ def _returned(file: SourceFile, forward: Function) -> Fix | None:
     """The fix that returns what every path computes last. What becomes of it then, no rule has
     seen so far."""
     body = forward.node.body
-    lasts = list(_last_statements(body))
+    lasts = list(last_statements(body))
     if lasts == body[-1:] and isinstance(lasts[0], ast.Expr):
         return Fix("unsafe", (before(file, lasts[0], "return "),), reveals=True)
     name, *others = {_name_bound(last) for last in lasts}
@@ -123,116 +101,3 @@ def _name_bound(statement: ast.stmt) -> str | None:
         case ast.Assign(targets=[ast.Name(id=name)]):
             return name
     return None
-
-
-def _may_return_nothing(forward: Function) -> bool:
-    return not (
-        forward.is_abstract
-        or forward.is_overload
-        or forward.is_generator
-        or not forward.can_fall_off_end
-        or any(True for _ in forward.nodes(ast.Global, ast.Nonlocal))
-    )
-
-
-def _writes_elsewhere(module: ModuleClass, forward: Function) -> bool:
-    """Whether something else than a local name may hold what it computes."""
-    return any(use.kind == "store" for use in module.uses_in(forward)) or any(
-        not isinstance(node.ctx, ast.Load)
-        for node, _ in forward.nodes(ast.Subscript)
-        if isinstance(node, ast.Subscript)
-    )
-
-
-def _last_statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """What may run last before the end of a suite is reached."""
-    if not body or not falls_through(body):
-        return
-    last = body[-1]
-    match last:
-        case ast.If():
-            yield from _last_statements(last.body)
-            yield from _last_statements(last.orelse)
-        case ast.With() | ast.AsyncWith():
-            yield from _last_statements(last.body)
-        case ast.For() | ast.AsyncFor():
-            if not last.orelse:
-                yield from _last_statements(last.body)
-        case ast.Try():
-            if not last.finalbody:
-                yield from _last_statements([*last.body, *last.orelse])
-        case ast.Match():
-            for case in last.cases:
-                yield from _last_statements(case.body)
-        case _:
-            yield last
-
-
-def _is_lost(file: SourceFile, module: ModuleClass, forward: Function, last: ast.stmt) -> bool:
-    """Whether a statement computes tensors and leaves them where nothing can read them."""
-    statement = next((s for s in forward.statements if s.node is last), None)
-    if statement is None:
-        return False
-    if isinstance(last, ast.Expr):
-        return not _returns_values(forward) and _is_pure(file, module, last.value, statement)
-    if isinstance(last, ast.Assign):
-        targets = last.targets
-    elif isinstance(last, ast.AnnAssign) and last.value is not None:
-        targets = [last.target]
-    else:
-        return False
-    names: list[str] = []
-    for target in targets:
-        for element in target.elts if isinstance(target, ast.Tuple | ast.List) else (target,):
-            if not isinstance(element, ast.Name):
-                return False
-            names.append(element.id)
-    if any(name in nested.name_reads for nested in forward.functions for name in names):
-        return False
-    assert last.value is not None
-    return _computes(file, module, last.value, statement)
-
-
-def _returns_values(forward: Function) -> bool:
-    return any(node.value is not None for node in forward.returns)
-
-
-def _is_pure(file: SourceFile, module: ModuleClass, value: ast.expr, at: Statement) -> bool:
-    """Whether an expression on a line of its own does nothing but name or compute a tensor."""
-    if isinstance(value, ast.Name):
-        return True
-    if isinstance(value, ast.BinOp):
-        return _is_pure(file, module, value.left, at) or _is_pure(file, module, value.right, at)
-    if not isinstance(value, ast.Call):
-        return False
-    dotted = file.dotted(value.func, at)
-    if dotted is not None:
-        return dotted.startswith("torch.nn.functional.") and not dotted.endswith("_")
-    layers = _own_layers(module, value)
-    return bool(layers) and all(
-        layer.is_torch
-        and not layer.is_a("Sequential", "ModuleList", "ModuleDict", *_STATEFUL)
-        and layer.argument("inplace") is not True
-        for layer in layers
-    )
-
-
-def _own_layers(module: ModuleClass, call: ast.Call) -> tuple[Layer, ...]:
-    function = call.func
-    if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)):
-        return ()
-    layers = module.layers_of(function.attr)
-    return () if layers is UNKNOWN else layers
-
-
-def _computes(file: SourceFile, module: ModuleClass, value: ast.expr, at: Statement) -> bool:
-    """Whether an expression calls a layer of the module or a function of torch."""
-    for node in ast.walk(value):
-        if not isinstance(node, ast.Call):
-            continue
-        dotted = file.dotted(node.func, at)
-        if dotted is not None and dotted.startswith("torch."):
-            return True
-        if _own_layers(module, node):
-            return True
-    return False
