@@ -19,7 +19,6 @@ from mutants.clean import (
     returns,
 )
 
-
 _FUNCTIONS = ("F", "torch", "nn.functional", "torch.nn.functional")
 
 
@@ -60,7 +59,7 @@ def softmax_without_dim(clean: Clean) -> Iterator[Mutant]:
         owner, name = clean.source(node.func.value), node.func.attr
         # Only the functions of `functional` do without a dim.
         given = owner if owner not in _FUNCTIONS else clean.source(node.args[0])
-        yield mutant(clean, node, f"torch.nn.functional.{name}({given})")
+        yield mutant(clean, node, f"nn.functional.{name}({given})")
     yield from _module(clean, "nn.LogSoftmax()", "nll")
 
 
