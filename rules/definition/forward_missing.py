@@ -40,11 +40,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from archcheck.definition.misplaced import Fault, misplaced_forward, misspelled_constructors
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import Function, ModuleClass, Project, SourceFile
 from archcheck.source.elision import is_elided
-from archcheck.source.spelling import distance
 from archcheck.traced_classes import class_named
 
 if TYPE_CHECKING:
@@ -52,17 +52,29 @@ if TYPE_CHECKING:
 
 rule = Rule("AC104", "forward-missing", Severity.ERROR)
 
-_INIT = frozenset({"init", "inti", "int", "ini", "itin", "iniit", "innit", "initt", "intit", "nit"})
-# Classes whose instances are held, not called.
-_HARMLESS = frozenset({"torch.nn.Module", "object", "abc.ABC", "typing.Generic"})
 _MESSAGE = re.compile(r"Module \[(\w+)\] is missing the required")
+# What is wrong, in a sentence and a few words, and what to do.
+_FAULTS: dict[Fault, tuple[str, str, str]] = {
+    "misspelled": (
+        "its `{method}` is misspelled", "misspelled forward", "rename it to forward",
+    ),
+    "inside __init__": (
+        "its `forward` is indented into `__init__`", "inside __init__",
+        "indent forward as far as __init__",
+    ),
+    "outside the class": (
+        "this `forward` stands outside the class", "outside the class",
+        "indent forward into {module}",
+    ),
+}  # fmt: skip
 
 
 @rule.on_source
 def misspelled(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
-        yield from _constructor(file, module)
-        found = _misplaced_forward(file, module)
+        for method in misspelled_constructors(module):
+            yield _constructor(file, module, method)
+        found = _misplaced(module)
         if found is not None:
             yield found
 
@@ -76,7 +88,7 @@ def called_without_forward(trace: Trace, project: Project) -> Iterator[Finding]:
         module = class_named(match[1], trace, project)
         if module is None:
             continue
-        found = _misplaced_forward(module.file, module) or Finding(
+        found = _misplaced(module) or Finding(
             f"`{module.name}` is called and has no `forward`",
             module.location,
             label="defines no forward",
@@ -85,122 +97,32 @@ def called_without_forward(trace: Trace, project: Project) -> Iterator[Finding]:
         yield replace(found, explains=failure.location)
 
 
-def _constructor(file: SourceFile, module: ModuleClass) -> Iterator[Finding]:
-    if module.initializer is not None or "__init__" in module.definition.bindings:
-        return
-    for name, method in module.methods.items():
-        if (
-            name.startswith("_")
-            and (name.startswith("__") or name.endswith("_"))
-            and name.strip("_").lower() in _INIT
-            and not _is_named(file, module, name)
-            and any(call.name == "__init__" for call in module.super_calls(method))
-        ):
-            yield Finding(
-                f"`{module.name}.{name}` is never called: the constructor is `__init__`",
-                file.name_location(method.node),
-                label="misspelled __init__",
-                help="rename it to __init__, with two underscores on each side",
-                explains=file.location(module.node),
-                covers=(
-                    ("AC109", file.location(module.node)),
-                    *(("AC111", file.location(c.node)) for c in file.calls_of(module.definition)),
-                ),
-            )
-
-
-def _misplaced_forward(file: SourceFile, module: ModuleClass) -> Finding | None:
-    if not _lacks_forward(module) or is_elided(file, module.node):
-        return None
-    for name, method in module.methods.items():
-        if _is_near(name) and not method.decorators and not _is_named(file, module, name):
-            return _finding(
-                file, module, method, "misspelled forward",
-                f"`{module.name}` has no `forward`: its `{name}` is misspelled",
-                "rename it to forward",
-            )  # fmt: skip
-    constructor = module.initializer
-    for nested in constructor.functions if constructor is not None else ():
-        if (
-            constructor is not None
-            and nested.name == "forward"
-            and nested.parameters[:1] == (constructor.self_name,)
-            and "forward" not in constructor.name_reads
-        ):
-            return _finding(
-                file, module, nested, "inside __init__",
-                f"`{module.name}` has no `forward`: its `forward` is indented into `__init__`",
-                "indent forward as far as __init__",
-            )  # fmt: skip
-    below = _below(file, module)
-    if below is not None:
-        return _finding(
-            file, module, below, "outside the class",
-            f"`{module.name}` has no `forward`: this `forward` stands outside the class",
-            f"indent forward into {module.name}",
-        )  # fmt: skip
-    return None
-
-
-def _finding(
-    file: SourceFile, module: ModuleClass, method: Function, label: str, message: str, help: str
-) -> Finding:
+def _constructor(file: SourceFile, module: ModuleClass, method: Function) -> Finding:
     return Finding(
-        message,
+        f"`{module.name}.{method.name}` is never called: the constructor is `__init__`",
         file.name_location(method.node),
+        label="misspelled __init__",
+        help="rename it to __init__, with two underscores on each side",
+        explains=file.location(module.node),
+        covers=(
+            ("AC109", file.location(module.node)),
+            *(("AC111", file.location(call.node)) for call in file.calls_of(module.definition)),
+        ),
+    )
+
+
+def _misplaced(module: ModuleClass) -> Finding | None:
+    found = misplaced_forward(module)
+    if found is None or is_elided(module.file, module.node):
+        return None
+    method, fault = found
+    sentence, label, help = (
+        text.format(method=method.name, module=module.name) for text in _FAULTS[fault]
+    )
+    return Finding(
+        f"`{module.name}` has no `forward`: {sentence}",
+        module.file.name_location(method.node),
         label=label,
         help=help,
-        explains=file.location(module.node),
+        explains=module.file.location(module.node),
     )
-
-
-def _lacks_forward(module: ModuleClass) -> bool:
-    definition = module.definition
-    return (
-        module.is_certain
-        and all(base in _HARMLESS for base in definition.outside_bases)
-        and module.find_method("forward") is None
-        and module.find_method("__call__") is None
-        and "forward" not in module.attributes
-        and not module.has_dynamic_attributes
-    )
-
-
-def _is_named(file: SourceFile, module: ModuleClass, name: str) -> bool:
-    """Whether some code calls the method by that name, so that it is meant."""
-    return name in file.names_read_of_others or any(
-        name in definition.names_read for definition in module.lineage
-    )
-
-
-def _is_near(name: str) -> bool:
-    if name.lower() == "forward":
-        return True
-    # What is only longer (forward_, forward2, forwards) is a name of its own.
-    return distance(name, "forward", 2) == 1 and not name.startswith(("forward", "_"))
-
-
-def _below(file: SourceFile, module: ModuleClass) -> Function | None:
-    """A function `forward(self, …)` that directly follows the class."""
-    end = module.node.end_lineno or module.node.lineno
-    # A document shows methods one by one, and what shows them is no program.
-    if file.document.kind != "python":
-        return None
-    for function in file.scope.functions:
-        if (
-            function.name == "forward"
-            and function.parameters[:1] == ("self",)
-            and module.definition.parent is file.scope
-            and function.line > end
-            and not function.decorators
-        ):
-            between = [s for s in file.scope.statements if s.suite.parent is None]
-            lines = [getattr(s.node, "lineno", 0) for s in between]
-            if any(end < line < function.line for line in lines):
-                return None
-            named = any(
-                "forward" in (getattr(reference.node, "attr", ""),) and reference.kind == "store"
-                for reference in file.references
-            )
-            return None if named else function
-    return None

@@ -30,161 +30,39 @@ Use instead
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from archcheck.definition.passing_layers import layers_built_in, layers_built_in_the_pass
 from archcheck.finding import Finding, Location, Severity
 from archcheck.rule import Rule
-from archcheck.shapes.faults import node_at, source_file
-from archcheck.source import Call, Function, ModuleClass, Project, SourceFile, Statement
-from archcheck.source.classes import is_torch_module
-from archcheck.source.weights import has_weights
+from archcheck.source import Project, SourceFile
 
 if TYPE_CHECKING:
-    from archcheck.evidence import ModuleCall, Trace
+    from archcheck.evidence import Trace
 
 rule = Rule("AC113", "layer-built-in-forward", Severity.ERROR)
-
-# What may stand between a constructor and the call of what it built.
-_MOVES = frozenset({"to", "cuda", "cpu", "half", "float", "double", "eval", "train", "type"})
 
 
 @rule.on_source
 def new_weights_each_time(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
-        for method in module.own_methods:
-            if (
-                method.name != "__init__"
-                and method in module.computing
-                and any(map(_constructs, method.calls))
-                and method not in module.initializing
-            ):
-                yield from _built_in(file, module, method)
+        for call in layers_built_in(module):
+            name = f"nn.{call.name}" if call.module_class is None else call.name
+            yield _finding(name, f" of `{module.name}`", file.location(call.node))
 
 
 @rule.on_trace
 def weights_made_in_the_pass(trace: Trace, project: Project) -> Iterator[Finding]:
-    seen: set[Location] = set()
-    for call in trace.calls:
-        # The trace names a module that no attribute leads to by its class.
-        if not call.path.startswith("<"):
-            continue
-        maker = _maker_of_weights(trace, call)
-        if maker is None or maker in seen:
-            continue
-        seen.add(maker)
-        file = source_file(project, maker)
-        node = node_at(file, maker) if file is not None else None
-        if file is None or not isinstance(node, ast.Call):
-            continue
-        at = file.statement_at(node)
-        function = at.scope.function
-        if function is None or not _is_applied(function, node, at):
-            continue
-        name = call.path.strip("<>")
-        yield Finding(
-            f"`{name}` is built anew in every forward pass: its weights are random each time and "
-            "never trained",
-            maker,
-            label="new weights at every call",
-            help="build it once, in __init__",
-        )
+    for name, maker in layers_built_in_the_pass(trace, project):
+        yield _finding(name, "", maker)
 
 
-def _maker_of_weights(trace: Trace, call: ModuleCall) -> Location | None:
-    """Where the pass itself drew the weights that the ops of a call use."""
-    for op in trace.ops[call.first_op : call.end_op]:
-        for index in op.inputs:
-            made = trace.dataflow.producer(index)
-            if made is not None and made.function.startswith("torch.nn.init."):
-                return made.location
-    return None
-
-
-def _is_applied(function: Function, node: ast.Call, at: Statement) -> bool:
-    """Whether what is built in a statement is called there, or under a local name."""
-    if any(call.node.func is node for call in function.calls):
-        return True
-    statement = at.node
-    return (
-        isinstance(statement, ast.Assign)
-        and statement.value is node
-        and len(statement.targets) == 1
-        and isinstance(statement.targets[0], ast.Name)
-        and _only_called(function, statement.targets[0].id)
+def _finding(name: str, owner: str, location: Location) -> Finding:
+    return Finding(
+        f"`{name}` is built anew in every forward pass{owner}: its weights are random each time "
+        "and never trained",
+        location,
+        label="new weights at every call",
+        help="build it once, in __init__",
     )
-
-
-def _built_in(file: SourceFile, module: ModuleClass, method: Function) -> Iterator[Finding]:
-    calls = [call for call in method.calls if _constructs(call)]
-    inner = {part for call in calls for part in ast.walk(call.node) if part is not call.node}
-    for call in calls:
-        if call.node in inner or not _is_used_at_once(module, method, call):
-            continue
-        layers = file.layers(call.node, call.statement)
-        if layers and all(has_weights(layer) for layer in layers):
-            name = f"nn.{call.name}" if call.module_class is None else call.name
-            yield Finding(
-                f"`{name}` is built anew in every forward pass of `{module.name}`: its weights "
-                "are random each time and never trained",
-                file.location(call.node),
-                label="new weights at every call",
-                help="build it once, in __init__",
-            )
-
-
-def _constructs(call: Call) -> bool:
-    if call.module_class is not None:
-        return True
-    dotted = call.dotted
-    return dotted is not None and is_torch_module(dotted)
-
-
-def _is_used_at_once(module: ModuleClass, method: Function, call: Call) -> bool:
-    """Whether what is built is applied right here, each time that the code runs."""
-    node: ast.expr = call.node
-    around = {
-        other.node.func.value: other.node
-        for other in method.calls
-        if isinstance(other.node.func, ast.Attribute) and other.node.func.attr in _MOVES
-    }
-    while node in around:
-        node = around[node]
-    if any(other.node.func is node for other in method.calls):
-        return True
-    statement = call.statement.node
-    if not (isinstance(statement, ast.Assign) and statement.value is node):
-        return False
-    if len(statement.targets) != 1:
-        return False
-    target = statement.targets[0]
-    if isinstance(target, ast.Name):
-        return _only_called(method, target.id)
-    return (
-        isinstance(target, ast.Attribute)
-        and isinstance(target.value, ast.Name)
-        and target.value.id == method.self_name
-        and method is module.forward
-        and _runs_each_time(method, call)
-    )
-
-
-def _only_called(method: Function, name: str) -> bool:
-    """Whether a local name is called, and nothing else is done with what it holds."""
-    if method.functions or len(method.bindings.get(name, ())) != 1:
-        return False
-    applied = sum(call.parts == (name,) for call in method.calls)
-    moved = sum(
-        reference.parts[0] == name and reference.parts[1:] in {(move,) for move in _MOVES}
-        for reference in method.references
-    )
-    reads = len(method.name_reads.get(name, ()))
-    return applied > 0 and reads == applied + moved
-
-
-def _runs_each_time(method: Function, call: Call) -> bool:
-    if call.conditional:
-        return False
-    first_return = min((node.lineno for node in method.returns), default=1 << 60)
-    return call.node.lineno < first_return
