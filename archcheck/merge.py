@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
 
 from archcheck.finding import Finding, Location, Severity
 
@@ -12,8 +12,7 @@ Place: TypeAlias = tuple[str, str, int, int]
 Line: TypeAlias = tuple[str, str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A finding, with what showed it: the target that was traced, or None for the source."""
 
     finding: Finding

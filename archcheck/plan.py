@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from archcheck.config import Config, Model
 from archcheck.discovery import source_files
 from archcheck.target import Target, UsageError, parse_target
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Files to read, models to trace; both as seen from the working directory.
 
     Attributes:
@@ -79,7 +79,7 @@ class Plan:
 
     def _without_traces(self) -> Plan:
         untraced = tuple(target.text for target, _ in self.models)
-        return replace(self, models=(), untraced=untraced)
+        return self._replace(models=(), untraced=untraced)
 
 
 def _named(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from archcheck.config import Config, nearest
 from archcheck.finding import Finding, Severity
@@ -15,8 +15,7 @@ from archcheck.target import UsageError
 EVERYTHING = "ALL"
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """The rules that run. A rule that is on only by default keeps quiet about mere notes."""
 
     rules: tuple[Rule, ...]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from archcheck.finding import Finding, Location, Severity
 from archcheck.rule import Rule, load_rules
@@ -30,8 +29,7 @@ class _Selection(Protocol):
     def rules(self) -> Sequence[Rule]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Suppressions:
+class Suppressions(NamedTuple):
     """The suppression comments of one file; plain data."""
 
     path: str

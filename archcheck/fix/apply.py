@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from archcheck.finding import Edit, Finding, Location
 from archcheck.source import Project
 from archcheck.source.document import Block, Document, DocumentError, TextEdit
 
 
-@dataclass(frozen=True)
-class Patch:
+class Patch(NamedTuple):
     """A fix as changes of files' texts: all of them are made, or none.
 
     Attributes:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.frontends.terminal import DEFECT, complaint, show, write
 from archcheck.output import WITHOUT_UNCHECKED, render
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from archcheck.report import Report
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
+class Manner(NamedTuple):
     """How a report is to be shown.
 
     Attributes:
@@ -37,8 +35,7 @@ class Manner:
     fix_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """All that a check says; plain data, so that it can be said again.
 
     Attributes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -245,7 +245,7 @@ def check(
             report = _with_new_baseline(report)
         answer = Answer.of(report, manner)
         if memory is not None and key and not report.defects:
-            memory.keep(key, astuple(answer), memory.notes.circumstances())
+            memory.keep(key, tuple(answer), memory.notes.circumstances())
     answer.give(output)
     if memory is not None:
         memory.close()

@@ -9,8 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 Stage: TypeAlias = Literal["import", "construct", "forward"]
 
@@ -22,8 +21,7 @@ _PLAIN = {("builtins", kind.__name__) for kind in (*_PLAIN_TYPES, slice, range)}
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What a worker says.
 
     Attributes:

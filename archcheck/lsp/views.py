@@ -60,7 +60,7 @@ class Standing:
         for one in result.found:
             finding = moved_finding(one.finding, self.drifts)
             if finding is not None and (finding.code, one.finding.location) in told:
-                found.append(replace(one, finding=finding))
+                found.append(one._replace(finding=finding))
         return replace(result, found=tuple(found))
 
     def moved(self, place: Location) -> Location | None:

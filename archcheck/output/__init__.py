@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import cast
+from typing import NamedTuple, cast
 
 from archcheck.report import Report
 
@@ -28,8 +27,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
 WITHOUT_UNCHECKED = frozenset({"json", "github", "gitlab"})
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """How a report is to be shown; formats for machines look at none of it.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from archcheck.output.words import printable
 
@@ -20,8 +20,7 @@ def cell_len(text: str) -> int:
     return rich.cells.cell_len(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
+class Spread(NamedTuple):
     """A line of source as the terminal shows it.
 
     `starts` has the cell in which each character of the source begins, and the end of the line.

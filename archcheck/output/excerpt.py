@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from archcheck.finding import Finding, Location, Severity
 from archcheck.output.cells import Spread, cell_len, fit, spread, window, wrap
@@ -28,8 +29,7 @@ _GAP = 4
 _LEAST_CODE = 24
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
+class _Mark(NamedTuple):
     """An underline: `^^^^ label` for the finding itself, `---- label` for a related place."""
 
     location: Location
@@ -50,8 +50,7 @@ class _Line:
 _Block = dict[int, _Line]
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
+class Excerpt(NamedTuple):
     """The source that a finding speaks of, with its underlines.
 
     Attributes:
@@ -177,8 +176,7 @@ def _blocks(
     return [{n: spoken.get(n) or _Line(spread(source[n - 1])) for n in block} for block in blocks]
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     """How wide the gutter and the page are, and how much shared indentation is left out."""
 
     pad: str

@@ -222,7 +222,7 @@ class ClassDefinition(Scope):
                 found.append(Parameter(node.target.id, "either", node.value))
         if "__init__" in self.methods:
             return self.methods["__init__"].signature.without_first()
-        return Signature(tuple(found), {parameter.name: parameter for parameter in found})
+        return Signature(found)
 
 
 _PLAIN_BASES: Final = frozenset({"torch.nn.Module", *CONTAINERS})

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from archcheck.finding import Edit, Location
 
@@ -42,8 +42,7 @@ class DocumentError(Exception):
     """A file that cannot be read. The text is one line: which file, what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class SyntaxProblem:
+class SyntaxProblem(NamedTuple):
     """Why code does not parse, in plain words.
 
     Attributes:
@@ -63,8 +62,7 @@ class SyntaxProblem:
     repaired: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """A run of lines of `code` that the author wrote as one piece.
 
     Attributes:
@@ -77,8 +75,7 @@ class Block:
     cell: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LineOrigin:
+class LineOrigin(NamedTuple):
     """Where a line of `code` stands in the document.
 
     Attributes:
@@ -96,8 +93,7 @@ class LineOrigin:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class TextEdit:
+class TextEdit(NamedTuple):
     """Replace `text[start:end]` of a document by `new`."""
 
     start: int

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from archcheck.source.resolve import reaching
 from archcheck.source.sites import Binding, Statement
@@ -34,8 +33,7 @@ _DEEPEST: Final = 16
 _MOST_STEPS: Final = 1000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Given:
+class Given(NamedTuple):
     """What a parameter was given in a call that is being followed."""
 
     expression: ast.expr

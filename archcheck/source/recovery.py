@@ -146,5 +146,5 @@ def _shifted(document: Document, shifts: dict[int, int]) -> dict[int, LineOrigin
     origins = dict(document.origins)
     for line, shift in shifts.items():
         origin = origins.get(line) or LineOrigin(line)
-        origins[line] = replace(origin, shift=origin.shift + shift)
+        origins[line] = origin._replace(shift=origin.shift + shift)
     return origins

@@ -46,7 +46,7 @@ def _moved(problem: SyntaxProblem, shifts: Mapping[int, int]) -> SyntaxProblem:
         )
 
     edits = tuple(replace(edit, location=at(edit.location)) for edit in problem.edits)
-    return replace(problem, location=at(problem.location), edits=edits)
+    return problem._replace(location=at(problem.location), edits=edits)
 
 
 def syntax_error(lines: Sequence[str]) -> SyntaxError | None:

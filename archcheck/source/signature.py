@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from archcheck.source.torch_names import SIGNATURES
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One parameter. `default` is None where it has none."""
 
     name: str
@@ -20,8 +18,7 @@ class Parameter:
     default: ast.expr | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BoundArguments:
+class BoundArguments(NamedTuple):
     """A call held against a signature.
 
     Attributes:
@@ -47,12 +44,12 @@ class BoundArguments:
         return not (self.missing or self.extra or self.unknown or self.repeated)
 
 
-@dataclass(frozen=True, slots=True)
 class Signature:
     """The parameters of a function, in order."""
 
-    parameters: tuple[Parameter, ...]
-    by_name: Mapping[str, Parameter] = field(default_factory=dict, repr=False)
+    def __init__(self, parameters: Iterable[Parameter]) -> None:
+        self.parameters = tuple(parameters)
+        self.by_name: Mapping[str, Parameter] = {one.name: one for one in self.parameters}
 
     @staticmethod
     def of(arguments: ast.arguments) -> Signature:
@@ -71,7 +68,7 @@ class Signature:
             found.append(Parameter(argument.arg, "named", default))
         if arguments.kwarg:
             found.append(Parameter(arguments.kwarg.arg, "stars"))
-        return Signature(tuple(found), {parameter.name: parameter for parameter in found})
+        return Signature(found)
 
     @staticmethod
     def parse(text: str) -> Signature:
@@ -84,8 +81,7 @@ class Signature:
     def without_first(self) -> Signature:
         """The same without its first positional parameter (`self`)."""
         if self.parameters and self.parameters[0].kind in ("positional", "either"):
-            rest = self.parameters[1:]
-            return Signature(rest, {parameter.name: parameter for parameter in rest})
+            return Signature(self.parameters[1:])
         return self
 
     def bind(self, call: ast.Call) -> BoundArguments:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from archcheck.source.document import Document, SyntaxProblem
 
@@ -14,8 +13,7 @@ from archcheck.source.document import Document, SyntaxProblem
 _MOST_PARSED = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """What parsing a document gave.
 
     Attributes:

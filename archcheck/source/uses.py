@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from archcheck.finding import Location
 from archcheck.source.sites import Reference, Statement
@@ -20,8 +19,7 @@ WriteKind: TypeAlias = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AttributeWrite:
+class AttributeWrite(NamedTuple):
     """One place where an attribute of `self` (or of the class) is set.
 
     Attributes:
@@ -57,8 +55,7 @@ class AttributeWrite:
         return self.owner.file.location(self.node)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SelfUse:
+class SelfUse(NamedTuple):
     """One use of `self` in a method: `self.conv1`, `self.conv1.weight`, `self.conv1(x)`.
 
     Attributes:
@@ -92,8 +89,7 @@ class SelfUse:
         return node
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SuperCall:
+class SuperCall(NamedTuple):
     """A use of the base class: `super().m(…)`, `super(Net, self).m(…)`, `nn.Module.m(self, …)`.
 
     Attributes:
@@ -116,8 +112,7 @@ class SuperCall:
         return tuple(self.super_node.args) if self.super_node else ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Submodule:
+class Submodule(NamedTuple):
     """A module kept as an attribute.
 
     Attributes:
