@@ -32,12 +32,13 @@ Use instead
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from archcheck.finding import Edit, Finding, Fix, Related, Severity
 from archcheck.rule import Rule
-from archcheck.source import Binding, Call, SourceFile, Statement
-from archcheck.source.edits import is_alone, replacement, without_line
+from archcheck.source import Call, SourceFile, Statement
+from archcheck.source.edits import replacement
+from archcheck.source.renames import renamed, renamed_import, unwrapped, without_import
 from archcheck.training.scripts import is_in_try, is_under
 
 rule = Rule("AC506", "removed-api", Severity.WARNING, fix="safe")
@@ -73,7 +74,7 @@ def gone_or_inert(file: SourceFile) -> Iterator[Finding]:
     yield from _imports(file)
     for call in file.calls_to(_VARIABLE):
         if len(call.parts) > 1 and not is_in_try(call.statement):
-            yield _variable(file, call.node.func, _unwrapped(file, call))
+            yield _variable(file, call.node.func, unwrapped(file, call))
         for keyword in call.node.keywords:
             if keyword.arg == "volatile":
                 yield Finding(
@@ -87,7 +88,7 @@ def gone_or_inert(file: SourceFile) -> Iterator[Finding]:
         for call in file.calls_to(dotted):
             # A name that the import line itself cannot find is reported there.
             if len(call.parts) > 1 and not _is_guarded(file, call, dotted):
-                edits = _renamed(file, call.node.func, dotted, instead)
+                edits = renamed(file, call.node.func, dotted, instead)
                 yield _gone(file, call.node.func, "torchvision", dotted, instead, edits)
     for dotted, instead in _FUNCTIONS.items():
         for call in file.calls_to(dotted):
@@ -106,11 +107,11 @@ def _imports(file: SourceFile) -> Iterator[Finding]:
                 if binding.kind != "import" or binding.level or is_in_try(binding.statement):
                     continue
                 if binding.dotted == _VARIABLE and calls:
-                    edits = _without_import(file, binding, calls)
+                    edits = without_import(file, binding, calls)
                     yield _variable(file, binding.node, edits, first=calls[0])
                 elif binding.dotted in _TRANSFORMS:
                     dotted, instead = binding.dotted, _TRANSFORMS[binding.dotted]
-                    edits = _renamed_import(file, binding, dotted, instead)
+                    edits = renamed_import(file, binding, dotted, instead)
                     yield _gone(file, binding.node, "torchvision", dotted, instead, edits)
 
 
@@ -128,56 +129,6 @@ def _variable(
         help="use the tensor itself",
         fix=Fix("safe", edits) if edits else None,
     )
-
-
-def _unwrapped(file: SourceFile, call: Call) -> tuple[Edit, ...]:
-    """The edit that puts the tensor in the place of `Variable(tensor)`."""
-    node = call.node
-    if len(node.args) != 1 or node.keywords or isinstance(node.args[0], ast.Starred):
-        return ()
-    tensor, statement = node.args[0], call.statement.node
-    text = file.text(tensor)
-    if isinstance(statement, ast.Assign) and statement.value is node:
-        line = without_line(file, statement)
-        is_idle = [file.text(target) for target in statement.targets] == [text]
-        if is_idle and line is not None and not is_alone(statement, call.statement.suite.owner):
-            return (line,)
-    is_whole = isinstance(tensor, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
-    return (replacement(file, node, text if is_whole else f"({text})"),)
-
-
-def _without_import(file: SourceFile, binding: Binding, calls: Sequence[Call]) -> tuple[Edit, ...]:
-    """The edits that take every `Variable(…)` out, and the line that imports it alone."""
-    mentions = [one for one in file.references if one.parts[0] == binding.name]
-    statement = binding.statement.node
-    if len(mentions) != len(calls) or not isinstance(statement, ast.ImportFrom):
-        return ()
-    line = without_line(file, statement) if len(statement.names) == 1 else None
-    edits = [_unwrapped(file, call) for call in calls]
-    if line is None or not all(edits):
-        return ()
-    return (line, *(edit for made in edits for edit in made))
-
-
-def _renamed(file: SourceFile, name: ast.expr, dotted: str, instead: str) -> tuple[Edit, ...]:
-    """The edit that puts another last name in the place of a dotted one."""
-    old, new = dotted.rpartition(".")[2], instead.rpartition(".")[2]
-    if not isinstance(name, ast.Attribute) or name.attr != old:
-        return ()
-    return (replacement(file, name, f"{file.text(name.value)}.{new}"),)
-
-
-def _renamed_import(
-    file: SourceFile, binding: Binding, dotted: str, instead: str
-) -> tuple[Edit, ...]:
-    """The edits that import another name, and that put it in the place of the old one."""
-    old, new = dotted.rpartition(".")[2], instead.rpartition(".")[2]
-    if not isinstance(binding.node, ast.alias) or binding.node.name != old:
-        return ()
-    if binding.node.asname is not None:
-        return (replacement(file, binding.node, f"{new} as {binding.node.asname}"),)
-    names = [n for n in ast.walk(file.tree) if isinstance(n, ast.Name) and n.id == old]
-    return tuple(replacement(file, node, new) for node in (binding.node, *names))
 
 
 def _gone(
