@@ -1,6 +1,6 @@
 """Inject each defect of AC1 to AC4 into clean models, and count which ones are found.
 
-    python benchmarks/mutations.py [CODE…] [--models NAME…] [--misses]
+    python benchmarks/mutations.py [CODE…] [--awkward | --models NAME…] [--misses]
 
 Each mutation is one mechanical change of one place in a model of fixtures/clean: a sum is dropped,
 a call, a width changed, a norm swapped, a softmax appended (benchmarks/mutants holds them all).
@@ -15,7 +15,8 @@ fixed random numbers, weights included. The columns:
     beside  other new findings at warning or above, beside that of the rule: one defect should be
             one finding.
 
-`--misses` prints the mutants that were not found, what running them showed, and what was said.
+`--awkward` takes the models of fixtures/clean/awkward, which look like defects and are none, in
+place of the plain ones. `--misses` prints the mutants that were not found, what running them showed, and what was said.
 """
 
 from __future__ import annotations
@@ -107,10 +108,11 @@ class Row:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("codes", nargs="*")
+    parser.add_argument("--awkward", action="store_true")
     parser.add_argument("--models", nargs="+", help="the names of files of fixtures/clean")
     parser.add_argument("--misses", action="store_true")
     arguments = parser.parse_args()
-    files = [read(path) for path in clean_files() if _is_asked(path, arguments.models)]
+    files = [read(path) for path in clean_files() if _is_asked(path, arguments)]
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -128,14 +130,16 @@ def main() -> int:
     return 1 if missed else 0
 
 
-def _is_asked(path: Path, names: list[str] | None) -> bool:
-    return path.stem in names if names else path.parent == FOLDER
+def _is_asked(path: Path, arguments: argparse.Namespace) -> bool:
+    if arguments.models:
+        return path.stem in arguments.models
+    return (path.parent != FOLDER) is arguments.awkward
 
 
 def measured(code: str, files: list[Clean]) -> tuple[Row, list[str]]:
     """A rule's line of the table, and a text about each mutant that was not found."""
     cases = list(_cases(code, files))
-    said = _said(cases)
+    said = _said(cases) if cases else {}
     row, misses = Row(code), []
     before: dict[str, tuple[Behaviour, ...]] = {}
     for case in cases:

@@ -23,7 +23,9 @@ from mutants.clean import (
 def _one_more(clean: Clean, *types: str, place: int = 0) -> Iterator[Mutant]:
     for node in calls(clean, *types, within="__init__"):
         width = node.args[place]
-        yield mutant(clean, width, f"{clean.source(width)} + 1")
+        # What its groups do not divide is no layer at all: AC003.
+        if all(keyword.arg != "groups" for keyword in node.keywords):
+            yield mutant(clean, width, f"{clean.source(width)} + 1")
 
 
 def in_features(clean: Clean) -> Iterator[Mutant]:
