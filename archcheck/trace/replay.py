@@ -2,7 +2,7 @@
 
 Every op that a free size reaches is computed again from its recorded arguments: what shape comes
 out, as functions of the free sizes, and what the op demands of what goes in. No tensor is made
-and torch is not needed; `replay_layers`, `replay_views` and `replay_arrays` hold the arithmetic.
+and torch is not needed; the `replay_…` files beside this one hold the arithmetic.
 
 What the record cannot tell: a number among the arguments that equals a size (`view(8, 49, 512)`)
 may have been read from a shape or written in the code, and of two numbers that divide a size

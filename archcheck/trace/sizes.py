@@ -24,11 +24,12 @@ from archcheck.trace.replay import Demand, Reading, Replay, Rule
 from archcheck.trace.replay_arrays import ARRAYS
 from archcheck.trace.replay_layers import LAYERS
 from archcheck.trace.replay_views import VIEWS
+from archcheck.trace.replay_windows import WINDOWS
 from archcheck.trace.symbols import Size, Tables, free
 
 Confirm: TypeAlias = Callable[[Mapping[Axis, int]], bool | None]
 
-RULES: Mapping[str, Rule] = {**LAYERS, **VIEWS, **ARRAYS}
+RULES: Mapping[str, Rule] = {**WINDOWS, **LAYERS, **VIEWS, **ARRAYS}
 SEARCHED = 1024
 # What models ask their input's size to be a multiple of.
 _USUAL_STEPS = (2, 4, 7, 8, 14, 16, 28, 32, 64)
