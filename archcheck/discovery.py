@@ -44,12 +44,28 @@ def source_files(
             shut_out = force and excluded and excluded(_below(place, root or place.parent))
             found = () if shut_out else (place,)
         else:
-            raise UsageError(f"{place}: no such file or folder")
+            raise UsageError(f"{place}: no such file or folder{meant_instead(place)}")
         for path in found:
             key = Path(os.path.realpath(path))
             if key not in seen:
                 seen.add(key)
                 yield path
+
+
+def meant_instead(place: Path) -> str:
+    """`; did you mean …?` for a place that is not there, where one beside it has such a name."""
+    from difflib import get_close_matches
+
+    try:
+        beside = [
+            path.name
+            for path in place.parent.iterdir()
+            if path.name.endswith(SUFFIXES) or path.is_dir()
+        ]
+    except OSError:
+        return ""
+    near = get_close_matches(place.name, beside, n=1, cutoff=0.75)
+    return f"; did you mean {place.with_name(near[0]).as_posix()}?" if near else ""
 
 
 Matcher = Callable[[str], bool]

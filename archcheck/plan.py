@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from archcheck.config import Config, Model
@@ -73,7 +74,9 @@ class Plan(NamedTuple):
                     [Path(path)], config.exclude, root, force=config.force_exclude
                 )
             except UsageError as error:
-                complaints.append(str(error))
+                complaints.append(f"{error}{_said_apart(path, files)}")
+        if targets and not pairs and not complaints:
+            _refuse_what_only_models_take(asked, files)
         plan = cls(tuple(dict.fromkeys(files)), tuple(pairs), tuple(complaints))
         return plan if config.trace else plan._without_traces()
 
@@ -100,6 +103,40 @@ def _named(
         else:
             models.append(_asked_over(asked, known.get(text, Model(text))))
     return paths, models
+
+
+# What the command line asks of models alone, by the options that ask it.
+_OF_MODELS: Mapping[str, str] = MappingProxyType(
+    {
+        "inputs": "--input",
+        "input_from": "--input-from",
+        "expect_output": "--expect-output",
+        "max_params": "--max-params",
+        "max_macs": "--max-macs",
+        "max_memory": "--max-memory",
+    }
+)
+
+
+def _refuse_what_only_models_take(asked: Model, files: Sequence[Path]) -> None:
+    """Refuse a question about a model where none is named: nobody would answer it.
+
+    Raises:
+        UsageError: An option is given that a check from source does not look at.
+    """
+    said = next((option for name, option in _OF_MODELS.items() if getattr(asked, name)), None)
+    if said is not None:
+        file = files[0].as_posix() if len(files) == 1 else "model.py"
+        raise UsageError(
+            f"{said} is for a model, and none is named: write `{file}:Name`, with the model's name"
+        )
+
+
+def _said_apart(path: str, files: Sequence[Path]) -> str:
+    """What to say where the name of a model stands behind a file as a target of its own."""
+    if not path.isidentifier() or not files:
+        return ""
+    return f"; a model is written with its file, `{files[-1].as_posix()}:{path}`"
 
 
 def _asked_over(asked: Model, model: Model) -> Model:

@@ -111,6 +111,8 @@ def parse_target(text: str) -> Target | None:
             raise _broken_target(text, broken["place"], broken["rest"])
         return None
     place, name, call = match["place"], match["name"], match["call"]
+    if place.endswith(":"):
+        raise UsageError(f"`{text}`: one colon stands before the name: `{text.replace('::', ':')}`")
     is_file = (
         place.lower().endswith(_FILE_ENDINGS)
         or _MODULE.fullmatch(place) is None

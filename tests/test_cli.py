@@ -93,6 +93,15 @@ def test_check_is_the_command_by_default(folder: Path) -> None:
         (["clean.py", "--format", "yaml"], ["yaml", "json"]),
         (["explain", "AC999"], ["AC999"]),
         ([], ["nothing to check"]),
+        (["clean"], ["no such file", "did you mean clean.py?"]),
+        (["clena.py:Net"], ["no such file", "did you mean clean.py?"]),
+        (["clean.py", "Net"], ["no such file", "`clean.py:Net`"]),
+        (["clean.py::Net"], ["one colon", "`clean.py:Net`"]),
+        (["clean.py", "--input", "8,4"], ["--input is for a model", "`clean.py:Name`"]),
+        (["clean.py", "broken.py", "--max-params", "1M"], ["--max-params is for a model"]),
+        (["clean.py:make", "--timeout", "0"], ["--timeout", "positive"]),
+        (["chek", "clean.py"], ["'chek' is no command", "'check'"]),
+        (["version"], ["'--version'"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -104,6 +113,16 @@ def test_a_wrong_call_exits_with_2_and_one_line(
     assert len(run.stderr.splitlines()) == 1, run.stderr
     for part in parts:
         assert part in run.stderr
+
+
+def test_where_nothing_was_checked_nothing_is_said_to_be_found(folder: Path) -> None:
+    assert archcheck("nothing.py", cwd=folder).stdout == ""
+
+
+def test_codes_are_read_in_any_case(folder: Path) -> None:
+    run = archcheck("broken.py", "--select", "ac101", "--format", "concise", cwd=folder)
+    assert "AC101" in run.stdout
+    assert archcheck("broken.py", "--ignore", "ac1", cwd=folder).returncode == 0
 
 
 def test_the_other_targets_are_checked_when_one_is_wrong(folder: Path) -> None:

@@ -39,9 +39,24 @@ class CheckByDefault(TyperGroup):
     """`archcheck TARGET…` is short for `archcheck check TARGET…`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0].isalpha() and args[0] not in COMMANDS and not os.path.exists(args[0]):
+            _refuse_unknown_command(args[0])
         if not args or (args[0] not in COMMANDS and args[0] not in ("--help", "--version")):
             args = ["check", *args]
         return super().parse_args(ctx, args)
+
+
+def _refuse_unknown_command(word: str) -> None:
+    """Say which command was meant, where a word is neither one nor a place.
+
+    Raises:
+        UsageError: It is nearly one.
+    """
+    from archcheck.config import nearest
+
+    meant = nearest(word, (*COMMANDS, "--help", "--version"))
+    if meant:
+        raise UsageError(f"{word!r} is no command, and no file or folder{meant}")
 
 
 def _version(wanted: bool) -> None:

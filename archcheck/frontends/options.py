@@ -26,8 +26,8 @@ class Import(StrEnum):
 
 
 def codes(text: str | None) -> tuple[str, ...]:
-    """The rules of a list such as `AC201,AC5`."""
-    return tuple(code for code in (text or "").replace(" ", "").split(",") if code)
+    """The rules of a list such as `AC201,AC5`, in whatever case they are typed."""
+    return tuple(code for code in (text or "").upper().replace(" ", "").split(",") if code)
 
 
 def read(reader: Callable[[str], T], option: str, text: str | None) -> T | None:
@@ -45,5 +45,12 @@ def read(reader: Callable[[str], T], option: str, text: str | None) -> T | None:
 
 
 def overridden(config: Config, **values: Any) -> Config:
-    """The configuration, but for what the command line says: all values that are not None."""
+    """The configuration, but for what the command line says: all values that are not None.
+
+    Raises:
+        UsageError: The time that is given is none.
+    """
+    timeout = values.get("timeout")
+    if timeout is not None and not timeout > 0:
+        raise UsageError("--timeout: must be a positive number of seconds")
     return replace(config, **{key: value for key, value in values.items() if value is not None})

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from archcheck.discovery import meant_instead
 from archcheck.load.units import ModuleUnits
 from archcheck.source.document import Document, DocumentError, SyntaxProblem, read_document
 from archcheck.source.syntax import parse
@@ -50,7 +51,7 @@ def read_source(path: Path, buffers: Mapping[str, bytes]) -> ModuleSource:
     """
     data = buffers.get(str(path.absolute()))
     if data is None and not path.exists():
-        raise UsageError(f"{path.as_posix()}: no such file")
+        raise UsageError(f"{path.as_posix()}: no such file{meant_instead(path)}")
     if path.is_dir():
         raise UsageError(f"{path.as_posix()} is a folder; name the file that the model is in")
     try:

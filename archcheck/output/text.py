@@ -42,4 +42,5 @@ def report_text(report: Report, options: Options) -> Iterator[Styled]:
             for number, line in enumerate(wrap(sentence, options.width - 2, options.width - 2)):
                 yield Styled(f"{'  ' if number else '- '}{line}")
         yield Styled()
-    yield Styled(summary(report), "bold" if report.findings else "bold green")
+    if report.files or not report.complaints:
+        yield Styled(summary(report), "bold" if report.findings else "bold green")
