@@ -16,7 +16,8 @@ fixed random numbers, weights included. The columns:
             one finding.
 
 `--awkward` takes the models of fixtures/clean/awkward, which look like defects and are none, in
-place of the plain ones. `--misses` prints the mutants that were not found, what running them showed, and what was said.
+place of the plain ones. There a mutation may well make another defect than the one it is made for.
+`--misses` prints the mutants that were not found, what running them showed, and what was said.
 """
 
 from __future__ import annotations
