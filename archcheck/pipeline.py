@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from archcheck.load.client import Tracers, Workers
 from archcheck.lock import LOCK_NAME, held_against
 from archcheck.plan import Plan
 from archcheck.reading import FileResult
-from archcheck.report import Repairs, Report, TargetReport, source_key
+from archcheck.report import Repairs, Report, source_key
 from archcheck.rule import load_rules
 from archcheck.scopes import scope_at
 from archcheck.selection import Selection
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from archcheck.evidence import Trace
     from archcheck.fix.mend import Mending
     from archcheck.lock.file import Lock
+    from archcheck.target_report import TargetReport
 
 
 def run(
@@ -164,7 +165,7 @@ def report(
     read = [result for result in examined.files if not result.complaint]
     return Report(
         findings=tuple(findings),
-        targets=tuple(TargetReport(trace, _places(trace, project)) for trace in examined.traces),
+        targets=tuple(_targets(examined)),
         files=len(read),
         suppressed=examined.suppressed,
         unchecked=(*_unchecked(read), *unchecked),
@@ -199,6 +200,16 @@ def _origin(location: Location, project: Project) -> Location:
         return project.file(location.path).document.origin(location)
     except (DocumentError, OSError):
         return location
+
+
+def _targets(examined: Examined) -> Iterator[TargetReport]:
+    if not examined.traces:
+        return
+    # Imported only now: a check of the source alone has no use for it.
+    from archcheck.target_report import TargetReport
+
+    for trace in examined.traces:
+        yield TargetReport(trace, _places(trace, examined.project))
 
 
 def _places(trace: Trace, project: Project) -> dict[str, Location]:

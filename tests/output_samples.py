@@ -21,7 +21,8 @@ from archcheck.evidence import (
     ValueIndex,
 )
 from archcheck.finding import Edit, Finding, Fix, Location, Related, Severity, ShapeNote
-from archcheck.report import Report, TargetReport
+from archcheck.report import Report
+from archcheck.target_report import TargetReport
 
 
 @dataclass

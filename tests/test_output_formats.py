@@ -28,8 +28,9 @@ from archcheck.fingerprint import fingerprints
 from archcheck.output import FORMATS, render
 from archcheck.output.catalogue import render_rule, render_rules
 from archcheck.output.markdown import code, prose
-from archcheck.report import FindingsError, Report, TargetReport
+from archcheck.report import FindingsError, Report
 from archcheck.rule import Rule, load_rules
+from archcheck.target_report import TargetReport
 
 GOLDEN = Path(__file__).parent / "golden"
 DATA = Path(__file__).parent / "data"

@@ -16,7 +16,8 @@ from archcheck.output.graph import Graph
 from archcheck.output.likeness import Likeness
 from archcheck.output.mermaid import mermaid
 from archcheck.output.page_data import data_json
-from archcheck.report import Report, TargetReport
+from archcheck.report import Report
+from archcheck.target_report import TargetReport
 
 
 class Residual(nn.Module):

@@ -13,7 +13,8 @@ from output_samples import STYLE_FINDING, residual_trace, sample_report
 
 from archcheck.finding import Edit, Fix, Location
 from archcheck.output import render
-from archcheck.report import Report, TargetReport
+from archcheck.report import Report
+from archcheck.target_report import TargetReport
 
 HOSTILE = "</script><b>&\u2028`x`"
 

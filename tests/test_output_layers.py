@@ -14,7 +14,8 @@ from archcheck.finding import Finding, Location, Severity
 from archcheck.output import render
 from archcheck.output.layers import Row, table_rows
 from archcheck.output.words import byte_text, scaled
-from archcheck.report import Report, TargetReport
+from archcheck.report import Report
+from archcheck.target_report import TargetReport
 
 
 def rows_of(trace: Trace, depth: int | None = None, *findings: Finding) -> list[Row]:

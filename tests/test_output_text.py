@@ -17,7 +17,8 @@ from archcheck.finding import Finding, Location, Related, Severity, ShapeNote
 from archcheck.frontends.terminal import wants_color
 from archcheck.output import render
 from archcheck.output.excerpt import finding_text
-from archcheck.report import Report, TargetReport
+from archcheck.report import Report
+from archcheck.target_report import TargetReport
 
 PROMISED = """\
 error[AC201] linear-in-features: `classifier` expects 4608 features, got 2048

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from archcheck.report import TargetReport
+from archcheck.target_report import TargetReport
 
 torch = pytest.importorskip("torch")
 torchinfo = pytest.importorskip("torchinfo")

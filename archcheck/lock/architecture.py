@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from archcheck.evidence import Module, Trace, ValueIndex
-from archcheck.report import Layer, TargetReport, Tensor
 from archcheck.target import UsageError, parse_input
+from archcheck.target_report import Layer, TargetReport, Tensor
 
 # What torch's layers are built with, in the order that their constructors have it, and the value
 # that goes without saying. A fixed list, so that a newer torch with more attributes shows no drift.

@@ -10,9 +10,9 @@ from lsprotocol import types
 from archcheck.finding import Location
 from archcheck.lsp.views import Standing, View
 from archcheck.output.words import plural, scaled, tensors_text
-from archcheck.report import Layer
 from archcheck.source import SourceFile
 from archcheck.source.document import DocumentError
+from archcheck.target_report import Layer
 
 # Rows of the table of a submodule that many blocks have.
 _MOST_ROWS = 8

@@ -9,7 +9,7 @@ from pathlib import Path
 from archcheck.config import Model, read_config
 from archcheck.evidence import Shape
 from archcheck.lsp.traces import Traced
-from archcheck.report import Tensor
+from archcheck.target_report import Tensor
 from archcheck.wiring.dataflow import indices
 
 

@@ -20,11 +20,11 @@ from archcheck.lock import held_against
 from archcheck.lock.file import Lock
 from archcheck.lsp.documents import OpenDocument
 from archcheck.plan import Plan
-from archcheck.report import TargetReport
 from archcheck.rule import load_rules
 from archcheck.selection import Selection
 from archcheck.source import Project
 from archcheck.target import Target, UsageError, parse_target
+from archcheck.target_report import TargetReport
 
 T = TypeVar("T")
 

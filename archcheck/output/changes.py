@@ -11,7 +11,8 @@ from archcheck.output.excerpt import finding_text
 from archcheck.output.styled import Styled
 from archcheck.output.table import target_text
 from archcheck.output.words import one_line, summary
-from archcheck.report import Report, TargetReport, source_key
+from archcheck.report import Report, source_key
+from archcheck.target_report import TargetReport
 
 if TYPE_CHECKING:
     from archcheck.finding import Finding

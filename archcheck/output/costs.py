@@ -9,7 +9,7 @@ from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING
 
-from archcheck.report import TargetReport
+from archcheck.target_report import TargetReport
 
 if TYPE_CHECKING:
     from archcheck.evidence import Shape, Trace, Value

@@ -17,7 +17,7 @@ from archcheck.output.bodies import GIVEN, RESULT, Body, Edge, Idle, Kind, Node,
 from archcheck.output.likeness import Likeness
 from archcheck.output.marks import Marks
 from archcheck.output.settings import layer_settings, operator_settings
-from archcheck.report import TargetReport
+from archcheck.target_report import TargetReport
 from archcheck.wiring.dataflow import JOINS, indices
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from archcheck.output.html_layers import layers_html
 from archcheck.output.page_data import data_json
 from archcheck.output.table import totals
 from archcheck.output.words import one_line, plural, summary, tensors_text
-from archcheck.report import Report, TargetReport
+from archcheck.report import Report
+from archcheck.target_report import TargetReport
 
 # The order in which the scripts are read: the library first, then what the others use.
 _SCRIPTS = (

@@ -7,7 +7,8 @@ from html import escape
 
 from archcheck.output.layers import Row, table_rows
 from archcheck.output.words import one_line, scaled, shape_text
-from archcheck.report import Report, TargetReport, Tensor
+from archcheck.report import Report
+from archcheck.target_report import TargetReport, Tensor
 
 _TITLES = ("Layer", "Type", "Input", "Output", "Parameters", "MACs", "Share", "Notes")
 # Of the tensors that go in and out, so many are shown.

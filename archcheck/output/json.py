@@ -9,7 +9,8 @@ from typing import Any
 from archcheck import __version__
 from archcheck.finding import Edit, Finding, Fix, Location
 from archcheck.output import Options
-from archcheck.report import Layer, Report, TargetReport, Tensor, severity_of
+from archcheck.report import Report, severity_of
+from archcheck.target_report import Layer, TargetReport, Tensor
 
 VERSION = 1
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from archcheck.finding import Finding, Severity
-from archcheck.report import Layer, Report, TargetReport, Tensor, severity_of
+from archcheck.report import Report, severity_of
+from archcheck.target_report import Layer, TargetReport, Tensor
 
 # Without `--depth`, the table goes as deep as this many rows allow.
 _ROWS = 30

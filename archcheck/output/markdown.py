@@ -21,7 +21,8 @@ from archcheck.output.words import (
     tensors_text,
     valid_sizes_text,
 )
-from archcheck.report import Report, TargetReport, severity_of, source_key
+from archcheck.report import Report, severity_of, source_key
+from archcheck.target_report import TargetReport
 
 # A comment holds 65,536 characters.
 _MOST_CHARACTERS = 60_000

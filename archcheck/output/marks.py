@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from archcheck.finding import Finding, Location
 from archcheck.output.words import one_line
-from archcheck.report import TargetReport
+from archcheck.target_report import TargetReport
 
 if TYPE_CHECKING:
     from archcheck.evidence import Failure, ModuleCall, Op

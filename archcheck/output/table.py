@@ -18,7 +18,8 @@ from archcheck.output.words import (
     tensors_text,
     valid_sizes_text,
 )
-from archcheck.report import Report, TargetReport, Tensor
+from archcheck.report import Report
+from archcheck.target_report import TargetReport, Tensor
 
 _BAR = 8
 _EIGHTHS = " ▏▎▍▌▋▊▉"

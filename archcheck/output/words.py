@@ -7,10 +7,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from archcheck.finding import Finding
-from archcheck.report import Repairs, Report, TargetReport, Tensor, source_key
+from archcheck.report import Repairs, Report, source_key
 
 if TYPE_CHECKING:
     from archcheck.evidence import Shape, Sizes
+    from archcheck.target_report import TargetReport, Tensor
 
 # Control characters in a source line or an exception's text could redraw the terminal, and the
 # bidirectional ones could show code in another order than Python reads it.
@@ -104,9 +105,9 @@ def details(finding: Finding) -> list[str]:
 
 def shape_text(tensor: Tensor | Shape) -> str:
     """`[8, 64, 56, 56]`; a guessed one ends in a question mark."""
-    if isinstance(tensor, Tensor):
-        return shape_text(tensor.shape) + ("?" if tensor.guessed else "")
-    return f"[{', '.join(map(str, tensor))}]"
+    if isinstance(tensor, tuple):
+        return f"[{', '.join(map(str, tensor))}]"
+    return shape_text(tensor.shape) + ("?" if tensor.guessed else "")
 
 
 def tensor_text(tensor: Tensor) -> str:
