@@ -7,7 +7,7 @@ that the command line or the configuration sets.
 
 Why it is bad
 -------------
-A model grows by small changes that nobody weighs; the limit makes a pull request say it.
+A model grows by small changes that nobody weighs; the limit makes a pull request show it.
 
 Example
 -------

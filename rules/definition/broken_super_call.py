@@ -1,4 +1,4 @@
-"""The call of the base class's constructor is written wrong.
+"""The base class's constructor is called in a way that does not work.
 
 What it does
 ------------

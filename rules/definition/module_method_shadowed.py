@@ -4,7 +4,7 @@ What it does
 ------------
 Looks for methods of a module that have the name of one of `nn.Module`'s (`train`, `eval`,
 `parameters`, `apply`, `type`, …) and cannot be called as that one is, and for attributes with such
-a name (`self.modules = …`). A method that takes the same arguments is an extension, and right.
+a name (`self.modules = …`). A method that takes the same arguments is an extension, and fine.
 
 Why it is bad
 -------------

@@ -7,7 +7,7 @@ dedented to a column that no block has, a dotted name after `import`, full-width
 missing colon, a bracket that is never closed. What can only be meant one way, such as a line
 indented by one column too many, is repaired in memory, and the check goes on with the repaired
 text; otherwise the statement is left out, and the rest of the file is still checked. In a
-Markdown document each block stands alone, and blocks that show something else than code, such as
+Markdown document each block stands alone, and blocks that show something other than code, such as
 a printed model or a log, are passed over.
 
 Why it is bad

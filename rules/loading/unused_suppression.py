@@ -10,7 +10,7 @@ a rule that reads traces has not, unless a model of the file was traced.
 
 Why it is bad
 -------------
-It hides the next real finding on its line, and its reader believes in a defect that is not there.
+It hides the next real finding on its line, and tells its readers of a defect that is not there.
 
 Example
 -------

@@ -27,20 +27,21 @@ Use instead
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import clashes, text
-from archcheck.shapes.faults import faults
+from archcheck.shapes.faults import Fault, faults
 from archcheck.shapes.misfits import misfed
 from archcheck.shapes.residuals import advice, parted, unsqueezed
 from archcheck.shapes.widths import working_sizes
 from archcheck.source import Project
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence import Trace, Value
 
 rule = Rule("AC205", "elementwise-shape-mismatch", Severity.ERROR)
 
@@ -58,20 +59,7 @@ NAMED = (
 
 @rule.on_trace
 def operands(trace: Trace, project: Project) -> Iterator[Finding]:
-    for fault in faults(trace, project, *SIGNS, *NAMED):
-        if len(fault.shapes) < 2 or misfed(fault):
-            continue
-        pair = next(
-            (
-                (first, second)
-                for place, first in enumerate(fault.values)
-                for second in fault.values[place + 1 :]
-                if clashes(first.shape, second.shape)
-            ),
-            None,
-        )
-        if pair is None:
-            continue
+    for (fault, pair), *alike in _same_cause(_clashing(trace, project)):
         one, other = (value.shape for value in pair)
         names = fault.operands()
         named = len(names) == len(fault.values) == 2
@@ -85,11 +73,36 @@ def operands(trace: Trace, project: Project) -> Iterator[Finding]:
             notes=[change.sentence for change in changes] or _sizes(trace),
             help=advice(changes, pair[0]) or unsqueezed(one, other, names),
             also=[
-                Related(change.module.constructed, "changes the size")
-                for change in changes
-                if change.module is not None and change.module.constructed is not None
+                *(
+                    Related(change.module.constructed, "changes the size")
+                    for change in changes
+                    if change.module is not None and change.module.constructed is not None
+                ),
+                *(Related(later.location, "the same two shapes") for later, _ in alike),
             ],
         )
+
+
+def _clashing(trace: Trace, project: Project) -> Iterator[tuple[Fault, tuple[Value, Value]]]:
+    """The faults, each with the first two of its operands that do not broadcast."""
+    for fault in faults(trace, project, *SIGNS, *NAMED):
+        if len(fault.shapes) < 2 or misfed(fault):
+            continue
+        pairs = combinations(fault.values, 2)
+        pair = next((pair for pair in pairs if clashes(pair[0].shape, pair[1].shape)), None)
+        if pair is not None:
+            yield fault, pair
+
+
+def _same_cause(
+    found: Iterable[tuple[Fault, tuple[Value, Value]]],
+) -> Iterable[list[tuple[Fault, tuple[Value, Value]]]]:
+    """Two shapes that meet again and again in one call do so for one reason."""
+    groups: dict[object, list[tuple[Fault, tuple[Value, Value]]]] = {}
+    for fault, (one, other) in found:
+        key = fault.failure.call, frozenset((one.shape, other.shape))
+        groups.setdefault(key, []).append((fault, (one, other)))
+    return groups.values()
 
 
 def _sizes(trace: Trace) -> list[str]:

@@ -1,4 +1,4 @@
-"""A dropout that goes on in eval mode.
+"""A dropout that stays active in eval mode.
 
 What it does
 ------------

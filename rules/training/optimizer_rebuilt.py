@@ -10,7 +10,7 @@ which has no state, are left alone.
 Why it is bad
 -------------
 The new optimizer forgets momentum and the running averages of Adam, so that training jolts at each
-rebuild; a learning-rate scheduler goes on turning the old one.
+rebuild; a learning-rate scheduler keeps adjusting the old one.
 
 Example
 -------

@@ -5,12 +5,12 @@ What it does
 Looks for loops in which `loss.backward()` and the step of one of torch's optimizers run again and
 again, and nothing in the loop clears gradients: no `zero_grad()` of an optimizer or a model, no
 `parameter.grad = None`, and no function that is handed the optimizer and might. Clearing every few
-steps is gradient accumulation, and right.
+steps is gradient accumulation, and fine.
 
 Why it is bad
 -------------
 `backward` adds to the gradients that are there. Each step then follows the sum of the gradients of
-all steps before it: the loss may fall at first, and then goes astray.
+all steps before it: the loss may fall at first, and then diverges.
 
 Example
 -------
