@@ -3,9 +3,9 @@
 What it does
 ------------
 Compares every call of a layer of torch and of a module class of the project with the
-constructor's parameters. Calls with `*` or `**` are checked only as far as can be seen; classes whose
-constructor is not certain (decorators, `__new__`, unknown bases) are left alone. From a trace,
-for the TypeError itself.
+constructor's parameters. Calls with `*` or `**` are checked only as far as can be seen; classes
+whose constructor is not certain (decorators, `__new__`, unknown bases) are left alone. From a
+trace, for the TypeError itself.
 
 Why it is bad
 -------------
