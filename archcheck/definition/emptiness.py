@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from archcheck.source import AttributeWrite, Function, ModuleClass, Statement
 
@@ -13,8 +13,7 @@ _CHANGES = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A condition on an attribute that can hold an empty Sequential.
 
     Attributes:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from archcheck.source import (
     AttributeWrite,
@@ -38,8 +37,7 @@ _LOOK = frozenset({"len", "zip", "enumerate", "range", "reversed", "iter", "next
 _INDEXED = re.compile(r"^(?:(?P<owner>[\w.]+)\.)?(?P<name>\w+)\[(?P<key>[^\]]+)\]")
 
 
-@dataclass(frozen=True, slots=True)
-class PlainContainer:
+class PlainContainer(NamedTuple):
     """An attribute that holds layers with weights, and registers none of them.
 
     Attributes:

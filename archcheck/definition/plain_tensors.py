@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.shapes.faults import node_at, source_file
 from archcheck.source import AttributeWrite, ModuleClass, Project, SourceFile, Statement, Step
@@ -45,8 +44,7 @@ _COMBINE = frozenset({
 _MEET = frozenset({*_COMBINE, "rsub", "pow", "true_divide", "embedding"})
 
 
-@dataclass(frozen=True, slots=True)
-class PlainTensor:
+class PlainTensor(NamedTuple):
     """A tensor in an attribute that nothing registers.
 
     Attributes:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.finding import Location
 from archcheck.shapes.faults import node_at, source_file
@@ -24,8 +23,7 @@ _ON_PURPOSE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SharedLayer:
+class SharedLayer(NamedTuple):
     """A layer with weights that source code puts into a container several times.
 
     Attributes:
@@ -39,8 +37,7 @@ class SharedLayer:
     built: Location | None
 
 
-@dataclass(frozen=True, slots=True)
-class SharedModule:
+class SharedModule(NamedTuple):
     """A module with weights that a traced model's container holds several times.
 
     Attributes:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from archcheck.source import Call, ClassDefinition, Function, Layer, Loop, SourceFile, Statement
 from archcheck.training.optimizers import is_optimizer_class
@@ -38,8 +37,7 @@ _TRAINING = re.compile(r"train", re.IGNORECASE)
 _LEARN = frozenset({"backward", "step", "fit"})
 
 
-@dataclass(frozen=True, slots=True)
-class EvalSwitch:
+class EvalSwitch(NamedTuple):
     """A `model.eval()` in a training loop that never goes back to train mode.
 
     Attributes:

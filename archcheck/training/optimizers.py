@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from archcheck.source import Call, SourceFile, Statement
 from archcheck.training.scripts import (
@@ -30,8 +30,7 @@ _AFRESH = re.compile(
 _RESETS = frozenset({"apply", "load_state_dict", "reset_parameters", "reset", "deepcopy"})
 
 
-@dataclass(frozen=True, slots=True)
-class Rebuild:
+class Rebuild(NamedTuple):
     """A construction of an optimizer that throws the state of an earlier one away.
 
     Attributes:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from archcheck.source import Call, Scope, SourceFile, Statement
 from archcheck.training.scripts import calls_in, enclosing_loops, is_without_gradients, text_of
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
+class Total(NamedTuple):
     """A sum over the turns of a loop that a loss is added to with its graph.
 
     Attributes:
