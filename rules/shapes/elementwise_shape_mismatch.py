@@ -28,6 +28,7 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ def operands(trace: Trace, project: Project) -> Iterator[Finding]:
         second = f"`{names[1]}` {text(other)}" if named else text(other)
         sign = f"`{SIGNS.get(fault.kind, fault.kind)}`"
         changes = parted(trace, *pair)
-        yield fault.finding(
+        finding = fault.finding(
             f"the operands of {sign} do not broadcast: {first} and {second}",
             label=f"{text(one)} against {text(other)}",
             notes=[change.sentence for change in changes] or _sizes(trace),
@@ -81,6 +82,7 @@ def operands(trace: Trace, project: Project) -> Iterator[Finding]:
                 *(Related(later.location, "the same two shapes") for later, _ in alike),
             ],
         )
+        yield replace(finding, covers=tuple(("AC004", later.location) for later, _ in alike))
 
 
 def _clashing(trace: Trace, project: Project) -> Iterator[tuple[Fault, tuple[Value, Value]]]:
