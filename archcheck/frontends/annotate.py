@@ -8,16 +8,13 @@ from typing import Annotated
 import typer
 
 from archcheck.config import Model, read_config
-from archcheck.frontends.options import overridden
+from archcheck.frontends.options import Inputs, Timeout, overridden
 from archcheck.frontends.terminal import complain, show, wants_color
 
 
 def annotate(
     target: Annotated[str, typer.Argument(help="file.py:Name, the model to trace.")],
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", help="The shape of one of forward's arguments: 8,3,224,224."),
-    ] = None,
+    inputs: Inputs = None,
     train: Annotated[
         bool, typer.Option("--train/--eval", help="The mode that is traced (train).")
     ] = True,
@@ -28,9 +25,7 @@ def annotate(
     write: Annotated[
         bool, typer.Option("--write", help="Put the shapes into the file as comments.")
     ] = False,
-    timeout: Annotated[
-        float | None, typer.Option(help="Seconds that loading and tracing may take.")
-    ] = None,
+    timeout: Timeout = None,
 ) -> None:
     """Show forward() with the shape of every value beside its line."""
     from archcheck.annotate.run import annotated

@@ -13,7 +13,19 @@ import typer
 from archcheck.config import Config, Model, parse_bytes, parse_count, parse_shape, read_config
 from archcheck.finding import Severity
 from archcheck.frontends.answer import Answer, Manner
-from archcheck.frontends.options import TEXT, Format, Import, Loss, codes, overridden, read
+from archcheck.frontends.options import (
+    TEXT,
+    Format,
+    Import,
+    Inputs,
+    Loss,
+    Timeout,
+    Train,
+    codes,
+    mode_of,
+    overridden,
+    read,
+)
 from archcheck.frontends.terminal import complain, wants_color
 from archcheck.output import page_width
 from archcheck.output.words import plural
@@ -36,14 +48,11 @@ def check(
             help="file.py:Name to trace a model; a file or folder to check its source alone.",
         ),
     ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", help="The shape of one of forward's arguments: 8,3,224,224."),
-    ] = None,
+    inputs: Inputs = None,
     select: Annotated[
         str | None, typer.Option(help="The rules to run: codes, prefixes, or ALL.")
     ] = None,
-    extend_select: Annotated[str | None, typer.Option(help="Rules to run besides.")] = None,
+    extend_select: Annotated[str | None, typer.Option(help="Rules to run in addition.")] = None,
     ignore: Annotated[str | None, typer.Option(help="Rules not to run.")] = None,
     fail_on: Annotated[
         Severity | None, typer.Option(help="Exit with 1 at a finding this bad.")
@@ -56,7 +65,7 @@ def check(
     fix: Annotated[bool, typer.Option("--fix", help="Apply the safe fixes.")] = False,
     unsafe_fixes: Annotated[
         bool,
-        typer.Option("--unsafe-fixes", help="Apply those too that change the architecture."),
+        typer.Option("--unsafe-fixes", help="Also apply those that change the architecture."),
     ] = False,
     diff: Annotated[
         bool, typer.Option("--diff", help="Show what fixes would change, and change nothing.")
@@ -77,9 +86,7 @@ def check(
             "--affected", help="The targets are changed files: check the models made of them."
         ),
     ] = False,
-    train: Annotated[
-        bool | None, typer.Option("--train/--eval", help="The mode that is traced (train).")
-    ] = None,
+    train: Train = None,
     loss: Annotated[
         Loss | None, typer.Option(help="The loss that the output goes into, if it is not in sight.")
     ] = None,
@@ -96,9 +103,7 @@ def check(
         str | None, typer.Option(metavar="SIZE", help="More activation memory is an error: 8GiB.")
     ] = None,
     depth: Annotated[int | None, typer.Option(min=0, help="How deep the layer table goes.")] = None,
-    timeout: Annotated[
-        float | None, typer.Option(help="Seconds that loading and tracing a target may take.")
-    ] = None,
+    timeout: Timeout = None,
     memory_limit: Annotated[
         str | None,
         typer.Option(metavar="SIZE", help="Memory that a target may take (80 % of what is free)."),
@@ -127,10 +132,10 @@ def check(
         bool, typer.Option("--no-baseline", help="Show the findings of the baseline too.")
     ] = False,
     write_baseline: Annotated[
-        bool, typer.Option("--write-baseline", help="Let today's findings stand.")
+        bool, typer.Option("--write-baseline", help="Accept today's findings.")
     ] = False,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither use nor keep what was found out before.")
+        bool, typer.Option("--no-cache", help="Neither use nor keep earlier results.")
     ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Check again whenever a file changes.")
@@ -167,7 +172,7 @@ def check(
     asked = Model(
         target="",
         inputs=tuple(inputs or ()),
-        mode=None if train is None else "train" if train else "eval",
+        mode=mode_of(train),
         loss=loss,
         expect_output=read(parse_shape, "--expect-output", expect_output),
         max_params=read(parse_count, "--max-params", max_params),

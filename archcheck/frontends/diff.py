@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from archcheck.config import Model, read_config
-from archcheck.frontends.options import overridden
+from archcheck.frontends.options import Inputs, Timeout, Train, mode_of, overridden
 from archcheck.frontends.terminal import complain, show, wants_color, write
 from archcheck.output.diff import FORMATS, render
 from archcheck.target import UsageError, parse_target
@@ -24,25 +24,18 @@ def diff(
         typer.Argument(
             metavar="[REVISION|LOCKFILE] [TARGET]…",
             help="What to compare with: a lock file (archcheck.lock), a git revision, old..new, "
-            "or old...new for what new has changed since both parted. Then the models, "
+            "or old...new for what new has changed since the two diverged. Then the models, "
             "file.py:Name; without any, those of the configuration.",
         ),
     ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", help="The shape of one of forward's arguments: 8,3,224,224."),
-    ] = None,
-    train: Annotated[
-        bool | None, typer.Option("--train/--eval", help="The mode that is traced (train).")
-    ] = None,
+    inputs: Inputs = None,
+    train: Train = None,
     format: Annotated[DiffFormat, typer.Option(help="How to show the difference.")] = TEXT,
     output: Annotated[
         Path | None,
         typer.Option(help="Write the difference into this file, and text to the terminal."),
     ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(help="Seconds that loading and tracing a model may take.")
-    ] = None,
+    timeout: Timeout = None,
 ) -> None:
     """Show what changed in the architectures of the models."""
     from archcheck.lock.sides import difference
@@ -52,7 +45,7 @@ def diff(
     asked = Model(
         "",
         inputs=tuple(inputs or ()),
-        mode=None if train is None else "train" if train else "eval",
+        mode=mode_of(train),
     )
     against, targets = _sorted_out(arguments or ())
     found = difference(against, targets, config, asked, root)

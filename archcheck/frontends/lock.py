@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from archcheck.config import Model, read_config
-from archcheck.frontends.options import overridden
+from archcheck.frontends.options import Inputs, Timeout, Train, mode_of, overridden
 from archcheck.frontends.terminal import complain, show
 
 
@@ -20,16 +20,9 @@ def lock(
             help="The models to lock, file.py:Name; without any, those of the configuration.",
         ),
     ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", help="The shape of one of forward's arguments: 8,3,224,224."),
-    ] = None,
-    train: Annotated[
-        bool | None, typer.Option("--train/--eval", help="The mode that is traced (train).")
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(help="Seconds that loading and tracing a model may take.")
-    ] = None,
+    inputs: Inputs = None,
+    train: Train = None,
+    timeout: Timeout = None,
 ) -> None:
     """Write the architectures of the models into archcheck.lock."""
     from archcheck.lock.update import update_lock
@@ -39,7 +32,7 @@ def lock(
     asked = Model(
         "",
         inputs=tuple(inputs or ()),
-        mode=None if train is None else "train" if train else "eval",
+        mode=mode_of(train),
     )
     update = update_lock(targets or (), config, asked, root)
     show("".join(f"{line}\n" for line in update.said))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from archcheck.config import LOSSES, Config
+import typer
+
+from archcheck.config import LOSSES, Config, Mode
 from archcheck.output import FORMATS
 from archcheck.target import UsageError
 
@@ -17,12 +19,28 @@ Format = StrEnum("Format", {name: name for name in FORMATS})  # type: ignore[mis
 TEXT = Format("text")
 Loss = StrEnum("Loss", {name: name for name in LOSSES})  # type: ignore[misc]
 
+Inputs: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="The shape of one of forward's arguments: 8,3,224,224."),
+]
+Train: TypeAlias = Annotated[
+    bool | None, typer.Option("--train/--eval", help="The mode that is traced (train).")
+]
+Timeout: TypeAlias = Annotated[
+    float | None, typer.Option(help="Seconds that loading and tracing a model may take.")
+]
+
 
 class Import(StrEnum):
     """How much of a target's file runs."""
 
     SLICE = "slice"
     WHOLE = "whole"
+
+
+def mode_of(train: bool | None) -> Mode | None:
+    """The mode of `--train` or `--eval`; None leaves it to the configuration."""
+    return None if train is None else "train" if train else "eval"
 
 
 def codes(text: str | None) -> tuple[str, ...]:
