@@ -162,7 +162,8 @@ def input_of_another_rank(clean: Clean) -> Iterator[Mutant]:
         batch, channels, height, width = clean.model.inputs[0].split(",")
         for sizes in ((channels, height, width), (batch, height, width, channels)):
             shape = ",".join(sizes)
-            yield Mutant(clean.text, f"an input of {shape}", inputs=(shape,))
+            inputs = (shape, *clean.model.inputs[1:])
+            yield Mutant(clean.text, f"an input of {shape}", inputs=inputs)
 
 
 SHAPES: dict[str, Mutation] = {
