@@ -269,7 +269,7 @@ def test_steps_of_a_residual_block() -> None:
     assert [step.kind for step in total.inputs] == ["layer", "input"]
     (x,) = found.inputs
     assert x.names == ["identity"]
-    assert total in x.after() and x in result.before()
+    assert x in total.before() and x in result.before()
     assert [name for name, _, _ in found.bindings] == ["identity", "out", "out"]
     assert found.is_straight
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
@@ -106,14 +106,20 @@ def _lines_of_equal_trees(before: str, after: str) -> dict[int, int] | None:
     return lines
 
 
+def equal_ends(old: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
+    """How many lines or characters two texts begin with alike, and how many they end with."""
+    most = min(len(old), len(new))
+    head = tail = 0
+    while head < most and old[head] == new[head]:
+        head += 1
+    while tail < most - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    return head, tail
+
+
 def _equal_lines(old: tuple[str, ...], new: tuple[str, ...]) -> dict[int, int]:
     """Which lines are still there, word for word."""
-    head = 0
-    while head < min(len(old), len(new)) and old[head] == new[head]:
-        head += 1
-    tail = 0
-    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
-        tail += 1
+    head, tail = equal_ends(old, new)
     lines = {number: number for number in range(1, head + 1)}
     lines.update((len(old) - step, len(new) - step) for step in range(tail))
     middle = SequenceMatcher(

@@ -10,6 +10,7 @@ from pathlib import Path
 from lsprotocol import types
 
 from archcheck.lsp.documents import LINE, OpenDocument, Part, uri_of
+from archcheck.lsp.drift import equal_ends
 from archcheck.lsp.positions import Ruler
 from archcheck.source.document import read_document
 
@@ -69,11 +70,6 @@ def _edits(before: str, after: str, ruler: Ruler) -> Iterator[types.TextEdit]:
         if kind == "equal":
             continue
         was, becomes = "".join(old[a:b]), "".join(new[c:d])
-        head = 0
-        while head < min(len(was), len(becomes)) and was[head] == becomes[head]:
-            head += 1
-        tail = 0
-        while tail < min(len(was), len(becomes)) - head and was[-1 - tail] == becomes[-1 - tail]:
-            tail += 1
+        head, tail = equal_ends(was, becomes)
         where = ruler.offsets(before, starts[a] + head, starts[b] - tail)
         yield types.TextEdit(where, becomes[head : len(becomes) - tail])

@@ -8,7 +8,7 @@ which lines led there, where the layer was declared.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -155,17 +155,7 @@ class Fault:
 
     def declared(self, parameter: str, position: int | None = None) -> Declared | None:
         """Where the layer got a parameter of its constructor."""
-        if self.layer is None or self.layer.constructed is None:
-            return None
-        at = self.layer.constructed
-        file = source_file(self.project, at)
-        node = node_at(file, at) if file is not None else None
-        if file is None or not isinstance(node, ast.Call):
-            return Declared(at, at)
-        argument = argument_of(node, parameter, position)
-        if argument is None:
-            return Declared(at, at)
-        return Declared(file.location(argument), at)
+        return self._declared(lambda call: argument_of(call, parameter, position))
 
     def is_constant(self, parameter: str, position: int | None = None) -> bool:
         """Whether the file itself fixes a parameter of the layer's constructor to one number."""
@@ -178,14 +168,17 @@ class Fault:
 
     def declared_type(self) -> Declared | None:
         """Where the layer's class was chosen: the callee of its constructor."""
+        return self._declared(lambda call: call.func)
+
+    def _declared(self, part_of: Callable[[ast.Call], ast.expr | None]) -> Declared | None:
+        """The part of the layer's constructor that decides something, or else all of it."""
         if self.layer is None or self.layer.constructed is None:
             return None
         at = self.layer.constructed
         file = source_file(self.project, at)
         node = node_at(file, at) if file is not None else None
-        if file is None or not isinstance(node, ast.Call):
-            return Declared(at, at)
-        return Declared(file.location(node.func), at)
+        part = part_of(node) if isinstance(node, ast.Call) else None
+        return Declared(at if file is None or part is None else file.location(part), at)
 
     @cached_property
     def trail(self) -> tuple[ShapeNote, ...]:

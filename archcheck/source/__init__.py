@@ -58,7 +58,7 @@ location. An unknown link has operation "" and no layer.
 
 Flow. `module.flow()` (of forward), `module.flow(method)`, `file.flow(function)`, `file.flow()` (the
 script itself): steps, inputs, returns, outputs, bindings, is_straight. A `Step` has kind, name,
-operation, inputs, users, source, before(), after(), layer, attribute, argument, in_place,
+operation, inputs, users, source, before(), layer, attribute, argument, in_place,
 conditional, names, location.
 
 Other files. `project.files_naming(name, file)` are the files of the package that speak of a name;

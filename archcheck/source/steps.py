@@ -162,17 +162,6 @@ class Step:
                 yield step
                 waiting += step.inputs
 
-    def after(self) -> Iterator[Step]:
-        """Every step made from it, near and far, nearest first."""
-        seen = {self}
-        waiting = list(self.users)
-        while waiting:
-            step = waiting.pop(0)
-            if step not in seen:
-                seen.add(step)
-                yield step
-                waiting += step.users
-
 
 def operation_of(layer: Layer) -> str:
     """The functional name of a torch layer (`relu` of ReLU), "" for the project's classes."""
