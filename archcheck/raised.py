@@ -12,19 +12,18 @@ if TYPE_CHECKING:
     from archcheck.evidence import Failure, Trace
 
 # Where torch's messages turn to things that help nobody with a model.
-_TAIL = re.compile(
-    r"\s*(?:Exception raised from |C\+\+ CapturedTraceback:|CUDA kernel errors might be"
+_TAIL = (
+    r"(?s)\s*(?:Exception raised from |C\+\+ CapturedTraceback:|CUDA kernel errors might be"
     r"|For debugging consider passing|Compile with `TORCH_USE_CUDA_DSA`"
-    r"|Set TORCH_LOGS=|The above exception was the direct cause).*",
-    re.DOTALL,
+    r"|Set TORCH_LOGS=|The above exception was the direct cause).*"
 )
-_WHERE_IN_TORCH = re.compile(r"\[enforce fail at [^\]]*\]\s*\.?\s*(?:data\.\s*)?")
+_WHERE_IN_TORCH = r"\[enforce fail at [^\]]*\]\s*\.?\s*(?:data\.\s*)?"
 _LONGEST = 300
 
 
 def raised_text(failure: Failure) -> str:
     """`RuntimeError: shape '[8, -1]' is invalid for input of size 5`, in one line."""
-    text = _WHERE_IN_TORCH.sub("", _TAIL.sub("", failure.message))
+    text = re.sub(_WHERE_IN_TORCH, "", re.sub(_TAIL, "", failure.message))
     text = " ".join(text.split()).rstrip(".:")
     if len(text) > _LONGEST:
         text = text[: _LONGEST - 1].rstrip() + "…"

@@ -34,7 +34,7 @@ _ADD = frozenset({"append", "extend", "insert"})
 _LOOK = frozenset({"len", "zip", "enumerate", "range", "reversed", "iter", "next", "print", "list",
                    "isinstance", "bool", "sorted", "min", "max"})  # fmt: skip
 # How the trace names a module that is reached through a list or dict.
-_INDEXED = re.compile(r"^(?:(?P<owner>[\w.]+)\.)?(?P<name>\w+)\[(?P<key>[^\]]+)\]")
+_INDEXED = r"^(?:(?P<owner>[\w.]+)\.)?(?P<name>\w+)\[(?P<key>[^\]]+)\]"
 
 
 class PlainContainer(NamedTuple):
@@ -70,7 +70,7 @@ def traced_plain_containers(trace: Trace, project: Project) -> Iterator[PlainCon
     """The same, seen in a pass: layers whose weights have no name."""
     found: dict[tuple[str, str], list[str]] = {}
     for call in trace.calls:
-        match = _INDEXED.match(call.path)
+        match = re.match(_INDEXED, call.path)
         if match is not None and _has_hidden_weights(trace, call):
             found.setdefault((match["owner"] or "", match["name"]), []).append(match["key"])
     for (owner, name), keys in found.items():

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from archcheck.evidence import Module, Trace
 
 _CONTAINERS = ("torch.nn.Sequential", "torch.nn.ModuleList")
-_ON_PURPOSE = re.compile(
-    r"shar(e|ed|ing)\b|_shared|shared_|\bti(e|ed|es|ing)\b|_tied|tied_|same (layer|weight|module|"
-    r"block)|recurrent|recursive|weight.tying|reus(e|ed|ing)|universal|siamese",
-    re.IGNORECASE,
+_ON_PURPOSE = (
+    r"(?i)shar(e|ed|ing)\b|_shared|shared_|\bti(e|ed|es|ing)\b|_tied|tied_|same "
+    r"(layer|weight|module|block)|recurrent|recursive|weight.tying|reus(e|ed|ing)|universal|siamese"
 )
 
 
@@ -258,4 +257,4 @@ def _is_meant(file: SourceFile, scope: Scope, at: Statement, node: ast.AST, made
     for around in (function, owner):
         if around is not None:
             texts += [ast.get_docstring(around.node, clean=False) or "", around.name]
-    return any(_ON_PURPOSE.search(text) for text in texts)
+    return any(re.search(_ON_PURPOSE, text) for text in texts)

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from archcheck.evidence import Module, Trace
     from archcheck.finding import Location
 
-_UNUSED = re.compile(
-    r"\bunused\b|\b(not|never) (actually )?used\b|\bcheckpoints?\b[^.]{0,90}\bload"
-    r"|\bload[^.]{0,90}\bcheckpoint|\bcompatib",
-    re.IGNORECASE,
+_UNUSED = (
+    r"(?i)\bunused\b|\b(not|never) (actually )?used\b|\bcheckpoints?\b[^.]{0,90}\bload"
+    r"|\bload[^.]{0,90}\bcheckpoint|\bcompatib"
 )
 
 
@@ -90,7 +89,7 @@ def _says_so(file: SourceFile, module: ModuleClass, submodule: Submodule) -> boo
     texts = [*above, file.lines[line - 1].partition("#")[2]]
     documented = [module.node, *(method.node for method in module.own_methods[:1])]
     texts += [" ".join((ast.get_docstring(node, clean=False) or "").split()) for node in documented]
-    return any(_UNUSED.search(text) for text in texts)
+    return any(re.search(_UNUSED, text) for text in texts)
 
 
 def _is_a_placeholder(submodule: Submodule) -> bool:

@@ -13,12 +13,11 @@ from archcheck.source.document import Document
 
 # How many lines at the top of a file may say that a program wrote it.
 _HEAD = 20
-_GENERATED = re.compile(
-    r"@generated\b|\b(?:do|must) not (?:be )?(?:edit|modif)|\bauto(?:matically)?[- ]?generated\b"
-    r"|\bgenerated (?:automatically|by\b.*\bfrom\b)",
-    re.IGNORECASE,
+_GENERATED = (
+    r"(?i)@generated\b|\b(?:do|must) not (?:be )?(?:edit|modif)"
+    r"|\bauto(?:matically)?[- ]?generated\b|\bgenerated (?:automatically|by\b.*\bfrom\b)"
 )
-_IS_REMARK = re.compile(r"\s*(?:#|//|<!--|\*|\"\"\"|'''|%)")
+_IS_REMARK = r"\s*(?:#|//|<!--|\*|\"\"\"|'''|%)"
 
 
 class WriteError(Exception):
@@ -48,7 +47,7 @@ def obstacle(document: Document, folder: Path, *, outside: bool) -> str | None:
 def generated_line(document: Document) -> int | None:
     """The line in the head of a file that says that a program wrote it."""
     for number, line in enumerate(document.shown_lines[:_HEAD], start=1):
-        if _IS_REMARK.match(line) and _GENERATED.search(line):
+        if re.match(_IS_REMARK, line) and re.search(_GENERATED, line):
             return number
     return None
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from archcheck.source import SourceFile
 
-_LEFT_OUT: Final = re.compile(
-    r"^\s*\.\.\.\s*(#.*)?$"
+_LEFT_OUT: Final = (
+    r"(?i)^\s*\.\.\.\s*(#.*)?$"
     r"|#\s*(\.\.\.|…|\[\.\.\.\]|snip\b|<snip>|omitted|elided|left out|省略|略)"
-    r"|#.*\b(same as (above|before|in)|as (before|above)|rest of|unchanged|other layers)\b",
-    re.IGNORECASE,
+    r"|#.*\b(same as (above|before|in)|as (before|above)|rest of|unchanged|other layers)\b"
 )
 
 
@@ -21,4 +20,4 @@ def is_elided(file: SourceFile, node: ast.AST) -> bool:
     """Whether a line within a node says that something is left out there: `...` on a line of its
     own, `# ...`, `# same as above`."""
     at = file.location(node)
-    return any(_LEFT_OUT.search(line) for line in file.lines[at.line - 1 : at.end_line])
+    return any(re.search(_LEFT_OUT, line) for line in file.lines[at.line - 1 : at.end_line])

@@ -9,7 +9,7 @@ from archcheck.source import Call, Function, ModuleClass, SourceFile, Statement
 from archcheck.training.scripts import is_under, names_of
 
 # What draws samples from a model drops on purpose.
-_SAMPLES = re.compile(r"monte.?carlo|\bmc\b|MC|bayes|uncertain|stochastic|ensembl", re.IGNORECASE)
+_SAMPLES = r"(?i)monte.?carlo|\bmc\b|MC|bayes|uncertain|stochastic|ensembl"
 
 
 def dropping_method(file: SourceFile, call: Call, rate: ast.expr | None) -> Function | None:
@@ -47,7 +47,7 @@ def is_applied_at_once(call: Call) -> bool:
 
 def _draws_samples(module: ModuleClass) -> bool:
     docstring = ast.get_docstring(module.node, clean=False) or ""
-    return _SAMPLES.search(module.name) is not None or _SAMPLES.search(docstring) is not None
+    return any(re.search(_SAMPLES, text) for text in (module.name, docstring))
 
 
 def _asks_for_the_mode(

@@ -17,15 +17,12 @@ from archcheck.training.scripts import (
     values_of,
 )
 
-_STEPS = re.compile(
-    r"^(_+|i|it|iters?|t|e|ep|idx|index|n|step.*|.*epoch.*|.*iter.*|.*batch.*)$", re.I
-)
-_LOADER = re.compile(r"loader|batches|train|iter|epoch|data", re.IGNORECASE)
+_STEPS = r"(?i)^(_+|i|it|iters?|t|e|ep|idx|index|n|step.*|.*epoch.*|.*iter.*|.*batch.*)$"
+_LOADER = r"(?i)loader|batches|train|iter|epoch|data"
 # Words of loops that train something new in each turn.
-_AFRESH = re.compile(
-    r"fold|task|stage|phase|round|client|trial|seed|repeat|restart|cycle|experiment|config|image|"
-    r"img|layer|model|net\b|lr|rate|split|group|domain|session|run|worker|agent|member|freeze",
-    re.IGNORECASE,
+_AFRESH = (
+    r"(?i)fold|task|stage|phase|round|client|trial|seed|repeat|restart|cycle|experiment|config|image|"
+    r"img|layer|model|net\b|lr|rate|split|group|domain|session|run|worker|agent|member|freeze"
 )
 _RESETS = frozenset({"apply", "load_state_dict", "reset_parameters", "reset", "deepcopy"})
 
@@ -121,10 +118,10 @@ def _is_a_fresh_start(call: Call, loop: LoopStatement) -> bool:
         names = [*names_of(loop.target)]
         sources = [*names_of(loop.iter)]
         counts = isinstance(loop.iter, ast.Call) and sources[:1] == ["range"]
-        if any(_AFRESH.search(name) for name in names):
+        if any(re.search(_AFRESH, name) for name in names):
             return True
-        if not (counts and any(_STEPS.match(name) for name in names)) and not any(
-            _LOADER.search(source) for source in sources
+        if not (counts and any(re.match(_STEPS, name) for name in names)) and not any(
+            re.search(_LOADER, source) for source in sources
         ):
             return True
     given = call.node.args[0]

@@ -36,10 +36,10 @@ _CLASS_NAME: Final = re.compile(
     r"Residual|(?<![a-z])Res_?(?:Net|NeXt|Block|Unit|Layer|Module|Bottleneck|Basic)|"
     r"(?<![a-z])Skip_?(?:Connection|Block|Layer)"
 )
-_NETWORK_NAME: Final = re.compile(
+_NETWORK_NAME: Final = (
     r"(?:[A-Z][a-z]+|_)?(?:Res(?:idual)?_?[Nn]et|RESNET)(?:work)?[_V]?\d*\w{0,12}$"
 )
-_FILE_NAME: Final = re.compile(r"(?:^|[_\W])res(?:idual)?_?net", re.IGNORECASE)
+_FILE_NAME: Final = r"(?i)(?:^|[_\W])res(?:idual)?_?net"
 _WORDS: Final = (
     r"(?:residuals?\b|skip[- ]?connections?|short[- ]?cut|res[- ]?net|identity mapping"
     r"|残差|跳跃连接|跳连|短接|捷径|恒等映射)"
@@ -78,7 +78,7 @@ def says_residual(module: ModuleClass) -> Location | None:
 def network_says_residual(module: ModuleClass) -> Location | None:
     """Where a whole network says that its blocks have skip connections: in its name, its
     docstring, or its file's name."""
-    if _NETWORK_NAME.fullmatch(module.name) or _FILE_NAME.search(module.file.place.stem):
+    if re.fullmatch(_NETWORK_NAME, module.name) or re.search(_FILE_NAME, module.file.place.stem):
         return module.location
     text = module.definition.docstring or ""
     return module.location if _speaks_of_skips(text) and not _denies_skips(text) else None

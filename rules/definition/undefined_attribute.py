@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 rule = Rule("AC109", "undefined-attribute", Severity.ERROR)
 
-_MESSAGE = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
+_MESSAGE = r"'(\w+)' object has no attribute '(\w+)'"
 
 
 @rule.on_source
@@ -80,7 +80,7 @@ def read_and_never_set(file: SourceFile) -> Iterator[Finding]:
 @rule.on_trace
 def read_and_not_there(trace: Trace, project: Project) -> Iterator[Finding]:
     for failure in trace.failures:
-        match = _MESSAGE.match(failure.message)
+        match = re.match(_MESSAGE, failure.message)
         if match is None or failure.error != "AttributeError" or failure.location is None:
             continue
         if failure.consequence_of is not None:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 rule = Rule("AC111", "wrong-constructor-call", Severity.ERROR)
 
 _HARMLESS = frozenset({"object", "abc.ABC", "typing.Generic"})
-_MESSAGE = re.compile(r"(\w+)\.__init__\(\) (missing \d|got an unexpected|takes \d|got multiple)")
+_MESSAGE = r"(\w+)\.__init__\(\) (missing \d|got an unexpected|takes \d|got multiple)"
 
 
 @rule.on_source
@@ -82,7 +82,7 @@ def _in_file(file: SourceFile) -> Iterator[Finding]:
 @rule.on_trace
 def constructor_raised(trace: Trace, project: Project) -> Iterator[Finding]:
     for failure in trace.failures:
-        match = _MESSAGE.search(failure.message)
+        match = re.search(_MESSAGE, failure.message)
         at = failure.location
         if match is None or failure.error != "TypeError" or at is None:
             continue

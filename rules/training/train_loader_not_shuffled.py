@@ -35,8 +35,8 @@ from archcheck.training.scripts import calls_in, names_of, text_of
 
 rule = Rule("AC504", "train-loader-not-shuffled", Severity.WARNING, fix="unsafe")
 
-_TRAIN = re.compile(r"train", re.IGNORECASE)
-_NOT_TRAIN = re.compile(r"eval|valid|val_|_val|test|order|ordered|untrain|noshuff|no_shuff", re.I)
+_TRAIN = r"(?i)train"
+_NOT_TRAIN = r"(?i)eval|valid|val_|_val|test|order|ordered|untrain|noshuff|no_shuff"
 _MAP_STYLE = frozenset({
     "torch.utils.data.TensorDataset", "torch.utils.data.Subset", "torch.utils.data.ConcatDataset",
     "torch.utils.data.random_split", "torch.utils.data.StackDataset",
@@ -91,12 +91,12 @@ def _is_for_training(file: SourceFile, call: Call) -> bool:
     name = _name(call)
     data = call.argument("dataset", 0)
     names = [name or "", text_of(data) or ""]
-    if any(_NOT_TRAIN.search(text) for text in names):
+    if any(re.search(_NOT_TRAIN, text) for text in names):
         return False
     learns = _loops_learn(file, name.rpartition(".")[2]) if name else None
     if learns is not None:
         return learns
-    return any(_TRAIN.search(text) for text in names)
+    return any(re.search(_TRAIN, text) for text in names)
 
 
 def _loops_learn(file: SourceFile, name: str) -> bool | None:

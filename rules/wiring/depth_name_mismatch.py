@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 rule = Rule("AC307", "depth-name-mismatch", Severity.NOTE)
 
-NAMED = re.compile(
+NAMED = (
     r"(?!.*(?:SE|CBAM|ECA|Wide))\w*?(?:Res_?Net|ResNeXt|VGG|Dense_?Net|Dark_?[nN]et|Plain_?Net)"
     r"_?(\d{1,4})"
 )
@@ -51,7 +51,7 @@ NAMED = re.compile(
 @rule.on_source
 def written_out(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
-        flow = module.flow() if NAMED.fullmatch(module.name) else None
+        flow = module.flow() if re.fullmatch(NAMED, module.name) else None
         if flow is None or not flow.is_straight or any(x.repeated for x in module.all_layers()):
             continue
         if skips.surely_joins_nothing(module):
@@ -66,7 +66,7 @@ def longest_path(trace: Trace, project: Project) -> Iterator[Finding]:
 
 
 def _mismatch(module: ModuleClass, depth: int) -> Iterator[Finding]:
-    named = NAMED.fullmatch(module.name)
+    named = re.fullmatch(NAMED, module.name)
     if named is not None and int(named[1]) >= 8 and int(named[1]) != depth:
         yield Finding(
             f"`{module.name}` has {depth} weighted layers",
