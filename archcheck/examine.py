@@ -13,7 +13,7 @@ from archcheck.config import Config, Model
 from archcheck.finding import Finding
 from archcheck.load.client import Outcome, Tracers
 from archcheck.merge import Found, merged
-from archcheck.reading import FileResult, open_project, read_files, run_reader
+from archcheck.reading import FileResult, Reader, open_project, read_files, run_reader
 from archcheck.selection import Selection, ignored_in, matches
 from archcheck.source import Project
 from archcheck.source.document import DocumentError
@@ -134,6 +134,7 @@ class Examiner:
         lock: What the models were when they were locked, if they are to be held against that.
         notes: Take down every file and folder of the project that is looked at.
         parse: What parses the files.
+        read: What reads them; it may remember what reading them gave.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class Examiner:
         lock: Lock | None = None,
         notes: Notes | None = None,
         parse: Parse = parse,
+        read: Reader = read_files,
     ) -> None:
         self._files = files
         self._models = models
@@ -155,6 +157,7 @@ class Examiner:
         self._lock = lock
         self._notes = notes
         self._parse = parse
+        self._read = read
         self._start: Project | None = None
 
     def examine(self, selection: Selection, buffers: Mapping[str, bytes]) -> Examined:
@@ -162,7 +165,7 @@ class Examiner:
         project = self._start = self._project(buffers)
         # The worker imports torch while this process reads the source.
         self._workers.start([self._request(target, m, buffers) for target, m in self._models])
-        files = read_files(self._files, project, selection, buffers)
+        files = self._read(self._files, project, selection, buffers)
         targets = [
             self._result(outcome, model, project, selection)
             for (_, model), outcome in zip(self._models, self._workers.results(), strict=True)
@@ -214,7 +217,7 @@ class Examiner:
             result if result.trace is None else TargetResult.of(result.trace, project, selection)
             for result in examined.targets
         ]
-        files = read_files(self._files, project, selection, examined.buffers)
+        files = self._read(self._files, project, selection, examined.buffers)
         return replace(
             examined,
             files=tuple(files),

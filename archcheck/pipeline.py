@@ -16,7 +16,7 @@ from archcheck.finding import Finding, Fix, Location
 from archcheck.load.client import Tracers, Workers
 from archcheck.lock import LOCK_NAME, held_against
 from archcheck.plan import Plan
-from archcheck.reading import FileResult
+from archcheck.reading import FileResult, Reader, read_files
 from archcheck.report import Repairs, Report, source_key
 from archcheck.rule import load_rules
 from archcheck.scopes import scope_at
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from archcheck.fix.mend import Mending
     from archcheck.lock.file import Lock
     from archcheck.target_report import TargetReport
+
+# Results of fewer files are not remembered: they are read as soon.
+WORTH_REMEMBERING = 10
 
 
 def run(
@@ -74,7 +77,12 @@ def run(
     with nullcontext(workers) if workers is not None else Workers() as tracers:
         remembered = _remembered(tracers, memory) if memory and plan.models else tracers
         notes = None if memory is None else memory.notes
-        examiner = Examiner(plan.files, plan.models, config, remembered, root, lock, notes)
+        read: Reader = read_files
+        if memory is not None and len(plan.files) >= WORTH_REMEMBERING:
+            read = _remembering(memory, targets or config.paths)
+        examiner = Examiner(
+            plan.files, plan.models, config, remembered, root, lock, notes, read=read
+        )
         examined = examiner.examine(selection, buffers)
         repairs: Repairs | None = None
         verdicts: Mapping[Finding, Fix | None] = {}
@@ -118,6 +126,12 @@ def _remembered(workers: Workers, memory: Memory) -> Tracers:
     from archcheck.cache.traces import RememberedTraces
 
     return RememberedTraces(workers, memory)
+
+
+def _remembering(memory: Memory, targets: Sequence[str]) -> Reader:
+    from archcheck.cache.files import RememberedFiles
+
+    return RememberedFiles(memory, targets).read
 
 
 def _is_to_be_fixed(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from archcheck.finding import Finding
 from archcheck.merge import Found
@@ -19,6 +19,7 @@ from archcheck.rule import Findings, Rule, load_rules
 from archcheck.selection import Selection
 from archcheck.source import Project
 from archcheck.source.document import DocumentError, read_document
+from archcheck.source.questions import News
 from archcheck.source.syntax import Parse, parse
 from archcheck.suppress import Suppressions
 
@@ -46,6 +47,12 @@ class FileResult:
     complaint: str | None = None
     defects: tuple[str, ...] = ()
     consulted: frozenset[str] = frozenset()
+
+
+# As `read_files` does: the files, their project, the rules, and the texts that are not the disk's.
+Reader: TypeAlias = Callable[
+    [Sequence[Path], Project, Selection, Mapping[str, bytes]], list[FileResult]
+]
 
 
 def open_project(
@@ -92,10 +99,12 @@ def read_files(
     read: list[FileResult] = []
     # What a process leaves behind goes with it, so that none looks for circles in its memory.
     with ProcessPoolExecutor(cores, initializer=gc.disable) as pool:
-        for results, came_of in pool.map(partial(_read_chunk, desk), chunks):
+        for results, came_of, asked in pool.map(partial(_read_chunk, desk), chunks):
             read += results
             if project.notes is not None and came_of is not None:
                 project.notes.include(came_of)
+            for place, question, answer in asked:
+                project.asked.add(place, question, answer)
     return read
 
 
@@ -155,11 +164,16 @@ def _chunks(sizes: dict[Path, int], limit: int) -> Iterator[list[Path]]:
         yield chunk
 
 
-def _read_chunk(desk: Desk, paths: Sequence[Path]) -> tuple[list[FileResult], Circumstances | None]:
-    """What reading these files gave, and what all that this process has read came of."""
+def _read_chunk(
+    desk: Desk, paths: Sequence[Path]
+) -> tuple[list[FileResult], Circumstances | None, News]:
+    """What reading these files gave; what all that this process has read came of; what was asked
+    for it."""
     project, selection = _tools(desk)
     results = _read_in_turn(paths, project, selection, releases=not desk.buffers)
-    return results, project.notes.circumstances() if project.notes is not None else None
+    if project.notes is None:
+        return results, None, []
+    return results, project.notes.circumstances(), project.asked.news()
 
 
 def _read_in_turn(

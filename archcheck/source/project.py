@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from archcheck.source.document import Document, DocumentError, read_document
+from archcheck.source.questions import Answer, Asked, Question
 from archcheck.source.surroundings import Surroundings
 from archcheck.source.syntax import Parse, parse
 
@@ -33,6 +34,11 @@ class Project:
             importing file, the file's own folder, `root` and `root/src`.
         notes: Take down every file and folder that is looked at.
         parse: What parses documents; `Parses` where the same files are read again and again.
+
+    Attributes:
+        asked: All that was asked for the files, of what lies outside them.
+        readable: The places of files that could be read, and are as they were then: whether
+            they can be need not be tried again.
     """
 
     def __init__(
@@ -46,6 +52,8 @@ class Project:
         self.source_roots = tuple(self.root / place for place in source_roots)
         self.notes = notes
         self.parse = parse
+        self.asked = Asked()
+        self.readable: Set[str] = frozenset()
         self._files: dict[str, SourceFile | None] = {}
         self._modules: dict[tuple[str, str], Path | None] = {}
         self._packages: dict[str, str] = {}
@@ -53,8 +61,6 @@ class Project:
         self._surroundings: dict[str, Surroundings] = {}
         self._released: deque[SourceFile] = deque()
         self._released_size = 0
-        # Which files a file was led to, by an import or by a name in their text.
-        self._links: dict[str, set[str]] = {}
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -91,7 +97,7 @@ class Project:
         place = str(path)
         if place not in self._files:
             try:
-                self.file(path, shown=_from_here(path))
+                self.file(path, shown=from_here(path))
             except (DocumentError, OSError):
                 self._files[place] = None
         return self._files[place]
@@ -115,29 +121,72 @@ class Project:
 
     def consulted(self, file: SourceFile) -> frozenset[str]:
         """The places of the other files that what is known of a file may depend on."""
-        found: set[str] = set()
-        waiting = [str(file.place)]
-        while waiting:
-            more = self._links.get(waiting.pop(), set()) - found
-            found |= more
-            waiting += more
-        return frozenset(found)
+        return self.asked.seen_from([str(file.place)])
 
     def files_naming(self, name: str, near: SourceFile) -> tuple[SourceFile, ...]:
         """The files that have a name in their text, among a file, which comes first, and the
         Python files of its package (or else of its folder)."""
-        places = [place for place in self._around(near).naming(name) if place != str(near.place)]
-        self._links.setdefault(str(near.place), set()).update(places)
+        places, _ = self._ask(near, ("naming", name, 0, ""))
         found = (self.imported(Path(place)) for place in places)
         return (near, *(file for file in found if file is not None))
 
     def sets_on_others(self, name: str, near: SourceFile) -> bool:
         """Whether some file around a file may set an attribute of this name on another object
         than `self`: `model.name = …`. Read from the text alone."""
-        return self._around(near).sets_on_others(name)
+        return bool(self._ask(near, ("setting", name, 0, ""))[1])
 
-    def _around(self, near: SourceFile) -> Surroundings:
-        folder = str(near.place.parent)
+    def stands_beside(self, name: str, file: SourceFile) -> bool:
+        """Whether there is a file or folder of this name in a file's folder."""
+        return bool(self._ask(file, ("beside", name, 0, ""))[1])
+
+    def find(
+        self, dotted: str, importer: SourceFile, level: int
+    ) -> tuple[SourceFile, tuple[str, ...]] | None:
+        """The project's file that a dotted name leads to, and the names left to look up in it.
+
+        None where no file of the project has that name, or where only folders without a file do.
+        """
+        return self._found(self._ask(importer, ("import", dotted, level, "")), dotted)
+
+    def find_star(
+        self, dotted: str, importer: SourceFile, level: int, name: str
+    ) -> tuple[SourceFile, bool] | None:
+        """The project's file that a star import reads, and whether it may define a name."""
+        found = self._found(self._ask(importer, ("glance", dotted, level, "")), dotted)
+        if found is None or found[1]:
+            return None
+        places, _ = self._ask(importer, ("defining", str(found[0].place), 0, name))
+        return found[0], bool(places)
+
+    def answer(self, question: Question, place: str) -> Answer:
+        """What is answered to a question that is asked for a file; see `source.questions`."""
+        kind, name, level, word = question
+        match kind:
+            case "import" | "glance":
+                return self._led(name, place, level)
+            case "defining":
+                file = self.imported(Path(name))
+                return (name,) if file is not None and file.may_define(word) else (), 0
+            case "naming":
+                naming = self._around(os.path.dirname(place)).naming(name)
+                return tuple(found for found in naming if found != place), 0
+            case "setting":
+                return (), int(self._around(os.path.dirname(place)).sets_on_others(name))
+            case "beside":
+                beside = os.path.join(os.path.dirname(place), name)
+                self._note("kind", beside)
+                return (), int(os.path.exists(beside))
+        raise ValueError(f"nobody can answer {kind}")
+
+    def _ask(self, file: SourceFile, question: Question) -> Answer:
+        place = str(file.place)
+        known = self.asked.of(place).get(question)
+        if known is None:
+            known = self.answer(question, place)
+            self.asked.add(place, question, known)
+        return known
+
+    def _around(self, folder: str) -> Surroundings:
         root = self._package_root(folder)
         if root != folder:
             folder = os.path.join(root, os.path.relpath(folder, root).split(os.sep)[0])
@@ -147,26 +196,26 @@ class Project:
             self._surroundings[folder] = make(folder)
         return self._surroundings[folder]
 
-    def find(
-        self, dotted: str, importer: SourceFile, level: int
-    ) -> tuple[SourceFile, tuple[str, ...]] | None:
-        """The project's file that a dotted name leads to, and the names left to look up in it.
-
-        None where no file of the project has that name, or where only folders without a file do.
-        """
+    def _found(self, led: Answer, dotted: str) -> tuple[SourceFile, tuple[str, ...]] | None:
+        places, left = led
+        file = self.imported(Path(places[0])) if places else None
         names = tuple(dotted.split(".")) if dotted else ()
-        for base in self._bases(importer, level):
+        return None if file is None else (file, names[len(names) - left :])
+
+    def _led(self, dotted: str, importer: str, level: int) -> Answer:
+        """The place that an import leads to, and how many of its names are left."""
+        names = tuple(dotted.split(".")) if dotted else ()
+        for base in self._bases(os.path.dirname(importer), level):
             # Most imports lead nowhere: one look at the first name settles that.
             if names and not level and not self._has(base, names[0]):
                 continue
             for length in range(len(names), -1 if level else 0, -1):
                 path = self._module(base, names[:length])
-                if path is not None:
-                    file = self.imported(path)
-                    if file is not None and (file is not importer or length == len(names)):
-                        self._links.setdefault(str(importer.place), set()).add(str(path))
-                        return file, names[length:]
-        return None
+                if path is None or (str(path) == importer and length < len(names)):
+                    continue
+                if str(path) in self.readable or self.imported(path) is not None:
+                    return (str(path),), len(names) - length
+        return (), 0
 
     def module(self, dotted: str) -> SourceFile | None:
         """The project's file of this dotted name, without regard to who imports it."""
@@ -178,8 +227,7 @@ class Project:
         if self.notes is not None:
             self.notes.add(kind, path)
 
-    def _bases(self, importer: SourceFile, level: int) -> tuple[str, ...]:
-        folder = str(importer.place.parent)
+    def _bases(self, folder: str, level: int) -> tuple[str, ...]:
         if level:
             for _ in range(level - 1):
                 folder = os.path.dirname(folder)
@@ -238,7 +286,7 @@ class Project:
         return None
 
 
-def _from_here(path: Path) -> str:
+def from_here(path: Path) -> str:
     """A path relative to the working directory, as a file below it that is named would be: which
     file is read first, as a target or as an import, must not show in findings."""
     try:

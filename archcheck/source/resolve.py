@@ -304,11 +304,11 @@ def _unbound(name: str, file: SourceFile) -> Resolved:
             if star.dotted.startswith("torch"):
                 return UNKNOWN
         else:
-            place = file.project.find(star.dotted, file, star.level)
-            if place is None or place[1]:
+            imported = file.project.find_star(star.dotted, file, star.level, name)
+            if imported is None:
                 return UNKNOWN
-            if place[0].may_define(name):
-                found = place[0].exported(name, 1)
+            if imported[1]:
+                found = imported[0].exported(name, 1)
                 if found is not UNKNOWN:
                     return found
     return UNKNOWN

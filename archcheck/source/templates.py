@@ -18,4 +18,4 @@ def is_template(file: SourceFile) -> bool:
     name = file.place.name
     if not name.startswith("modular_"):
         return False
-    return file.place.with_name(f"modeling_{name.removeprefix('modular_')}").exists()
+    return file.project.stands_beside(f"modeling_{name.removeprefix('modular_')}", file)
