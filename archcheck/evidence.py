@@ -264,7 +264,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the user asked the model to be; rules hold the pass against it.
+    """What the user asked the model to be; rules compare the pass with it.
 
     `output` is a shape, `loss` one of the names of `--loss`; the limits count parameters,
     multiply-accumulates and bytes; `architecture` is what the lock file has for this model with

@@ -42,16 +42,17 @@ class Rule:
     """What a rule is, and how it reads evidence.
 
     Attributes:
-        code: `AC` and three digits; never changes its meaning.
+        code: Letters (`AC` in the built-in pack) and three digits; never changes its meaning.
         name: The bad pattern, such as `missing-super-init`; its file has the same name.
         severity: The usual one; a finding may carry its own.
         fix: The safety of the fix it can offer, if any.
         default: Whether it runs without being selected; by default, unless it is a note.
         fallback: It speaks of failures only where no other rule explains them.
         fades: What it finds is code that does nothing: an editor may fade it.
-        against_lock: It holds the model against what is locked of it. What a fix changes of the
-            model may show there, and is no fault of the fix.
+        against_lock: It compares the model with its entry in the lock file. What a fix changes of
+            the model may show there, and is no fault of the fix.
         by_engine: The engine finds it itself, in what the other rules found; it has no readers.
+        doc, path: The docstring of its file, and where that lies; set when the file is loaded.
     """
 
     code: str
@@ -83,6 +84,7 @@ class Rule:
 
     @property
     def evidence(self) -> str:
+        """What it reads: "source", "trace", or "both"."""
         kinds = [
             kind
             for kind, readers in (("source", self.source_readers), ("trace", self.trace_readers))
@@ -92,6 +94,7 @@ class Rule:
 
     @property
     def runs_by_default(self) -> bool:
+        """Whether it runs without being selected: unless it says otherwise, if it is no note."""
         return self.severity > Severity.NOTE if self.default is None else self.default
 
     @property

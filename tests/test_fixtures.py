@@ -1,4 +1,4 @@
-"""Every fixture, held against the expectations that stand beside its code.
+"""Every fixture, compared with the expectations that stand beside its code.
 
 A line with findings ends in `# expect: AC201, AC108`. A file whose head says
 `# trace: Net(…) --input 8,3,32,32` is traced; the others are checked from source alone. Findings
@@ -54,7 +54,7 @@ def checked(files: list[Path], root: Path) -> Report:
 
 @pytest.fixture(scope="session")
 def report():
-    """What is found in all fixtures; those beside a lock file are held against it."""
+    """What is found in all fixtures; those beside a lock file are compared with it."""
     locked = {path.parent for path in FILES if (path.parent / LOCK_NAME).exists()}
     alone = [checked([f for f in FILES if f.parent == root], root) for root in sorted(locked)]
     rest = checked([path for path in FILES if path.parent not in locked], ROOT)

@@ -101,12 +101,12 @@ def test_lock_drift_and_lock_again(project: Path) -> None:
     # Another input than the locked one: not compared, and said so.
     run = archcheck("src/net.py:Net", "--input", "4,8", cwd=project)
     assert run.returncode == 0
-    assert "not held against archcheck.lock, which has it with x=2,8" in run.stdout
+    assert "not compared with archcheck.lock, which has it with x=2,8" in run.stdout
 
     # Where the format has no place for that, on standard error.
     run = archcheck("src/net.py:Net", "--input", "4,8", "--format", "json", cwd=project)
     assert json.loads(run.stdout)["findings"] == []
-    assert "not checked: src/net.py:Net: not held against archcheck.lock" in run.stderr
+    assert "not checked: src/net.py:Net: not compared with archcheck.lock" in run.stderr
 
     run = archcheck("lock", cwd=project / "src")
     assert run.stdout == "src/net.py:Net: locked: 2 layers resized, 1 affected\n"

@@ -1,4 +1,4 @@
-"""Valid input sizes of real models, each held against the model itself."""
+"""Valid input sizes of real models, each compared with the model itself."""
 
 from __future__ import annotations
 

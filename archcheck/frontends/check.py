@@ -266,7 +266,7 @@ def _recalled(memory: Memory, key: str) -> Answer | None:
 
 
 def _with_new_baseline(report: Report) -> Report:
-    """Write the baseline, and hold the report against it."""
+    """Write the baseline, and compare the report with it."""
     comparison = report.baseline
     if comparison is None:
         # What is wrong with the old one is among the complaints.

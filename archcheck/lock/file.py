@@ -61,7 +61,7 @@ class Lock:
             if trace.complete and known and self.find(trace) is None:
                 with_what = "; ".join(f"{' '.join(one.inputs)}, {one.mode} mode" for one in known)
                 yield (
-                    f"{trace.target}: not held against {self.path}, which has it with {with_what}"
+                    f"{trace.target}: not compared with {self.path}, which has it with {with_what}"
                 )
 
 

@@ -1,6 +1,6 @@
 """The shapes along a chain of layers, as far as the source alone tells them.
 
-Each layer is held against what the one before it surely gives: a width, a number of channels, a
+Each layer is compared with what the one before it surely gives: a width, a number of channels, a
 number of dimensions. What is not sure is unknown, and an unknown contradicts nothing.
 """
 

@@ -1,4 +1,4 @@
-"""Shape comments held against a trace: which of them are wrong, and what they should say."""
+"""Shape comments compared with a trace: which of them are wrong, and what they should say."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Contradiction:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """One claim, held against one value.
+    """One claim, compared with one value.
 
     `wrong` is None where the number of dimensions differs; `agrees` holds the dimensions in which
     a number of the claim is the value's; `names` is what names stand for by then.
@@ -96,7 +96,7 @@ def contradictions(trace: Trace, project: Project) -> Iterator[Contradiction]:
 
 
 def _held(trace: Trace, file: SourceFile, lines: Sequence[LineValue]) -> Iterator[_Held]:
-    """Every claim beside a line, held against what the line bound, in the order of the pass."""
+    """Every claim beside a line, compared with what the line bound, in the order of the pass."""
     beside = _comments_beside(file)
     if not beside:
         return

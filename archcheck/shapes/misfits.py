@@ -1,6 +1,6 @@
 """Inputs that do not suit an operator at all: the wrong dtype, the wrong number of dimensions.
 
-Rules that hold sizes against each other ask here first: where a whole dimension is missing, or
+Rules that compare sizes with each other ask here first: where a whole dimension is missing, or
 the numbers are of the wrong kind, the sizes are no defect of their own.
 """
 

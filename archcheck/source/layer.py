@@ -125,7 +125,7 @@ class Layer:
 
     @cached_property
     def bound(self) -> BoundArguments | None:
-        """The constructing call held against the signature."""
+        """The constructing call, matched with the signature."""
         if self.signature is None or not isinstance(self.node, ast.Call):
             return None
         return self.signature.bind(self.node)

@@ -19,7 +19,7 @@ class Parameter(NamedTuple):
 
 
 class BoundArguments(NamedTuple):
-    """A call held against a signature.
+    """A call matched with a signature.
 
     Attributes:
         values: The expressions given, by parameter name.
