@@ -172,10 +172,13 @@ class Document:
         start_column = self._start_column(first, at.column)
         end_column = self._end_column(last, at.end_column or at.column)
         if self.kind == "notebook":
+            # Imported only now, like the readers below: most files are Python's.
+            from archcheck.source.json_strings import in_json, offset_in_json
+
             return TextEdit(
-                self._json_offset(first, start_column),
-                self._json_offset(last, end_column),
-                self._in_json(edit.new, first),
+                offset_in_json(self.text, first.offset, start_column),
+                offset_in_json(self.text, last.offset, end_column),
+                in_json(self.text, first.offset, edit.new),
             )
         starts = self._text_line_starts
         if (
@@ -225,42 +228,6 @@ class Document:
     def _line_end(self) -> str:
         match = _LINE_END.search(self.text)
         return match.group() if match else "\n"
-
-    def _json_offset(self, origin: LineOrigin, column: int) -> int:
-        """Where a column of a cell's line stands in the JSON text."""
-        at = origin.offset
-        for _ in range(column - 1):
-            # A line may be split over several strings.
-            while self.text[at] == '"':
-                between = re.match(r'"\s*,\s*"', self.text[at : at + 1000])
-                if between is None:
-                    return at
-                at += between.end()
-            if self.text.startswith(("\\n", "\\r"), at):
-                break
-            at += _json_character(self.text, at)
-        return at
-
-    def _in_json(self, new: str, origin: LineOrigin) -> str:
-        import json
-
-        escaped = json.dumps(new, ensure_ascii=False)[1:-1]
-        line_start = self.text.rfind("\n", 0, origin.offset) + 1
-        lead = self.text[line_start : origin.offset]
-        if "\\n" not in escaped or lead.strip() != '"':
-            return escaped
-        # Jupyter writes each line of a cell as a string on a line of its own.
-        return escaped.replace("\\n", f'\\n",\n{lead}')
-
-
-def _json_character(text: str, at: int) -> int:
-    """How long JSON's notation of the character at an offset is."""
-    if text[at] != "\\":
-        return 1
-    if text[at + 1] != "u":
-        return 2
-    high = int(text[at + 2 : at + 6], 16)
-    return 12 if 0xD800 <= high < 0xDC00 and text.startswith("\\u", at + 6) else 6
 
 
 def kind_of(path: str) -> Kind:
