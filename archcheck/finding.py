@@ -56,7 +56,8 @@ class Location:
         return (
             self.path == other.path
             and (self.line, self.column) <= (other.line, other.column)
-            and (other.line, other.column) <= (max(self.end_line, self.line), self.end_column)
+            and (other.line, other.column)
+            <= max((self.line, self.column), (self.end_line, self.end_column))
         )
 
 

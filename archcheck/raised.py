@@ -24,7 +24,7 @@ _LONGEST = 300
 def raised_text(failure: Failure) -> str:
     """`RuntimeError: shape '[8, -1]' is invalid for input of size 5`, in one line."""
     text = re.sub(_WHERE_IN_TORCH, "", re.sub(_TAIL, "", failure.message))
-    text = " ".join(text.split()).rstrip(".:")
+    text = " ".join(text.replace("FakeTensor", "Tensor").split()).rstrip(".:")
     if len(text) > _LONGEST:
         text = text[: _LONGEST - 1].rstrip() + "…"
     return f"{failure.error}: {text}" if text else failure.error

@@ -115,6 +115,19 @@ def test_a_wrong_call_exits_with_2_and_one_line(
         assert part in run.stderr
 
 
+def test_a_class_that_does_not_parse_is_no_wrong_name(folder: Path) -> None:
+    (folder / "comma.py").write_text(
+        "from torch import nn\n\n\n"
+        "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.net = nn.Sequential(nn.Linear(4, 4), nn.Tanh() nn.Linear(4, 2))\n\n\n"
+        "class Other(nn.Module):\n    pass\n"
+    )
+    run = archcheck("comma.py:Net", "--input", "8,4", "--format", "concise", cwd=folder)
+    assert (run.returncode, run.stderr) == (1, "")
+    assert "comma.py:7:51: AC001" in run.stdout
+    assert archcheck("comma.py:Nett", "--input", "8,4", cwd=folder).returncode == 2
+
+
 def test_where_nothing_was_checked_nothing_is_said_to_be_found(folder: Path) -> None:
     assert archcheck("nothing.py", cwd=folder).stdout == ""
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from archcheck.evidence import Failure, Trace
+from archcheck.raised import raised_text
 from archcheck.target import UsageError
 
 torch = pytest.importorskip("torch")
@@ -345,3 +346,9 @@ def test_a_forward_that_lacks_self_is_the_models_failure() -> None:
     (failure,) = traced(Outer, (2, 4)).failures
     assert failure.error == "TypeError"
     assert "takes 1 positional argument but 2 were given" in failure.message
+
+
+def test_no_tensor_of_our_own_making_is_named() -> None:
+    trace = traced(module(lambda self, x: torch.cat(x, x)), (2, 4))
+    (failure,) = trace.failures
+    assert raised_text(failure).endswith("must be tuple of Tensors, not Tensor")

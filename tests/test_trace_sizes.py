@@ -6,8 +6,9 @@ import pickle
 import runpy
 from collections.abc import Callable
 from enum import StrEnum
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -327,6 +328,19 @@ def test_passes_without_end_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     trace = traced(Waiting, image(32))
     assert trace.complete
     assert trace.valid_input_sizes == ()
+
+
+def test_time_that_runs_out_ends_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fake tensor's device is asked for by code of torch that lets no exception through."""
+
+    def forward(conv: Any, norm: Any, x: Any) -> Any:
+        return torch.cat(norm(conv(x)), x)
+
+    for readings in range(2, 24):
+        clock = chain(repeat(0.0, readings), repeat(1e9))
+        monkeypatch.setattr(passes, "time", SimpleNamespace(monotonic=clock.__next__))
+        trace = traced(lambda: Call(forward, nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), image(8))
+        assert [failure.error for failure in trace.failures] == ["TypeError"]
 
 
 def test_passes_print_nothing_and_leave_the_random_state(capsys: Any) -> None:

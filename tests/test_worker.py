@@ -273,6 +273,9 @@ def test_the_parent_s_death_ends_the_worker() -> None:
         ("script.py:Net", ("image=8,3,32,32",), "Net.forward takes x"),
         ("nested_inputs.py:Reader", (), "forward of Reader takes batch, mask: give one --input"),
         ("torch.nn:Identity", (), "say it with --input"),
+        ("nests.py:Fields", (), "forward of Fields takes a dict of tensors"),
+        ("nests.py:Pyramid", (), "--input 'maps=[8,64,56,56;8,128,28,28]'"),
+        ("nests.py:Unannotated", (), "does not take a guessed input (IndexError: too many"),
     ],
 )
 def test_wrong_calls_are_told_in_one_line(

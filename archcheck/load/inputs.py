@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ _SEQUENCE = (16, 128, 8, 512)
 
 _IMAGE_LETTERS = frozenset("HWD")
 _BATCH_LETTERS = frozenset("BN")
+# Annotations of a dict or of a list of tensors.
+_NEST = re.compile(r"(?:\w+\.)*(?:(?P<list>list|tuple|sequence|iterable)|dict|mapping)\b", re.I)
 _INTEGER_NAMES = ("ids", "idx", "token", "index", "indices", "words", "label")
 
 
@@ -205,11 +208,13 @@ def _from_layers(model: nn.Module) -> Iterator[Candidate]:
     parameters = _required(model.forward)
     if parameters is not None and len(parameters) != 1:
         names = ", ".join(parameters) or "nothing"
+        first = f"{parameters[0]}=" if parameters else ""
         raise UsageError(
             f"forward of {type(model).__name__} takes {names}: "
-            "give one --input for each, such as `--input 8,3,224,224`"
+            f"give one --input for each, such as `--input {first}8,3,224,224`"
         )
     name = parameters[0] if parameters else ""
+    _refuse_nests(model, name)
     integers = any(part in name.lower() for part in _INTEGER_NAMES)
     for path, layer in model.named_modules():
         shapes = list(_shapes_for(layer))
@@ -230,6 +235,28 @@ def _from_layers(model: nn.Module) -> Iterator[Candidate]:
     raise UsageError(
         f"nothing tells what forward of {type(model).__name__} is given: "
         "say it with --input, such as `--input 8,3,224,224`"
+    )
+
+
+def _refuse_nests(model: nn.Module, name: str) -> None:
+    """Guess no tensor for a parameter that takes several in a dict or a list.
+
+    Raises:
+        UsageError: The parameter is annotated so.
+    """
+    try:
+        parameter = inspect.signature(model.forward).parameters[name]
+    except (KeyError, TypeError, ValueError):
+        return
+    kind = _NEST.match(inspect.formatannotation(parameter.annotation).strip("'\""))
+    if kind is None:
+        return
+    what, example = ("dict", "{image=8,3,224,224;mask=8,224,224:bool}")
+    if kind["list"]:
+        what, example = ("list", "[8,64,56,56;8,128,28,28]")
+    raise UsageError(
+        f"forward of {type(model).__name__} takes a {what} of tensors: "
+        f"say which with --input, such as `--input '{name}={example}'`"
     )
 
 

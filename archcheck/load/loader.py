@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import difflib
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -55,10 +56,14 @@ def load_file(
 
     Raises:
         UsageError: The file has no such name, it is no model, or wants other arguments.
+        SyntaxError: The name stands in a part of the file that does not parse.
         Exception: Whatever the file's code raises.
     """
     wanted = _whole(source) if whole else _wanted(target, source, also)
     if not wanted.found:
+        name = target.name.partition(".")[0]
+        if not source.complete and re.search(rf"\b{name}\b", source.document.text):
+            raise SyntaxError(f"what defines `{name}` does not parse")
         raise no_such_name(target, source)
     sliced = SlicedModule(source, place, reach, wanted)
     sliced.define()

@@ -123,8 +123,10 @@ def trace_of_the_best(
 
 
 def _refuses(failure: Failure) -> bool:
+    # Of ops, indexing is the one that code looks at its input with: a dict, as it is meant.
+    looks = failure.op is None or failure.error == "IndexError"
     return (
-        failure.op is None and failure.error in _REFUSALS and failure.consequence_of is None
+        looks and failure.error in _REFUSALS and failure.consequence_of is None
     ) or "'Tensor' object has no attribute" in failure.message
 
 

@@ -152,11 +152,14 @@ def filled_lengths(args: Sequence[Any]) -> Sequence[Any]:
 
 
 def forward_parameters(forward: Callable[..., Any]) -> inspect.Signature | None:
-    """The signature of a bound forward, None where Python cannot tell it."""
+    """The signature of a bound forward; None where Python cannot tell it, or the instance lands in
+    an input: the call itself says then that something is missing."""
     try:
-        return inspect.signature(forward)
+        signature = inspect.signature(forward)
+        own = list(inspect.signature(getattr(forward, "__func__", forward)).parameters)
     except (TypeError, ValueError):
         return None
+    return signature if signature.parameters or own in ([], ["self"]) else None
 
 
 def bind(
