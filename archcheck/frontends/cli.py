@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperGroup
@@ -89,7 +89,10 @@ def app(commands: Iterable[str] = COMMANDS) -> typer.Typer:
     made.callback()(_root)
     for name in commands:
         module = import_module(f"archcheck.frontends.{COMMANDS[name]}")
-        made.command()(getattr(module, name))
+        command = getattr(module, name)
+        # Typer reads the annotations four times, and would compile their texts each time.
+        command.__annotations__ = get_type_hints(command, include_extras=True)
+        made.command()(command)
     return made
 
 
