@@ -133,9 +133,9 @@ def _held(
     if isinstance(display, ast.Name):
         binding = _local_list(write)
         assert binding is not None and binding.value is not None
+        added = _added(module, (display.id,))
+        reads = write.function.name_reads.get(display.id, [])
         display, at = binding.value, binding.statement
-        added = _added(module, (write.value.id,))  # type: ignore[attr-defined]
-        reads = write.function.name_reads.get(write.value.id, [])  # type: ignore[attr-defined]
         if len(reads) != len(added) + 1:
             return None
     else:

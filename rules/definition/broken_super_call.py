@@ -33,7 +33,7 @@ import ast
 import builtins
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Fix, Severity
+from archcheck.finding import Edit, Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.source import (
     ClassDefinition,
@@ -78,13 +78,13 @@ def _finding(
         if wrong is not None:
             return _made(
                 file, module, call.super_node, wrong, "the wrong class", "super()",
-                (replacement(file, call.super_node, "super()"),),
+                replacement(file, call.super_node, "super()"),
             )  # fmt: skip
         if len(call.arguments) == 1 and call.called and method.name == call.name == "__init__":
             return _made(
                 file, module, call.super_node,
                 f"`super({file.text(call.arguments[0])})` without the instance initialises nothing",
-                "no instance", "super()", (replacement(file, call.super_node, "super()"),),
+                "no instance", "super()", replacement(file, call.super_node, "super()"),
             )  # fmt: skip
     if method.name != "__init__" or call.super_node is None:
         return None
@@ -95,7 +95,7 @@ def _finding(
                 file, module, call.node,
                 f"`{name}.__init__` mentions `{file.text(call.node)}` and does not call it",
                 "not called", "add the parentheses: super().__init__()",
-                (after(file, call.node, "()"),),
+                after(file, call.node, "()"),
             )  # fmt: skip
     elif call.called and call.name == "__init__":
         return _extra_self(file, module, method, call)
@@ -103,7 +103,7 @@ def _finding(
         return _made(
             file, module, call.node,
             f"`{name}.__init__` calls `super().{call.name}()`, which does not exist",
-            "misspelled __init__", "super().__init__()", (),
+            "misspelled __init__", "super().__init__()",
         )  # fmt: skip
     return None
 
@@ -115,7 +115,7 @@ def _made(
     message: str,
     label: str,
     help: str,
-    edits: tuple,  # type: ignore[type-arg]
+    *edits: Edit,
 ) -> Finding:
     return Finding(
         message,
@@ -133,7 +133,7 @@ def _not_called(file: SourceFile, module: ModuleClass, reference: Reference) -> 
     return _made(
         file, module, root.value,
         f"`{module.name}` asks the class `super` itself, not the base: `super` is not called",
-        "not called", "super().__init__()", (after(file, root.value, "()"),),
+        "not called", "super().__init__()", after(file, root.value, "()"),
     )  # fmt: skip
 
 
@@ -174,7 +174,7 @@ def _extra_self(
     return _made(
         file, module, node,
         f"`{module.name}` hands `{given.id}` to `super().__init__`, which adds it by itself",
-        "one argument too many", "super().__init__()", (replacement(file, given, ""),),
+        "one argument too many", "super().__init__()", replacement(file, given, ""),
     )  # fmt: skip
 
 
