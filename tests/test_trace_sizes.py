@@ -310,6 +310,15 @@ def test_searching_leaves_the_totals_alone() -> None:
     assert searched.peak_activation_bytes == without.peak_activation_bytes
 
 
+def test_no_size_is_said_to_work_where_the_model_fails_at_any() -> None:
+    def forward(conv: Any, fc: Any, x: Any) -> Any:
+        return fc(F.max_pool2d(conv(x), 2))  # never flattened
+
+    trace = traced(lambda: Call(forward, nn.Conv2d(1, 4, 3), nn.Linear(676, 10)), (8, 1, 28, 28))
+    assert len(trace.failures) == 1
+    assert trace.valid_input_sizes == ()
+
+
 class Waiting(nn.Module):
     """Never ends on an image of another height."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from archcheck.shapes.arithmetic import prefix_products
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Shape, Trace
+    from archcheck.finding import Location
 
 RESHAPES = frozenset("view reshape flatten unflatten view_as reshape_as".split())
 _PERMUTES = frozenset("permute transpose t T mT movedim swapaxes".split())
@@ -122,3 +123,15 @@ def cut_up(trace: Trace, op: Op, batch: int) -> str | None:
     if not any(user.name in ("linear", "dropout", "relu", "batch_norm") for user in users):
         return None
     return f"each of the {batch} samples falls into {after[0] // batch} rows"
+
+
+def misled(trace: Trace, op: Op) -> Iterator[Location]:
+    """Where linear layers reject what a reshape gives, and would take a whole sample of what it
+    got: the width is right, and the reshape is wrong."""
+    features = prod(trace.shape(op.inputs[0])[1:])
+    for index in op.outputs:
+        for user in (trace.ops[user] for user in trace.values[index].users):
+            if user.name != "linear" or user.failure is None or user.location is None:
+                continue
+            if trace.shape(user.inputs[1])[-1] == features:
+                yield user.location

@@ -177,8 +177,8 @@ def _exact(item: _Range, confirm: Confirm) -> _Range | None:
     A model that checks its input's size by itself accepts less than its operators do.
     """
     traced = item.symbols[0].traced
-    if traced not in item.accepted:
-        return None
+    if traced not in item.accepted or not confirm(_at(item.symbols, traced)):
+        return None  # the model fails on it too, for another reason
     distances = (-1, 1, *_USUAL_STEPS, traced)
     others = [traced + distance for distance in distances if traced + distance > 0]
     tried = [size for size in others if size in item.accepted or size in item.rejected]

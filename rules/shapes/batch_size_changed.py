@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.arithmetic import text
-from archcheck.shapes.batches import RESHAPES, batch_axes, cut_up, mixed
+from archcheck.shapes.batches import RESHAPES, batch_axes, cut_up, misled, mixed
 from archcheck.shapes.faults import Fault, shortened, trail
 from archcheck.source import Project
 
@@ -71,6 +71,7 @@ def samples_that_mix(trace: Trace, project: Project) -> Iterator[Finding]:
             module=fault.module_path,
             trail=trail(trace, op.location, fault.call, op.inputs[:1]),
             help=_help(axis),
+            covers=tuple(("AC201", place) for place in misled(trace, op) if axis == 0),
         )
 
 
