@@ -88,12 +88,14 @@ def run(
         verdicts: Mapping[Finding, Fix | None] = {}
         if any(finding.fix for finding in examined.findings):
             # What only the tools of fixing import, a check without fixes need not wait for.
-            from archcheck.fix.mend import mend, tried
+            from archcheck.fix.offer import tried
 
             # A fix must not offend a rule that merely was not selected this time.
             examined = examiner.widened(examined, selection.with_defaults(rules))
             chosen = partial(_is_to_be_fixed, selection=selection, baseline=baseline)
             if mending is not None:
+                from archcheck.fix.mend import mend
+
                 examined, repairs = mend(examined, chosen, examiner.again, mending)
             verdicts = tried(examined, chosen, examiner.again)
             examined = examined.selected(selection)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import archcheck.fix.mend as mend
+import archcheck.fix.offer as offer
 from archcheck.config import Config, Model
 from archcheck.examine import Examined, Examiner
 from archcheck.finding import Edit, Finding, Fix, Location
@@ -103,7 +103,7 @@ def test_what_there_is_no_time_for_is_neither(
 def test_what_was_not_tried_is_offered_as_unsafe(
     seen: tuple[Examined, Examiner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mend, "_MOST_READINGS", 0)
+    monkeypatch.setattr(offer, "_MOST_READINGS", 0)
     report = run(["net.py"], Config(), Model(""), root=Path())
     fixes = [finding.fix for finding in report.findings]
     assert [(fix.safety, fix.verified) for fix in fixes if fix] == [("unsafe", False)] * COUNT

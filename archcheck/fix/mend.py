@@ -5,28 +5,22 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from archcheck.examine import Examined
-from archcheck.finding import Finding, Fix
-from archcheck.fix.apply import Patch, compatible, patches
+from archcheck.fix.apply import Patch, compatible
+from archcheck.fix.offer import Chosen, by_safety, chosen_patches
 from archcheck.fix.prove import Again, Looks, Proof
 from archcheck.fix.verify import Key, key_of
 from archcheck.fix.write import WriteError, obstacle, write
 from archcheck.report import Repairs
-from archcheck.source import Project
 from archcheck.source.document import Document
-
-Chosen: TypeAlias = Callable[[Finding, Project], bool]
 
 # One fix may make room for another; more rounds than this are a circle.
 _MOST_ROUNDS = 50
-# How often a check that only offers fixes looks again: every model may be traced again each time.
-_MOST_TRACES = 12
-_MOST_READINGS = 100
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
 
@@ -95,11 +89,11 @@ def mend(
     for _ in range(_MOST_ROUNDS):
         candidates = [
             patch
-            for patch in _patches(work.examined, chosen)
+            for patch in chosen_patches(work.examined, chosen)
             if (wanted.unsafe or patch.is_safe) and _is_open(patch, examined, wanted, closed)
         ]
         # What changes the architecture is tried on a model that has no other faults, if possible.
-        if not any(work.round(kind) for kind in _by_safety(candidates)):
+        if not any(work.round(kind) for kind in by_safety(candidates)):
             break
         if _state(work.examined) in seen:
             break
@@ -108,37 +102,6 @@ def mend(
         _write(work, closed)
     sentences = (f"{path} was not fixed: it {reason}" for path, reason in sorted(closed.items()))
     return work.examined, Repairs(work.counted(), _diff(work), tuple(sentences), wanted.write)
-
-
-def tried(examined: Examined, chosen: Chosen, again: Again) -> dict[Finding, Fix | None]:
-    """The fix of each finding that has one, verified, or None where it does not hold.
-
-    Left out is what would take too long to try.
-    """
-    verdicts: dict[Finding, Fix | None] = {}
-    looks = Looks(again, _MOST_TRACES if examined.traces else _MOST_READINGS)
-    for waiting in _by_safety(_patches(examined, chosen)):
-        while waiting:
-            group, waiting = compatible(waiting)
-            proof = Proof(examined, looks)
-            proof.add(group)
-            verdicts.update(dict.fromkeys((f for one in proof.refuted for f in one.findings), None))
-            for patch in proof.held:
-                for finding in patch.findings:
-                    if finding.fix is not None:
-                        fix = replace(finding.fix, edits=patch.made, verified=True)
-                        verdicts[finding] = fix
-    return verdicts
-
-
-def _by_safety(candidates: Sequence[Patch]) -> tuple[list[Patch], list[Patch]]:
-    """The safe fixes, and those that are not."""
-    return [one for one in candidates if one.is_safe], [o for o in candidates if not o.is_safe]
-
-
-def _patches(examined: Examined, chosen: Chosen) -> list[Patch]:
-    wanted = [one for one in examined.findings if chosen(one, examined.project)]
-    return patches(wanted, examined.project)
 
 
 def _is_open(patch: Patch, start: Examined, wanted: Mending, closed: dict[str, str]) -> bool:

@@ -11,7 +11,8 @@ from archcheck.baseline import Baseline
 from archcheck.examine import Examined, Examiner
 from archcheck.finding import Edit, Finding, Location
 from archcheck.fix.apply import applied, patched, patches
-from archcheck.fix.mend import Mending, mend, tried
+from archcheck.fix.mend import Mending, mend
+from archcheck.fix.offer import tried
 from archcheck.load.client import Workers
 from archcheck.lsp.views import View
 from archcheck.rule import load_rules
