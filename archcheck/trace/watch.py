@@ -100,10 +100,10 @@ class FunctionMode(TorchFunctionMode):
             op.in_place = bool(found) and (
                 described.in_place or recorder.storage(found[0][1]).number in op.written
             )
-            self._finish(op, described, args, kwargs, result, answered)
+            self._finish(op, described, kwargs, result, answered)
         elif described.in_place:  # x[0] = y gives nothing back
             op.in_place = True
-            self._finish(op, described, args, kwargs, args[0], answered)
+            self._finish(op, described, kwargs, args[0], answered)
         else:
             recorder.drop_op(op)
         return result
@@ -112,7 +112,6 @@ class FunctionMode(TorchFunctionMode):
         self,
         op: PendingOp,
         described: Function,
-        args: Sequence[Any],
         kwargs: Mapping[str, Any],
         result: Any,
         answered: bool,
