@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -222,35 +223,32 @@ def check(
         diff=diff,
         fix_only=fix_only,
     )
-    answer: Answer | None = None
-    key = ""
     unconcerned = affected and not config.models
-    if memory is not None and mending is None and not (write_baseline or unconcerned):
-        plan = Plan.of(named, config, asked, root=root, buffers=[Path(path) for path in buffers])
-        key = memory.key("answer", named, config, asked, buffers, plan, manner)
-        answer = _recalled(memory, key)
-    if answer is None:
+
+    def report() -> Report:
+        if unconcerned:
+            return Report(unchecked=("no configured model is made of these files",))
         # Imported only now: what is remembered is said at once.
         from archcheck.pipeline import run
 
-        if unconcerned:
-            report = Report(unchecked=("no configured model is made of these files",))
-        else:
-            report = run(
-                named,
-                config,
-                asked,
-                root=root,
-                buffers=buffers,
-                mending=mending,
-                new_baseline=write_baseline,
-                memory=memory,
-            )
-        if write_baseline:
-            report = _with_new_baseline(report)
-        answer = Answer.of(report, manner)
-        if memory is not None and key and not report.defects:
-            memory.keep(key, tuple(answer), memory.notes.circumstances())
+        found = run(
+            named,
+            config,
+            asked,
+            root=root,
+            buffers=buffers,
+            mending=mending,
+            new_baseline=write_baseline,
+            memory=memory,
+        )
+        return _with_new_baseline(found) if write_baseline else found
+
+    if memory is None or mending is not None or write_baseline or unconcerned:
+        answer = Answer.of(report(), manner)
+    else:
+        plan = Plan.of(named, config, asked, root=root, buffers=[Path(path) for path in buffers])
+        key = memory.key("answer", named, config, asked, buffers, plan, manner)
+        answer = _remembered(memory, key, report, manner)
     answer.give(output)
     if memory is not None:
         memory.close()
@@ -259,10 +257,17 @@ def check(
     raise typer.Exit(answer.exit_code)
 
 
-def _recalled(memory: Memory, key: str) -> Answer | None:
-    """What was said to the same question, if nothing has changed that it came of."""
-    found = memory.recall(key)
-    return None if found is None else Answer(*found[0])
+def _remembered(memory: Memory, key: str, find: Callable[[], Report], manner: Manner) -> Answer:
+    """What was said to the same question, if nothing has changed that it came of; else what is
+    found now."""
+    known = memory.recall(key)
+    if known is not None:
+        return Answer(*known[0])
+    report = find()
+    answer = Answer.of(report, manner)
+    if not report.defects:
+        memory.keep(key, tuple(answer), memory.notes.circumstances())
+    return answer
 
 
 def _with_new_baseline(report: Report) -> Report:
