@@ -58,22 +58,17 @@ def check(
     Raises:
         UsageError: The call itself is wrong.
     """
-    config = Config(
-        select=None if select is None else tuple(select),
-        extend_select=tuple(extend_select),
-        ignore=tuple(ignore),
-        fail_on=Severity(fail_on),
-    )
+    config = _config(select, extend_select, ignore, fail_on)
     if isinstance(target, str):
         model = Model(
             target,
-            _in_words(input),
-            mode,
-            loss,
-            expect_output,
-            max_params,
-            max_macs,
-            max_memory,
+            inputs=_in_words(input),
+            mode=mode,
+            loss=loss,
+            expect_output=expect_output,
+            max_params=max_params,
+            max_macs=max_macs,
+            max_memory=max_memory,
         )
         checked = run([target], config, model, root=Path.cwd())
         if checked.complaints:
@@ -107,13 +102,22 @@ def lint(
     Raises:
         UsageError: A code is not known.
     """
-    config = Config(
+    config = _config(select, extend_select, ignore, fail_on)
+    return run([str(path) for path in paths], config, Model(""), root=Path.cwd())
+
+
+def _config(
+    select: Iterable[str] | None,
+    extend_select: Iterable[str],
+    ignore: Iterable[str],
+    fail_on: str,
+) -> Config:
+    return Config(
         select=None if select is None else tuple(select),
         extend_select=tuple(extend_select),
         ignore=tuple(ignore),
         fail_on=Severity(fail_on),
     )
-    return run([str(path) for path in paths], config, Model(""), root=Path.cwd())
 
 
 def _files(trace: Trace) -> list[Path]:
