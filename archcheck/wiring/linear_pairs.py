@@ -10,7 +10,7 @@ from archcheck.wiring.dataflow import AFFINE, MOVES
 from archcheck.wiring.residual_order import ACTIVATIONS
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Op, Trace
+    from archcheck.evidence import Module, Op, Trace
 
 # Between two layers, a resampling is what the pair is for: sub-pixel and resize convolutions.
 _RESAMPLING: Final = frozenset(
@@ -20,6 +20,7 @@ _RESAMPLING: Final = frozenset(
 _PRODUCTS: Final = frozenset(
     "matmul bmm baddbmm einsum scaled_dot_product_attention multi_head_attention_forward".split()
 )
+_CONTAINERS: Final = frozenset({"Sequential", "ModuleList", "ModuleDict"})
 # In which a skip meets the layers that it goes around; a product is a gate.
 _SUMS: Final = frozenset("add sub cat concat concatenate stack lerp".split())
 # What stands between a projection and the attention that it is for: heads, scales, rotations.
@@ -34,7 +35,8 @@ def linear_pairs(trace: Trace) -> Iterator[tuple[Op, Op]]:
     Left out is what is linear on purpose: low-rank factors, separable and grouped convolutions, a
     pointwise convolution beside one that looks around, projections into and out of attention,
     resampling in between or by a transposed convolution, several heads on one layer, layers whose
-    result is an output as well, weights that are fixed or computed.
+    result is an output as well, weights that are fixed or computed, a stem in front of blocks that
+    each begin with a convolution.
     """
     deliberate: set[int] = set()  # layers that follow another one on purpose
     for second in trace.ops:
@@ -45,6 +47,8 @@ def linear_pairs(trace: Trace) -> Iterator[tuple[Op, Op]]:
             deliberate.add(second.index)
             continue
         if _is_read_elsewhere(trace, chain) or _feeds_attention(trace, second):
+            continue
+        if _is_stem_of_blocks(trace, chain):
             continue
         source = trace.dataflow.last_nonlinear(chain[0].inputs[0])
         if source is None or source.name not in _PRODUCTS:
@@ -110,6 +114,30 @@ def _is_read_elsewhere(trace: Trace, chain: tuple[Op, ...]) -> bool:
                 if user is not following and not (skips and _is_activated(trace, user)):
                     return True
     return False
+
+
+def _is_stem_of_blocks(trace: Trace, chain: tuple[Op, ...]) -> bool:
+    """Whether the first op only brings the input to the width of blocks, as diffusion's UNets do,
+    and the second is inside the first of several such blocks. A skip around that block makes it a
+    stem as ResNet's is, which is activated."""
+    first, second = trace.module_of(chain[0]), trace.module_of(chain[-1])
+    if first is None or second is None or trace.values[chain[0].inputs[0]].kind != "input":
+        return False
+    if any(len(trace.values[value].users) > 1 for op in chain[:-1] for value in op.outputs):
+        return False
+    block = _owner(trace, second)
+    if block is None or not block.path or f"{first.path}.".startswith(f"{block.path}."):
+        return False
+    return sum(module.type == block.type for module in trace.modules) > 1
+
+
+def _owner(trace: Trace, module: Module | None) -> Module | None:
+    """The nearest module around this one that is no mere container."""
+    while module is not None and module.path:
+        module = trace.module(module.path.rpartition(".")[0])
+        if module is not None and module.type not in _CONTAINERS:
+            break
+    return module
 
 
 def _is_activated(trace: Trace, join: Op) -> bool:

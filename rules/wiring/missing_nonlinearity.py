@@ -5,7 +5,7 @@ What it does
 Looks for a linear layer or convolution whose result goes into another one through nothing but
 reshapes, sums with constants, dropout or average pooling. What is linear on purpose is left alone:
 low-rank factors, depthwise and separable convolutions, projections around attention, resampling in
-between, a layer with several readers.
+between, a layer with several readers, a stem in front of blocks that begin with a convolution.
 
 Why it is bad
 -------------
