@@ -8,10 +8,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 from command import ROOT, archcheck
+
+from archcheck.cache.memory import Memory
+from archcheck.config import Config, Model
+from archcheck.output import render
+from archcheck.pipeline import run
 
 BASE = """\
 from torch import nn
@@ -197,6 +204,22 @@ def test_a_star_import_that_comes_to_define_a_base(package: Path) -> None:
     (package / "other1.py").write_text(text + "\n" + BASE)
     assert read(package) == {"net/other1.py", "net/model.py"}
     assert "AC109" not in findings(package)
+    edit(package / "other1.py", "self.head", "self.tail")
+    assert read(package) == {"net/other1.py", "net/model.py"}
+    assert "AC109" in findings(package)
+
+
+def test_a_subclass_that_no_longer_sets_an_attribute(package: Path) -> None:
+    edit(package / "base.py", "self.head", "self.tail")
+    (package / "below.py").write_text(
+        "from torch import nn\nfrom .model import Net\n\nclass Below(Net):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.head = nn.Linear(8, 4)\n"
+    )
+    read(package)
+    assert "AC109" not in findings(package)
+    edit(package / "below.py", "self.head", "self.tail")
+    assert read(package) >= {"net/below.py", "net/model.py"}
+    assert "AC109" in findings(package)
 
 
 def test_a_template_whose_program_comes(package: Path) -> None:
@@ -208,6 +231,66 @@ def test_a_template_whose_program_comes(package: Path) -> None:
     (package / "modeling_base.py").write_text("")
     assert "net/modular_base.py" in read(package)
     assert findings(package) != before
+
+
+FOLDERS = ("package", "package/inner", ".")
+IMPORTS = (
+    ("from .{0} import {0}", "{0}"),
+    ("from {0} import {0}", "{0}"),
+    ("from .{0} import *", "{0}"),
+    ("from . import {0}", "{0}.{0}"),
+    ("from .. import {0}", "{0}.{0}"),
+    ("from package.inner.{0} import {0}", "{0}"),
+)
+
+
+def module(name: str, names: Sequence[str], random: Random) -> str:
+    """A file with a class of its own name, which may have a base in one of the other files."""
+    line, base = random.choice(IMPORTS)
+    other = random.choice(names)
+    bases = random.choice(("nn.Module", base.format(other)))
+    given, asked, also = (random.choice("abc") for _ in range(3))
+    changes = f"def change(m):\n    m.{also} = None\n" if random.random() < 0.3 else ""
+    return (
+        f"from torch import nn\n{line.format(other)}\n{changes}"
+        f"class {name}({bases}):\n"
+        f"    def __init__(self):\n        super().__init__()\n"
+        f"        self.{given} = nn.Linear(8, {random.choice((4, 8))})\n"
+        f"    def forward(self, x):\n        return self.{also}(self.{asked}(x))\n"
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_edited(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of one package that import from each other in all ways are edited, come and go."""
+    monkeypatch.chdir(tmp_path)
+    random = Random(seed)
+    names = [f"M{number}" for number in range(12)]
+    for folder in FOLDERS:
+        Path(folder).mkdir(exist_ok=True)
+        Path(folder, "__init__.py").write_text("")
+    Path("__init__.py").unlink()
+    for name in names:
+        Path(random.choice(FOLDERS), f"{name}.py").write_text(module(name, names, random))
+    config = Config(trace=False, select=("ALL",))
+
+    def shown(memory: Memory | None) -> str:
+        return render(run(["."], config, Model(""), root=tmp_path, memory=memory), "json")
+
+    for _ in range(25):
+        path = random.choice(sorted(tmp_path.rglob("M*.py")))
+        match random.randrange(6):
+            case 0:
+                path.rename(tmp_path / random.choice(FOLDERS) / path.name)
+            case 1:
+                inner = tmp_path / "package/inner/__init__.py"
+                if inner.exists():
+                    inner.unlink()
+                else:
+                    inner.write_text(f"from .{path.stem} import *\n")
+            case _:
+                path.write_text(module(path.stem, names, random))
+        assert shown(Memory(tmp_path)) == shown(None)
 
 
 def test_suppressions_are_kept_and_seen(package: Path) -> None:

@@ -73,6 +73,20 @@ def test_no_forbidden_arrow(path: Path) -> None:
     assert forbidden(path) == []
 
 
+def test_source_rules_ask_the_project_and_not_the_disk() -> None:
+    """What is remembered of a file holds while the project's answers are the same."""
+    rooms = ("source", "definition", "shapes", "wiring", "training")
+    # They look, and note it, or only name places.
+    lookers = {f"archcheck/source/{name}.py" for name in ("document", "project", "surroundings")}
+    lookers |= {"archcheck/source/file.py", "archcheck/source/dependencies.py"}
+    looking = {
+        path.relative_to(ROOT).as_posix()
+        for path in files("rules", *(f"archcheck/{room}" for room in rooms))
+        if {"os", "pathlib", "io", "glob"} & {name.partition(".")[0] for name in imports(path)}
+    }
+    assert looking == lookers
+
+
 def test_the_page_on_architecture_names_every_room_and_what_it_may_not_import() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)/` \|.*\|(.*)\|$", page, re.MULTILINE)

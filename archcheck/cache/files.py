@@ -105,8 +105,7 @@ def _held(facts: Facts, project: Project, notes: Notes, world: World) -> frozens
                 project.asked.add(place, question, then)
         else:
             same.discard(place)
-    changed = (project.asked.read_from(same) | facts.keys()) - same
-    return frozenset(same) - project.asked.readers_of(changed)
+    return frozenset(same) - project.asked.readers_of(facts.keys() - same)
 
 
 def _is_named_from_here(path: Path) -> bool:

@@ -13,7 +13,8 @@ In the key of every question are
 What else an answer came of is known only once it is there, and is kept beside it as facts
 (`facts`): the files that were read, the variables, the folders. They are looked at whenever the
 question is asked again. So there is one entry per question, and a project that goes to and fro
-between two states asks anew each time.
+between two states asks anew each time. Of a source check, what came of each file is kept besides
+(`files`), so that not all is read again where one file changed.
 
 What a model draws by lot, or reads from the clock, is remembered as it came out. What it does to
 other processes, the network or libraries of its own cannot be looked at again: what came of it is

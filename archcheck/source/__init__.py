@@ -64,7 +64,8 @@ conditional, names, location.
 Other files. `project.files_naming(name, file)` are the files of the package that speak of a name;
 `module.subclasses`, `surely_lacks` and `surely_never_reads` look there. They read much text: ask
 them last, when all that is cheap has been asked. Likewise ask `file.calls_named(…)` first where a
-rule is about one operation, before it follows any flow.
+rule is about one operation, before it follows any flow. Nothing else may look at the disk: what is
+remembered of a file is known to hold by asking the project again (`source.questions`).
 
 Scripts. `file.loops` (`Loop`: node, scope, outer, calls, calls_named, statements, location),
 `file.losses` (`LossCall`: loss, call, prediction, location), `file.nodes(…)`.
