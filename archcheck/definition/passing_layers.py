@@ -15,6 +15,15 @@ from archcheck.source.weights import has_weights
 if TYPE_CHECKING:
     from archcheck.evidence import ModuleCall, Trace
 
+_WITHOUT_WEIGHTS = frozenset({
+    "AvgPool1d", "AvgPool2d", "Dropout", "Dropout2d", "ELU", "Flatten", "GELU", "Hardswish",
+    "LeakyReLU", "LogSigmoid", "LogSoftmax", "MaxPool1d", "MaxPool2d", "Mish", "ReLU", "ReLU6",
+    "SELU", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh",
+})  # fmt: skip
+_GIVE_TENSORS = frozenset({
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
+    "ConvTranspose2d", "ConvTranspose3d", "Embedding", "GroupNorm", "LayerNorm", "Linear",
+})  # fmt: skip
 # What may stand between a constructor and the call of what it built.
 _MOVES = frozenset({"to", "cuda", "cpu", "half", "float", "double", "eval", "train", "type"})
 
@@ -38,6 +47,42 @@ def layers_built_in(module: ModuleClass) -> Iterator[Call]:
             layers = module.file.layers(call.node, call.statement)
             if layers and all(has_weights(layer) for layer in layers):
                 yield call
+
+
+def built_from_tensors(module: ModuleClass) -> Iterator[tuple[Function, Call]]:
+    """The constructors of layers without weights that are given what a layer of the module
+    certainly gave: `nn.ReLU(self.conv(x))`. With the method that each stands in."""
+    for method in module.own_methods:
+        if method not in module.computing or method in module.initializing:
+            continue
+        for call in method.calls:
+            dotted = call.dotted or ""
+            if not dotted.startswith("torch.nn.") or dotted.count(".") != 2:
+                continue
+            if call.name not in _WITHOUT_WEIGHTS or not call.node.args:
+                continue
+            if _is_of_a_layer(module, method, call.node.args[0], call.statement):
+                yield method, call
+
+
+def _is_of_a_layer(
+    module: ModuleClass, method: Function, node: ast.expr, at: Statement, depth: int = 0
+) -> bool:
+    """Whether an expression certainly is the tensor that a layer with weights gave."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr=name)):
+            layer = module.layer(name) if owner == method.self_name else None
+            return layer is not None and layer.class_name in _GIVE_TENSORS and layer.is_torch
+        case ast.Name() if depth < 4:
+            bindings = method.reaching(node.id, at)
+            return bool(bindings) and all(
+                binding.kind == "assign"
+                and not binding.path
+                and binding.value is not None
+                and _is_of_a_layer(module, method, binding.value, binding.statement, depth + 1)
+                for binding in bindings
+            )
+    return False
 
 
 def layers_built_in_the_pass(trace: Trace, project: Project) -> Iterator[tuple[str, Location]]:

@@ -5,7 +5,8 @@ What it does
 Compares every call of a layer of torch and of a module class of the project with the
 constructor's parameters. Calls with `*` or `**` are checked only as far as can be seen; classes
 whose constructor is not certain (decorators, `__new__`, unknown bases) are left alone. From a
-trace, for the TypeError itself.
+trace, for the TypeError itself. And looks for a layer without weights that is built from what
+another layer gave, `nn.ReLU(self.conv(x))`, where it was to be applied to it.
 
 Why it is bad
 -------------
@@ -32,6 +33,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from archcheck.definition.passing_layers import built_from_tensors
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
 from archcheck.shapes.faults import source_file
@@ -77,6 +79,21 @@ def _in_file(file: SourceFile) -> Iterator[Finding]:
         if bound.fits or is_caught(call.statement, "TypeError"):
             continue
         yield _finding(file, call, bound)
+
+
+@rule.on_source
+def input_in_the_constructor(file: SourceFile) -> Iterator[Finding]:
+    for module in () if is_template(file) else file.modules:
+        for method, call in built_from_tensors(module):
+            name = f"nn.{call.name}"
+            yield Finding(
+                f"`{name}(…)` builds a layer, and is given a tensor as if it were applied to it",
+                file.location(call.node),
+                label="a layer, no result",
+                help=f"{name}()(…), or build it in __init__ and call it here",
+                # What the layer in the place of a tensor leads to.
+                explains=file.location(method.node),
+            )
 
 
 @rule.on_trace
