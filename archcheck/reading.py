@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -46,7 +46,7 @@ class FileResult:
     skipped_blocks: int = 0
     complaint: str | None = None
     defects: tuple[str, ...] = ()
-    consulted: frozenset[str] = frozenset()
+    consulted: Set[str] = frozenset()
 
 
 # As `read_files` does: the files, their project, the rules, and the texts that are not the disk's.

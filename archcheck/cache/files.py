@@ -11,7 +11,7 @@ There is one entry for all files of a check, and an entry is what the last check
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,7 +23,7 @@ from archcheck.reading import FileResult, read_files
 from archcheck.selection import Selection
 from archcheck.source import Project
 from archcheck.source.project import from_here
-from archcheck.source.questions import Answer, Question
+from archcheck.source.questions import Answer, Question, Seen
 from archcheck.suppress import Suppressions
 
 # Of each file, by its place: its content, and what was asked for it.
@@ -63,7 +63,7 @@ class RememberedFiles:
         places = {path: os.path.abspath(path) for path in paths}
         held = _held(facts, project, notes, world)
         results = {
-            path: _result(path.as_posix(), kept[str(path)], project.asked.seen_from([place]))
+            path: _result(path.as_posix(), kept[str(path)], Seen(project.asked, place))
             for path, place in places.items()
             if place in held and str(path) in kept
         }
@@ -129,7 +129,7 @@ def _plain(result: FileResult) -> tuple[Any, ...]:
     )
 
 
-def _result(path: str, plain: tuple[Any, ...], consulted: frozenset[str]) -> FileResult:
+def _result(path: str, plain: tuple[Any, ...], consulted: Set[str]) -> FileResult:
     found, pragmas, skipped_blocks = plain
     if pragmas:
         # Few files have any.

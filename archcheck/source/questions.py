@@ -15,7 +15,7 @@ the files that they lead to, with what was asked for those: nothing else is look
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import TypeAlias
 
 # Its kind, a name, the dots before an import, and a second name.
@@ -67,6 +67,24 @@ class Asked:
             for place in read:
                 readers.setdefault(place, set()).add(reader)
         return _reached(places, readers)
+
+
+class Seen(Set[str]):
+    """`Asked.seen_from` one file, gathered when it is looked at: of thousands of files that all
+    lead to each other, few ever are."""
+
+    def __init__(self, asked: Asked, place: str) -> None:
+        self._asked = asked
+        self._place = place
+
+    def __contains__(self, place: object) -> bool:
+        return place in self._asked.seen_from([self._place])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._asked.seen_from([self._place]))
+
+    def __len__(self) -> int:
+        return len(self._asked.seen_from([self._place]))
 
 
 def _reached(places: Iterable[str], links: Mapping[str, set[str]]) -> frozenset[str]:
