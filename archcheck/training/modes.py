@@ -110,7 +110,7 @@ def _switches(call: Call) -> bool:
     """`model.eval()` or `model.train(False)`, of whatever model."""
     if call.receiver is None or (call.dotted or "").startswith("torch."):
         return False
-    return call.name == "eval" or bool(given_to(call))
+    return call.name == "eval" or (call.name == "train" and bool(given_to(call)))
 
 
 def _evaluated(file: SourceFile, loop: Loop) -> str | None:
@@ -178,15 +178,18 @@ def _is_handed_on(file: SourceFile, call: Call, name: str) -> bool:
             if not is_given(other, *models):
                 continue
             if isinstance(other.target, Function):
-                if any(_names_a_mode(function) for function in functions_called([other])):
+                if any(map(_sets_a_mode, functions_called([other]))):
                     return True
             elif not _is_harmless(other):
                 return True
     return False
 
 
-def _names_a_mode(function: Function) -> bool:
-    return any(call.name in ("eval", "train") for call in function.calls)
+def _sets_a_mode(function: Function) -> bool:
+    """Whether a function switches a model for others; `model.train()` before a training is for
+    that alone."""
+    names = {call.name for call in function.calls}
+    return any(map(_switches, function.calls)) or ("train" in names and "backward" not in names)
 
 
 def _is_harmless(call: Call) -> bool:
