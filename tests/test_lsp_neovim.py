@@ -68,7 +68,7 @@ def test_neovim_shows_findings_and_shapes(tmp_path: Path) -> None:
     (tmp_path / "session.lua").write_text(SESSION, encoding="utf-8")
     launcher = tmp_path / "bin" / "archcheck"
     launcher.parent.mkdir()
-    launcher.write_text(f'#!/bin/sh\nexec {sys.executable} -m archcheck.frontends.cli "$@"\n')
+    launcher.write_text(f'#!/bin/sh\nexec {sys.executable} -m archcheck "$@"\n')
     launcher.chmod(0o755)
     environment = {
         **os.environ,
