@@ -281,7 +281,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Trace:
-    """All that one forward pass showed. See CONTRACT for the units of the totals.
+    """All that one forward pass showed.
 
     Attributes:
         target: As the user wrote it.

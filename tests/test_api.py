@@ -1,4 +1,4 @@
-"""The Python interface, as CONTRACT.md has it."""
+"""The Python interface: `archcheck.check` and `archcheck.lint`."""
 
 from __future__ import annotations
 

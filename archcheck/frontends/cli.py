@@ -104,7 +104,7 @@ def _asked(arguments: Sequence[str]) -> Iterable[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit with the code that CONTRACT promises."""
+    """Run the command and exit with its code, 0 to 3, as the README lists them."""
     # By default a short run would look for circles in its memory dozens of times, and find none.
     gc.set_threshold(50_000)
     code = _exit_code(arguments)

@@ -1,4 +1,4 @@
-"""The report as JSON, version 1: the keys that CONTRACT names, null where nothing is known."""
+"""The report as JSON, version 1; null where nothing is known."""
 
 from __future__ import annotations
 
