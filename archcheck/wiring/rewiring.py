@@ -11,8 +11,10 @@ from archcheck.shapes.deciding import Nobody, deciding
 from archcheck.shapes.faults import node_at, source_file
 from archcheck.source.edits import between, is_alone, replacement, without_line
 from archcheck.source.scope import argument_of
+from archcheck.wiring.outcomes import written_at
 
 if TYPE_CHECKING:
+    from archcheck.evidence import Op, Trace
     from archcheck.source import Project, SourceFile
     from archcheck.source.sites import Statement
 
@@ -81,10 +83,20 @@ def renamed(file: SourceFile, node: ast.AST, old: str, new: str) -> tuple[Edit, 
 
 
 def without_at(project: Project, at: Location) -> tuple[Edit, ...]:
-    """See `without`; the activation is the expression at a place that a trace names."""
+    """See `without`; the activation is the expression at a place."""
     file = source_file(project, at)
     node = node_at(file, at) if file is not None else None
     return without(file, node) if file is not None and node is not None else ()
+
+
+def without_op(trace: Trace, project: Project, op: Op) -> tuple[Edit, ...]:
+    """See `without`; the activation is an operator of a trace. Nothing where the code that applied
+    it applied others as well, which would go with it."""
+    at = written_at(trace, op)
+    alike = (other for other in trace.ops if other.name == op.name and other is not op)
+    if at is None or any(written_at(trace, other) == at for other in alike):
+        return ()
+    return without_at(project, at)
 
 
 def renamed_at(project: Project, at: Location, old: str, new: str) -> tuple[Edit, ...]:

@@ -29,10 +29,10 @@ Use instead
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Fix, Location, Severity
+from archcheck.finding import Edit, Finding, Fix, Location, Severity
 from archcheck.rule import Rule
 from archcheck.source import Project, SourceFile
 from archcheck.traced_classes import class_of
@@ -41,7 +41,7 @@ from archcheck.wiring.dataflow import MOVES
 from archcheck.wiring.endings import AFFINE, endings, surely
 from archcheck.wiring.in_sight import gives_weights
 from archcheck.wiring.outcomes import SOFTMAXES, before, is_logits, only_outcome, written_at
-from archcheck.wiring.rewiring import without_at
+from archcheck.wiring.rewiring import without_at, without_op
 
 if TYPE_CHECKING:
     from archcheck.evidence import Trace
@@ -60,7 +60,8 @@ def into_a_loss(file: SourceFile) -> Iterator[Finding]:
         if loss.loss in TAKE_SCORES and loss.prediction is not None:
             for ending in endings(loss.prediction):
                 if ending.operation in ACTIVATIONS and surely(ending.before(), *AFFINE, *NORMS):
-                    yield _finding(file.project, ending.location, ending.operation, "the loss")
+                    edits = without_at(file.project, ending.location)
+                    yield _finding(ending.location, ending.operation, "the loss", edits)
 
 
 @rule.on_source
@@ -73,7 +74,8 @@ def before_the_last_softmax(file: SourceFile) -> Iterator[Finding]:
         if activation.operation not in ACTIVATIONS or not scores:
             continue
         if scores[-1].operation in AFFINE and ends_a_model(chain):
-            yield _finding(file.project, activation.location, activation.operation, "the softmax")
+            edits = without_at(file.project, activation.location)
+            yield _finding(activation.location, activation.operation, "the softmax", edits)
 
 
 @rule.on_trace
@@ -91,11 +93,11 @@ def in_front_of_the_output(trace: Trace, project: Project) -> Iterator[Finding]:
     known = class_of(trace.modules[0], project)
     at = written_at(trace, op)
     if at is not None and (trace.wanted.loss or known is None or not gives_weights(known)):
-        yield _finding(project, at, op.name, "the loss" if op is last else "the softmax")
+        what = "the loss" if op is last else "the softmax"
+        yield _finding(at, op.name, what, without_op(trace, project, op))
 
 
-def _finding(project: Project, at: Location, operation: str, what: str) -> Finding:
-    edits = without_at(project, at)
+def _finding(at: Location, operation: str, what: str, edits: Sequence[Edit]) -> Finding:
     name = ACTIVATIONS[operation]
     effect = "sets negative scores to zero" if "ReLU" in name else "sets random scores to zero"
     return Finding(
@@ -103,5 +105,5 @@ def _finding(project: Project, at: Location, operation: str, what: str) -> Findi
         at,
         label=effect,
         help=f"let the last layer's scores go into {what} as they are",
-        fix=Fix("unsafe", edits) if edits else None,
+        fix=Fix("unsafe", tuple(edits)) if edits else None,
     )

@@ -33,7 +33,7 @@ from archcheck.rule import Rule
 from archcheck.source import Project, SourceFile
 from archcheck.wiring.endings import AFFINE, endings, surely
 from archcheck.wiring.outcomes import only_outcome, written_at
-from archcheck.wiring.rewiring import renamed, without, without_at
+from archcheck.wiring.rewiring import renamed, without, without_op
 
 if TYPE_CHECKING:
     from archcheck.evidence import Trace
@@ -80,7 +80,7 @@ def returned_to_the_wrong_loss(trace: Trace, project: Project) -> Iterator[Findi
     if op is None or at is None:
         return
     if trace.wanted.loss == "bce_with_logits" and op.name == "sigmoid":
-        edits = without_at(project, at)
+        edits = without_op(trace, project, op)
         yield Finding(
             GETS_PROBABILITIES, at, label="a sigmoid", help="return the scores",
             fix=Fix("safe", edits) if edits else None,

@@ -35,7 +35,7 @@ from archcheck.rule import Rule
 from archcheck.source import LossCall, Project, SourceFile
 from archcheck.wiring.endings import AFFINE, Ending, endings, surely
 from archcheck.wiring.outcomes import only_outcome, written_at
-from archcheck.wiring.rewiring import renamed, renamed_at, without, without_at
+from archcheck.wiring.rewiring import renamed, renamed_at, without, without_op
 
 if TYPE_CHECKING:
     from archcheck.evidence import Trace
@@ -75,7 +75,7 @@ def returned_to_the_wrong_loss(trace: Trace, project: Project) -> Iterator[Findi
     elif trace.wanted.loss == "cross_entropy" and op.name == "log_softmax":
         message = "CrossEntropyLoss takes scores, and the model returns log-probabilities"
         label, help = "a log-softmax", "return the scores, or use NLLLoss"
-        edits = without_at(project, at)
+        edits = without_op(trace, project, op)
     else:
         return
     yield Finding(

@@ -47,7 +47,7 @@ from archcheck.wiring.classifiers import classifier_of, returned_softmaxes
 from archcheck.wiring.endings import endings, surely
 from archcheck.wiring.in_sight import cross_entropy_of_any_model
 from archcheck.wiring.outcomes import only_outcome, written_at
-from archcheck.wiring.rewiring import without, without_at
+from archcheck.wiring.rewiring import without, without_op
 
 if TYPE_CHECKING:
     from archcheck.evidence import Trace
@@ -80,7 +80,7 @@ def probabilities_returned(trace: Trace, project: Project) -> Iterator[Finding]:
     if op is None or at is None:
         return
     if trace.wanted.loss == "cross_entropy":
-        yield _certain(at, without_at(project, at))
+        yield _certain(at, without_op(trace, project, op))
     elif trace.wanted.loss is None and trace.mode == "train":
         module = classifier_of(trace, op, project)
         if module is not None:
