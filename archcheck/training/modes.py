@@ -173,7 +173,7 @@ def _is_handed_on(file: SourceFile, call: Call, name: str) -> bool:
             if isinstance(function, Function):
                 scopes |= {other.scope for other in file.calls_of(function)}
     for scope in scopes:
-        models = (name, *_given_as(file, call, scope))
+        models = (name, *_given_as(file, call, name, scope))
         for other in scope.calls:
             if not is_given(other, *models):
                 continue
@@ -197,14 +197,16 @@ def _is_harmless(call: Call) -> bool:
     return dotted.startswith("torch.") or dotted in ("print", "len", "type", "str", "repr")
 
 
-def _given_as(file: SourceFile, call: Call, scope: object) -> Iterator[str]:
-    """The names that the callers give for a parameter."""
+def _given_as(file: SourceFile, call: Call, name: str, scope: object) -> Iterator[str]:
+    """The names that the callers give for a parameter; all that they give where that is open."""
     function = call.scope.function
     if function is None or scope is function:
         return
     for other in file.calls_of(function):
         if other.scope is scope:
-            yield from (item.id for item in given_to(other) if isinstance(item, ast.Name))
+            given = function.signature.bind(other.node).values.get(name)
+            items = [given] if given is not None else given_to(other)
+            yield from (item.id for item in items if isinstance(item, ast.Name))
 
 
 def _goes_on(call: Call, loop: LoopStatement) -> bool:
