@@ -31,6 +31,10 @@ class Net(nn.Module):
 MENDED = BROKEN.replace("        self.layer", "        super().__init__()\n        self.layer", 1)
 
 
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Terminal:
     """A command that runs on and on, and its lines."""
 
@@ -42,6 +46,8 @@ class Terminal:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100"},
+            # What a shell starts in its background ignores interrupts, and so do its children.
+            preexec_fn=_heed_interrupts if os.name == "posix" else None,
         )
         self.out: queue.Queue[str] = queue.Queue()
         self.errors: queue.Queue[str] = queue.Queue()
