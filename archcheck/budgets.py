@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from archcheck.definition.module_classes import class_of
 from archcheck.finding import Finding, Location
-from archcheck.traced_classes import class_of
 
 if TYPE_CHECKING:
     from archcheck.evidence import Trace

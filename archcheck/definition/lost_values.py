@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from archcheck.definition.module_classes import class_called
 from archcheck.source import UNKNOWN, Function, Layer, ModuleClass, Project, SourceFile, Statement
 from archcheck.source.control import falls_through
-from archcheck.traced_classes import class_called
 
 if TYPE_CHECKING:
     from archcheck.evidence import Failure, Trace

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from archcheck.definition.module_classes import class_of
 from archcheck.source import (
     AttributeWrite,
     Binding,
@@ -18,7 +19,6 @@ from archcheck.source import (
     Statement,
 )
 from archcheck.source.weights import has_weights
-from archcheck.traced_classes import class_of
 
 if TYPE_CHECKING:
     from archcheck.evidence import ModuleCall, Trace

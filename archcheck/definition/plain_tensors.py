@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from archcheck.definition.module_classes import class_called
 from archcheck.shapes.faults import node_at, source_file
 from archcheck.source import AttributeWrite, ModuleClass, Project, SourceFile, Statement, Step
 from archcheck.source.weights import has_weights
-from archcheck.traced_classes import class_called
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Trace

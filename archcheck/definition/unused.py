@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from archcheck.definition.module_classes import class_of
 from archcheck.source import Layer, ModuleClass, Project, SourceFile, Submodule
 from archcheck.source.elision import is_elided
-from archcheck.traced_classes import class_of
 
 if TYPE_CHECKING:
     from archcheck.evidence import Module, Trace

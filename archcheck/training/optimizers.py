@@ -12,6 +12,7 @@ from archcheck.training.scripts import (
     LoopStatement,
     calls_in,
     enclosing_loops,
+    name_of,
     names_of,
     text_of,
     values_of,
@@ -74,7 +75,7 @@ def rebuilds(file: SourceFile) -> Iterator[Rebuild]:
             continue
         if not is_optimizer_class(call.dotted) or not call.node.args:
             continue
-        name = _target(call)
+        name = name_of(call)
         if name is None or not _has_state(file, call):
             continue
         loop = enclosing_loops(call.statement)[0]
@@ -83,13 +84,6 @@ def rebuilds(file: SourceFile) -> Iterator[Rebuild]:
         first = _built_before(file, call, name)
         if _is_a_rebuild(call, loop, first):
             yield Rebuild(call, name, loop, first)
-
-
-def _target(call: Call) -> str | None:
-    node = call.statement.node
-    if isinstance(node, ast.Assign) and len(node.targets) == 1 and node.value is call.node:
-        return text_of(node.targets[0])
-    return None
 
 
 def _has_state(file: SourceFile, call: Call) -> bool:
@@ -133,7 +127,7 @@ def _is_a_fresh_start(call: Call, loop: LoopStatement) -> bool:
     for reference in scope.references:
         if not reference.statement.is_in(loop):
             continue
-        if reference.kind == "store" and ".".join(reference.parts) in roots - {_target(call)}:
+        if reference.kind == "store" and ".".join(reference.parts) in roots - {name_of(call)}:
             return True
         if "requires_grad" in reference.parts or "requires_grad_" in reference.parts:
             return True

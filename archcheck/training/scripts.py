@@ -93,6 +93,14 @@ def text_of(node: ast.expr | None) -> str | None:
     return ".".join((node.id, *reversed(names)))
 
 
+def name_of(call: Call) -> str | None:
+    """The name or dotted expression that what a call gives is assigned to, if to one alone."""
+    node = call.statement.node
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and node.value is call.node:
+        return text_of(node.targets[0])
+    return None
+
+
 def given_to(call: Call) -> list[ast.expr]:
     """Every argument of a call, named ones too."""
     return [*call.node.args, *(keyword.value for keyword in call.node.keywords)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.traced_classes import class_of
+from archcheck.definition.module_classes import class_of
 from archcheck.wiring.endings import AFFINE, Ending, endings_of, surely
 from archcheck.wiring.in_sight import gives_weights, is_part_of_another, losses_around
 from archcheck.wiring.outcomes import before, is_logits

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from archcheck.traced_classes import class_called
+from archcheck.definition.module_classes import class_called
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Trace

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from archcheck.traced_classes import class_of
+from archcheck.definition.module_classes import class_of
 
 if TYPE_CHECKING:
     from archcheck.evidence import Op, Trace, Value

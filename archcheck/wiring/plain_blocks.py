@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.traced_classes import class_of
+from archcheck.definition.module_classes import class_of
 from archcheck.wiring.dataflow import AFFINE
 from archcheck.wiring.skips import may_join, network_says_residual, says_residual
 

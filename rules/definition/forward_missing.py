@@ -41,11 +41,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from archcheck.definition.misplaced import Fault, misplaced_forward, misspelled_constructors
+from archcheck.definition.module_classes import class_named
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import Function, ModuleClass, Project, SourceFile
 from archcheck.source.elision import is_elided
-from archcheck.traced_classes import class_named
 
 if TYPE_CHECKING:
     from archcheck.evidence import Trace

@@ -40,6 +40,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from archcheck.definition.module_classes import class_named
 from archcheck.finding import Finding, Location, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import ModuleClass, Project, SelfUse, SourceFile
@@ -47,7 +48,6 @@ from archcheck.source.control import is_caught
 from archcheck.source.elision import is_elided
 from archcheck.source.spelling import distance
 from archcheck.source.torch_names import MODULE_ATTRIBUTES
-from archcheck.traced_classes import class_named
 
 if TYPE_CHECKING:
     from archcheck.evidence import Trace

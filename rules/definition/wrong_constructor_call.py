@@ -33,6 +33,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from archcheck.definition.module_classes import class_named
 from archcheck.definition.passing_layers import built_from_tensors
 from archcheck.finding import Finding, Related, Severity
 from archcheck.rule import Rule
@@ -50,7 +51,6 @@ from archcheck.source.classes import is_torch_module
 from archcheck.source.control import is_caught
 from archcheck.source.signature import torch_signature
 from archcheck.source.templates import is_template
-from archcheck.traced_classes import class_named
 
 if TYPE_CHECKING:
     from archcheck.evidence import Trace

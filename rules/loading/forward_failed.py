@@ -28,11 +28,11 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from archcheck.definition.module_classes import class_named
 from archcheck.finding import Finding, Related, Severity
 from archcheck.raised import callers, failed_at, input_note, raised_text
 from archcheck.rule import Rule
 from archcheck.source import Project
-from archcheck.traced_classes import class_named
 
 if TYPE_CHECKING:
     from archcheck.evidence import Failure, Trace

@@ -32,10 +32,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from archcheck.definition.module_classes import class_of
 from archcheck.finding import Edit, Finding, Fix, Location, Severity
 from archcheck.rule import Rule
 from archcheck.source import Project, SourceFile
-from archcheck.traced_classes import class_of
 from archcheck.wiring.classifiers import ends_a_model
 from archcheck.wiring.dataflow import MOVES
 from archcheck.wiring.endings import AFFINE, endings, surely

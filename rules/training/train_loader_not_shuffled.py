@@ -31,7 +31,7 @@ from archcheck.finding import Finding, Fix, Severity
 from archcheck.rule import Rule
 from archcheck.source import Call, ClassDefinition, SourceFile, Statement
 from archcheck.source.edits import replacement
-from archcheck.training.scripts import calls_in, names_of, text_of
+from archcheck.training.scripts import calls_in, name_of, names_of, text_of
 
 rule = Rule("AC504", "train-loader-not-shuffled", Severity.WARNING, fix="unsafe")
 
@@ -56,7 +56,7 @@ def same_order_each_epoch(file: SourceFile) -> Iterator[Finding]:
             continue
         keyword = next((k for k in call.node.keywords if k.value is shuffle), None)
         yield Finding(
-            f"`{_name(call) or 'the training loader'}` is not shuffled: every epoch repeats the "
+            f"`{name_of(call) or 'the training loader'}` is not shuffled: every epoch repeats the "
             "same batches",
             file.location(keyword or shuffle),
             label="the same order every epoch",
@@ -80,15 +80,8 @@ def _samples(call: Call) -> bool:
     )
 
 
-def _name(call: Call) -> str | None:
-    node = call.statement.node
-    if isinstance(node, ast.Assign) and len(node.targets) == 1 and node.value is call.node:
-        return text_of(node.targets[0])
-    return None
-
-
 def _is_for_training(file: SourceFile, call: Call) -> bool:
-    name = _name(call)
+    name = name_of(call)
     data = call.argument("dataset", 0)
     names = [name or "", text_of(data) or ""]
     if any(re.search(_NOT_TRAIN, text) for text in names):

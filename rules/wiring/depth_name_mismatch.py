@@ -31,10 +31,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from archcheck.definition.module_classes import class_of
 from archcheck.finding import Finding, Severity
 from archcheck.rule import Rule
 from archcheck.source import ModuleClass, Project, SourceFile
-from archcheck.traced_classes import class_of
 from archcheck.wiring import skips
 
 if TYPE_CHECKING:
