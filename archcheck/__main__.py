@@ -1,6 +1,6 @@
 """`python -m archcheck` is `archcheck`."""
 
-from archcheck.frontends.cli import main
+from archcheck.frontends.launch import main
 
 if __name__ == "__main__":
     main()

@@ -155,7 +155,7 @@ def _others_announced() -> bool:
             continue
         for name in names:
             if name.endswith((".dist-info", ".egg-info")) and not name.startswith(
-                ("archcheck-", "archcheck.")
+                ("archcheck_torch", "archcheck-", "archcheck.")
             ):
                 try:
                     with open(os.path.join(folder, name, "entry_points.txt"), "rb") as file:

@@ -1,6 +1,6 @@
 """Record docs/neovim.svg: Neovim in a terminal, with findings and shapes beside the code.
 
-Needs Neovim, tmux and `archcheck[lsp,trace]`; the picture is what is on the screen.
+Needs Neovim, tmux and `archcheck-torch[lsp,trace]`; the picture is what is on the screen.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def open_chromium(profile: Path) -> Chrome:
         from selenium.webdriver import Chrome, ChromeOptions
         from selenium.webdriver.chrome.service import Service
     except ImportError:
-        _skip("selenium is not installed: pip install archcheck[dev]")
+        _skip("selenium is not installed: pip install archcheck-torch[dev]")
     if browser is None or driver is None:
         _skip("chromium or chromedriver is not installed: apt-get install chromium-driver")
     options = ChromeOptions()

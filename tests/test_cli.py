@@ -152,7 +152,7 @@ def test_torch_missing_is_said_in_one_line(folder: Path) -> None:
     run = archcheck("clean.py:make", "--input", "8,4", cwd=folder, PYTHONPATH=path)
     assert run.returncode == 2
     assert len(run.stderr.splitlines()) == 1
-    assert "archcheck[trace]" in run.stderr
+    assert "archcheck-torch[trace]" in run.stderr
 
 
 def test_json_of_a_trace(folder: Path) -> None:

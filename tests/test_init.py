@@ -102,7 +102,7 @@ def test_without_torch_only_paths_are_proposed(project: Path) -> None:
     run = archcheck("init", "--yes", cwd=project, PYTHONPATH=path)
     assert run.returncode == 0
     assert run.stdout.startswith("--- /dev/null\n+++ b/pyproject.toml\n")
-    assert len([line for line in run.stderr.splitlines() if "archcheck[trace]" in line]) == 1
+    assert len([line for line in run.stderr.splitlines() if "archcheck-torch[trace]" in line]) == 1
     config, _ = read_config(project)
     assert (config.paths, config.models) == (("nets",), ())
 

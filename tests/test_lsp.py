@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pygls", reason="the language server is archcheck[lsp]")
+pytest.importorskip("pygls", reason="the language server is archcheck-torch[lsp]")
 pytest.importorskip("pytest_lsp", reason="the protocol client of these tests")
 
 import pytest_asyncio

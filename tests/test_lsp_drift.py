@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-pytest.importorskip("pygls", reason="the language server is archcheck[lsp]")
+pytest.importorskip("pygls", reason="the language server is archcheck-torch[lsp]")
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch")
-pytest.importorskip("pygls", reason="the language server is archcheck[lsp]")
+pytest.importorskip("pygls", reason="the language server is archcheck-torch[lsp]")
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="processes are found by their environment"
 )
@@ -182,5 +182,5 @@ def test_without_the_extra_the_command_says_what_to_install() -> None:
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 2
     assert run.stderr == (
-        "archcheck: the language server needs lsprotocol: pip install 'archcheck[lsp]'\n"
+        "archcheck: the language server needs lsprotocol: pip install 'archcheck-torch[lsp]'\n"
     )

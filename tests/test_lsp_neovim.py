@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch")
-pytest.importorskip("pygls", reason="the language server is archcheck[lsp]")
+pytest.importorskip("pygls", reason="the language server is archcheck-torch[lsp]")
 if shutil.which("nvim") is None:
     pytest.skip("Neovim is not installed", allow_module_level=True)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("watchfiles", reason="--watch is part of archcheck[lsp]")
+pytest.importorskip("watchfiles", reason="--watch is part of archcheck-torch[lsp]")
 
 COMMAND = [sys.executable, "-m", "archcheck", "check", "--watch"]
 PATIENCE = 60.0

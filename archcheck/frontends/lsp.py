@@ -8,13 +8,13 @@ from archcheck.target import UsageError
 
 
 def lsp() -> None:
-    """Serve an editor on standard input and output (pip install 'archcheck[lsp]')."""
+    """Serve an editor on standard input and output (pip install 'archcheck-torch[lsp]')."""
     try:
         from archcheck.lsp.features import serve
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("archcheck"):
             raise
         raise UsageError(
-            f"the language server needs {error.name}: pip install 'archcheck[lsp]'"
+            f"the language server needs {error.name}: pip install 'archcheck-torch[lsp]'"
         ) from None
     raise typer.Exit(serve())

@@ -35,7 +35,7 @@ def watch(look: Look, targets: Sequence[str], root: Path, depth: int | None, qui
         from watchfiles import PythonFilter
         from watchfiles import watch as changes_in
     except ModuleNotFoundError:
-        raise UsageError("--watch needs watchfiles: pip install 'archcheck[lsp]'") from None
+        raise UsageError("--watch needs watchfiles: pip install 'archcheck-torch[lsp]'") from None
     # What a terminal shows is drawn anew each time, so rich is wanted anyway.
     from archcheck.output.changes import render_changes
 

@@ -138,7 +138,7 @@ def _fetch(channel: Channel, requests: queue.SimpleQueue[tuple[int, TraceRequest
 
 def _without_torch(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name == "torch":
-        return f"torch is not installed for {sys.executable}: pip install 'archcheck[trace]'"
+        return f"torch is not installed for {sys.executable}: pip install 'archcheck-torch[trace]'"
     reason = " ".join(str(error).split())
     return f"torch cannot be imported by {sys.executable}: {type(error).__name__}: {reason}"
 
