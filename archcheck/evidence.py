@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 
 Shape: TypeAlias = tuple[int, ...]
 Rung: TypeAlias = Literal["meta", "fake", "real"]
+# ("dim", value, dimension), ("count", value), or an operator's name with one or two of them or
+# plain numbers: ("add", ("dim", 3, 0), 1).
+SizeSource: TypeAlias = tuple[Any, ...]
+
+
+class SizeRead(int):
+    """A number among an op's arguments that the model's code computed from sizes of tensors."""
+
+    source: SizeSource
+
+    def __new__(cls, value: int, source: SizeSource) -> SizeRead:
+        size = super().__new__(cls, value)
+        size.source = source
+        return size
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SizeRead, (int(self), self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +213,16 @@ class LineValue:
 
 
 @dataclass(frozen=True, slots=True)
+class SizeName:
+    """What a line of a user's code called a size of a tensor: `batch, time, _ = x.shape`."""
+
+    location: Location
+    name: str
+    value: int
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """A frame of the user's code in a failure's traceback."""
 
@@ -317,6 +344,7 @@ class Trace:
     ops: tuple[Op, ...] = ()
     values: tuple[Value, ...] = ()
     lines: tuple[LineValue, ...] = ()
+    size_names: tuple[SizeName, ...] = ()
     failures: tuple[Failure, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     macs: int = 0

@@ -32,6 +32,7 @@ from archcheck.trace.substitutes import (
     compiled_as_written,
     fused_attention,
     nothing_saved,
+    patterns_read_anew,
     recorded_autograd_functions,
 )
 from archcheck.trace.watch import FunctionMode
@@ -133,6 +134,7 @@ class Attempt:
                 stack.enter_context(noted_origins(self._origins))
                 stack.enter_context(recorded_calls(calls, self.model))
                 stack.enter_context(compiled_as_written())
+                stack.enter_context(patterns_read_anew())
                 stack.enter_context(recorded_autograd_functions(recorder, self._spans, self.lines))
                 if self.rung == "meta":
                     stack.enter_context(fused_attention(recorder))
@@ -211,6 +213,7 @@ class Attempt:
             ops=ops,
             values=values,
             lines=tuple(recorder.lines),
+            size_names=tuple(recorder.size_names),
             failures=tuple(self.failures.found),
             parameters=parameters_of(self.model),
             macs=sum(op.macs for op in ops),

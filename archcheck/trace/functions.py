@@ -10,6 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from archcheck.trace.traced_size import TracedSize
+
 _SAME: Mapping[str, str] = {
     "__add__": "add", "__radd__": "add", "__iadd__": "add",
     "__sub__": "sub", "__rsub__": "sub", "__isub__": "sub", "subtract": "sub", "rsub": "sub",
@@ -164,7 +166,10 @@ def named_arguments(
     described: Function, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Every argument by its parameter's name; those left at their defaults are added."""
-    key = (tuple(map(type, args)), tuple(kwargs)) if kwargs else tuple(map(type, args))
+    kinds = tuple(map(type, args))
+    if TracedSize in kinds:
+        kinds = tuple([int if kind is TracedSize else kind for kind in kinds])
+    key = (kinds, tuple(kwargs)) if kwargs else kinds
     try:
         binding = described.bindings[key]
     except KeyError:
@@ -257,7 +262,7 @@ def _fit(schema: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Bindin
     if len(args) > len(plain) or (args and plain and len(args) == len(plain)):
         last = len(plain) - 1
         takes_list = last >= 0 and str(plain[last].type) == "List[int]"
-        if takes_list and all(type(value) is int for value in args[last:]):
+        if takes_list and all(type(value) in (int, TracedSize) for value in args[last:]):
             packed = last
         elif len(args) > len(plain):
             return None

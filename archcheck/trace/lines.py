@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
-from archcheck.evidence import LineValue
+from archcheck.evidence import LineValue, SizeName
 from archcheck.trace.recorder import PendingCall, Recorder
 from archcheck.trace.spans import Spans
+from archcheck.trace.traced_size import TracedSize
 
 # Reading a frame's locals refreshes the dict that these functions return.
 _READS_LOCALS = {"locals", "vars", "eval", "exec", "dir"}
@@ -169,9 +170,15 @@ class Lines:
         frame = tracked.frame
         names = frame.f_locals
         found: list[tuple[int, str, Any]] = []
+        named: list[tuple[int | None, str, TracedSize]] = []
         for name in tracked.stores.offsets:
             value = names.get(name)
             if value is None or type(value) in _NO_TENSORS:
+                continue
+            if type(value) is TracedSize:
+                if value.depth == 0 and tracked.seen.get(name) != value.source:
+                    tracked.seen[name] = value.source
+                    named.append((tracked.stores.between(name, last, at, False), name, value))
                 continue
             print_ = self._fingerprint(value)
             if print_ is None or tracked.seen.get(name) == print_:
@@ -191,6 +198,11 @@ class Lines:
             location = self._spans.of(frame.f_code, offset)
             if location is not None:
                 self._recorder.lines.append(LineValue(location, name, nest, tracked.call))
+        for offset, name, size in named:
+            location = None if offset is None else self._spans.of(frame.f_code, offset)
+            if location is not None and size.source[0] == "dim":
+                _, index, dimension = size.source
+                self._recorder.size_names.append(SizeName(location, name, index, dimension))
 
     def _fingerprint(self, value: Any) -> Any:
         """Equal for equal contents; None for what holds no tensor."""

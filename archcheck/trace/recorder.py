@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from archcheck.evidence import LineValue, ModuleCall, Op, Value, ValueIndex
+from archcheck.evidence import LineValue, ModuleCall, Op, SizeName, Value, ValueIndex
 from archcheck.finding import Location
 from archcheck.trace.memory import ActivationMemory
+from archcheck.trace.traced_size import TracedSize, as_evidence
 
 _PLAIN = (int, float, bool, str, complex, type(None), type(Ellipsis))
 _DTYPES: Mapping[torch.dtype, str] = {
@@ -135,6 +136,7 @@ class Recorder:
         self.ops: list[PendingOp] = []
         self.calls: list[PendingCall] = []
         self.lines: list[LineValue] = []
+        self.size_names: list[SizeName] = []
         self.open_calls: list[PendingCall] = []
         self.running: PendingOp | None = None
         # id(tensor) -> (weak reference, value, its memory): tensors must not live longer for
@@ -368,6 +370,8 @@ def plain(value: Any) -> Any:
     """
     if type(value) in _PLAIN:
         return value
+    if type(value) is TracedSize:
+        return as_evidence(value)
     if isinstance(value, str):
         return str.__str__(value)
     kinds: tuple[Any, ...] = (int, float, complex)

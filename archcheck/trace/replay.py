@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from archcheck.evidence import Op, Trace, Value, ValueIndex
-from archcheck.trace.symbols import Size, Tables, number
+from archcheck.evidence import Op, SizeRead, Trace, Value, ValueIndex
+from archcheck.trace.symbols import Size, Tables, computed, number, product, scaled
 
 Dims: TypeAlias = tuple[Size, ...]
 Kind: TypeAlias = Literal["equal", "at_least", "divisible", "broadcast"]
@@ -121,6 +121,44 @@ class Replay:
             raise Unknown
         return shape
 
+    def read(self, size: SizeRead) -> Size:
+        """The size that a number was computed as; raises `Unknown` where that cannot be said."""
+        result = self._computed(size.source)
+        if self.now(result) != size:
+            raise Unknown
+        return result
+
+    def _computed(self, source: Any) -> Size:
+        if isinstance(source, int):
+            return number(source)
+        if not isinstance(source, tuple):
+            raise Unknown
+        kind, *parts = source
+        if kind == "dim":
+            return self.shape(parts[0])[parts[1]]
+        if kind == "count":
+            return product(self.shape(parts[0]))
+        if kind in ("ceil", "floor"):
+            return self._rounded(kind, parts[0])
+        left, right = map(self._computed, parts)
+        return computed(kind, left, right)
+
+    def _rounded(self, kind: str, ratio: Any) -> Size:
+        """A quotient or a multiple by a fraction, rounded to a whole number again."""
+        if not isinstance(ratio, tuple):
+            raise Unknown
+        name, dividend, divisor = ratio
+        if name == "mul" and isinstance(divisor, float) and kind == "floor":
+            return scaled(self._computed(dividend), divisor)
+        if name != "truediv":
+            raise Unknown
+        if isinstance(divisor, float) and divisor.is_integer():
+            divisor = int(divisor)
+        below = self._computed(divisor)
+        if kind == "floor":
+            return computed("floordiv", self._computed(dividend), below)
+        return -computed("floordiv", -self._computed(dividend), below)
+
     def seen(self, size: int) -> Sequence[Size]:
         """The sizes that depend on the input and were this number in the recorded pass."""
         return self._seen.get(size, ())
@@ -143,7 +181,8 @@ class Replay:
     def _run(self, op: Op) -> None:
         rule = self._rules.get(op.name)
         if not any(map(self._depends, op.inputs)) and (
-            rule is None or not any(n in self._seen for n in _numbers(op.arguments))
+            rule is None
+            or not any(isinstance(n, SizeRead) or n in self._seen for n in _numbers(op.arguments))
         ):
             return  # whatever the input's sizes, this op does the same
         outputs = [self.trace.values[index].shape for index in op.outputs]
@@ -198,7 +237,15 @@ class Replay:
             return tuple([self._frozen(item) for item in nest])
         if isinstance(nest, slice):
             return (slice, nest.start, nest.stop, nest.step)
+        if isinstance(nest, SizeRead):
+            return SizeRead, self._read_key(nest)
         return (type(nest), nest)  # True is no 1 here
+
+    def _read_key(self, size: SizeRead) -> Any:
+        try:
+            return self.read(size)
+        except (Unknown, ValueError, LookupError):
+            return int(size), size.source
 
     def _view_of(self, index: int) -> Dims | None:
         """The shape of another view of memory that an op wrote: as it was before."""
@@ -278,7 +325,7 @@ class Step:
         value = self.argument(*names, default=default)
         if not isinstance(value, int):
             raise Unknown
-        return value % rank if rank else 0
+        return int(value) % rank if rank else 0
 
     def integers(self, value: Any, count: int) -> list[int]:
         """A number for each dimension of space, given one for all or one each."""
@@ -298,6 +345,8 @@ class Step:
         """
         if not isinstance(value, int):
             raise Unknown
+        if isinstance(value, SizeRead):
+            return self.replay.read(value)
         candidates = [size for size in near if size.constant is None]
         candidates = [size for size in candidates if self.replay.now(size) == value]
         candidates += self.replay.seen(value)
@@ -333,7 +382,8 @@ class Step:
             sizes = [shape[place] for shape in shapes if len(shape) >= -place]
             wide = [size for size in sizes if now(size) != 1] or sizes
             # Equal sizes in different words: the simplest says it.
-            best = min(wide, key=lambda size: (size.constant is None, len(size.key)))
+            one = now(wide[0]) == 1 if wide else False
+            best = min(wide, key=lambda size: ((size.constant is None) != one, len(size.key)))
             for size in sizes:
                 if size != best and size.constant != 1:
                     self.demands.append(Demand(self.op.index, "broadcast", size, best))

@@ -13,6 +13,7 @@ from itertools import product as readings_of
 from math import gcd
 from typing import Any
 
+from archcheck.evidence import SizeRead
 from archcheck.trace.replay import Dims, Step, Unknown
 from archcheck.trace.symbols import (
     Size,
@@ -123,6 +124,8 @@ def _readings(step: Step, source: Dims, wanted: Sequence[Any], place: int) -> li
     size = wanted[place]
     if not isinstance(size, int):
         raise Unknown
+    if isinstance(size, SizeRead):
+        return [step.replay.read(size)]
     if size <= 1:
         return [number(size)]
     now = step.replay.now

@@ -201,6 +201,30 @@ def scaled(size: Size, factor: float) -> Size:
     return function("scaled", size, factor)
 
 
+def computed(operator: str, left: Size, right: Size) -> Size:
+    """What the model's code computed from two sizes.
+
+    Raises:
+        ValueError: The operator is none of Python's on whole numbers that can be said here.
+    """
+    if operator == "add":
+        return left + right
+    if operator == "sub":
+        return left - right
+    if operator == "mul":
+        return left * right
+    if operator not in ("floordiv", "mod"):
+        raise ValueError(operator)
+    divisor = right.constant
+    if divisor is not None and divisor > 0:
+        quotient = left // divisor
+    elif left == right:
+        quotient = number(1)
+    else:
+        quotient = function("quotient", left, right)
+    return quotient if operator == "floordiv" else left - quotient * right
+
+
 def ceiling(size: Size, divisor: int) -> Size:
     return (size + (divisor - 1)) // divisor
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,10 @@ from archcheck.trace.lines import Lines
 from archcheck.trace.placement import LeaveRung, Placement
 from archcheck.trace.recorder import PendingOp, Recorder, tensors_in
 from archcheck.trace.spans import Spans
+from archcheck.trace.traced_size import count_read, size_read, sizes_read
+
+# What tells a tensor's sizes.
+READS_SIZES = frozenset(("shape", "size", "numel", "nelement"))
 
 
 class FunctionMode(TorchFunctionMode):
@@ -51,7 +55,10 @@ class FunctionMode(TorchFunctionMode):
         described = self._functions.of(func)
         if described.quiet:
             try:
-                return func(*args, **kwargs) if kwargs else func(*args)
+                result = func(*args, **kwargs) if kwargs else func(*args)
+                if described.name in READS_SIZES and self._recorder.running is None:
+                    return self._remembered(described.name, result, args, kwargs or {})
+                return result
             except (RuntimeError, NotImplementedError, ValueError) as error:
                 self.raised = self.unread = error
                 raise
@@ -63,6 +70,23 @@ class FunctionMode(TorchFunctionMode):
         except LeaveRung as reason:
             self.left = reason  # a bare `except:` of the user's may swallow it
             raise
+
+    def _remembered(
+        self, name: str, result: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """A shape, size or count of a tensor, as numbers that remember it."""
+        index = self._recorder.known(args[0]) if args else None
+        if index is None or self._recorder.values[index].kind in ("parameter", "buffer"):
+            return result
+        if type(result) is torch.Size:
+            return sizes_read(index, result)
+        if type(result) is not int:
+            return result
+        if name in ("numel", "nelement"):
+            return count_read(index, args[0].shape)
+        dim = args[1] if len(args) > 1 else kwargs.get("dim")
+        rank = len(self._recorder.values[index].shape)
+        return size_read(index, dim % rank, result) if type(dim) is int and rank else result
 
     def _record(self, func: Any, described: Function, args: Any, kwargs: Any) -> Any:
         recorder = self._recorder
