@@ -67,6 +67,7 @@ def run(
     selection = Selection.of(rules, config)
     plan = Plan.of(targets, config, asked, root=root, buffers=tuple(map(Path, buffers)))
     complaints = list(plan.complaints)
+    config = replace(config, source_roots=(*config.source_roots, *plan.folders))
     if memory is not None:
         memory.begin()
         for name in (LOCK_NAME, config.baseline):

@@ -20,12 +20,14 @@ class Plan(NamedTuple):
     Attributes:
         complaints: What is wrong with single targets.
         untraced: The models that are not traced, because no code may run.
+        folders: The folders that are named: absolute imports in them may start there.
     """
 
     files: tuple[Path, ...]
     models: tuple[tuple[Target, Model], ...]
     complaints: tuple[str, ...] = ()
     untraced: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -77,7 +79,8 @@ class Plan(NamedTuple):
                 complaints.append(f"{error}{_said_apart(path, files)}")
         if targets and not pairs and not complaints:
             _refuse_what_only_models_take(asked, files)
-        plan = cls(tuple(dict.fromkeys(files)), tuple(pairs), tuple(complaints))
+        folders = tuple(os.path.abspath(path) for path in paths if os.path.isdir(path))
+        plan = cls(tuple(dict.fromkeys(files)), tuple(pairs), tuple(complaints), folders=folders)
         return plan if config.trace else plan._without_traces()
 
     def _without_traces(self) -> Plan:

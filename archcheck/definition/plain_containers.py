@@ -18,21 +18,26 @@ from archcheck.source import (
     SourceFile,
     Statement,
 )
-from archcheck.source.weights import has_weights
+from archcheck.source.walks import is_only_measured
+from archcheck.source.weights import builds_state, holds_state
 
 if TYPE_CHECKING:
     from archcheck.evidence import ModuleCall, Trace
 
 _DISPLAYS = (ast.List, ast.Tuple, ast.ListComp, ast.Dict, ast.DictComp)
-# Classes that collect parameters, or move themselves, in their own way.
+# Classes that collect parameters in their own way.
 _OWN_WAYS = frozenset({
     "parameters", "named_parameters", "modules", "children", "named_modules", "named_children",
-    "_apply", "to", "cuda", "train", "eval", "state_dict", "__setattr__", "__getattr__",
+    "_apply", "state_dict", "__setattr__", "__getattr__",
 })  # fmt: skip
-_ADD = frozenset({"append", "extend", "insert"})
+# Methods that may move or set what the list holds, where they name it.
+_MOVING = frozenset({"to", "cuda", "cpu", "train", "eval", "half", "float", "requires_grad_"})
+_ADD = frozenset({"append", "extend", "insert", "update", "setdefault"})
 # Functions that look at a list and keep nothing of it.
 _LOOK = frozenset({"len", "zip", "enumerate", "range", "reversed", "iter", "next", "print", "list",
                    "isinstance", "bool", "sorted", "min", "max"})  # fmt: skip
+# Where a module computes: its forward, and the steps of those who train themselves.
+_COMPUTING = ("forward", "training_step", "validation_step", "test_step", "predict_step")
 # How the trace names a module that is reached through a list or dict.
 _INDEXED = r"^(?:(?P<owner>[\w.]+)\.)?(?P<name>\w+)\[(?P<key>[^\]]+)\]"
 
@@ -44,6 +49,7 @@ class PlainContainer(NamedTuple):
         write: Where it is set.
         value: What it is set to.
         path: Where the model has it: `blocks`, `encoder.blocks`.
+        holds: What is in it.
     """
 
     module: ModuleClass
@@ -51,6 +57,7 @@ class PlainContainer(NamedTuple):
     value: ast.expr
     kind: Literal["list", "tuple", "dict"]
     path: str
+    holds: Literal["layers", "parameters"] = "layers"
 
 
 def plain_containers(module: ModuleClass) -> Iterator[PlainContainer]:
@@ -60,10 +67,11 @@ def plain_containers(module: ModuleClass) -> Iterator[PlainContainer]:
     if not candidates or _has_its_own_ways(module):
         return
     for write in candidates:
-        kind = _held(module.file, module, write)
-        if kind is not None and not _is_known_elsewhere(module.file, module, write.name):
+        held = _held(module.file, module, write)
+        if held is not None and not _is_known_elsewhere(module.file, module, write.name):
             assert write.value is not None
-            yield PlainContainer(module, write, write.value, kind, write.name)
+            kind, holds = held
+            yield PlainContainer(module, write, write.value, kind, write.name, holds)
 
 
 def traced_plain_containers(trace: Trace, project: Project) -> Iterator[PlainContainer]:
@@ -123,10 +131,10 @@ def _local_list(write: AttributeWrite) -> Binding | None:
 
 def _held(
     file: SourceFile, module: ModuleClass, write: AttributeWrite
-) -> Literal["list", "tuple", "dict"] | None:
-    """Whether the display holds layers with weights: "list", "tuple" or "dict"; None if not."""
+) -> tuple[Literal["list", "tuple", "dict"], Literal["layers", "parameters"]] | None:
+    """What sort of display holds layers with state, or parameters; None if it holds neither."""
     others = [w for w in module.attributes[write.name] if w is not write]
-    if any(w.kind not in ("annotation", "augmented") for w in others):
+    if any(w.kind not in ("annotation", "augmented") and not _moves(w) for w in others):
         return None
     assert write.function is not None and write.value is not None
     display, at = write.value, write.statement
@@ -149,11 +157,31 @@ def _held(
     ]
     elements = [(element, at) for element in _elements(display)]
     alone = isinstance(display, ast.List | ast.Tuple) and len(elements) == 1 and not added
-    if alone or not any(_is_new_layer(file, *element) for element in (*elements, *added)):
+    both = (*elements, *added)
+    layers = not alone and any(_is_new_layer(file, *element) for element in both)
+    if not layers and not any(_is_parameter(file, *element) for element in both):
         return None
+    holds: Literal["layers", "parameters"] = "layers" if layers else "parameters"
     if isinstance(display, ast.Dict | ast.DictComp):
-        return "dict"
-    return "tuple" if isinstance(display, ast.Tuple) else "list"
+        return "dict", holds
+    return ("tuple" if isinstance(display, ast.Tuple) else "list"), holds
+
+
+def _moves(write: AttributeWrite) -> bool:
+    """Whether the list is set to its own elements, moved: `[e.to(device) for e in self.list]`."""
+    match write.value:
+        case ast.ListComp(
+            elt=ast.Call(func=ast.Attribute(value=ast.Name(id=element), attr=method)),
+            generators=[ast.comprehension(target=ast.Name(id=target), iter=ast.Attribute(attr=of))],
+        ):
+            return element == target and method in _MOVING and of == write.name
+    return False
+
+
+def _is_parameter(file: SourceFile, element: ast.expr, at: Statement) -> bool:
+    if not isinstance(element, ast.Call):
+        return False
+    return file.dotted(element.func, at) == "torch.nn.Parameter"
 
 
 def _elements(display: ast.expr) -> Iterator[ast.expr]:
@@ -177,9 +205,27 @@ def _added(module: ModuleClass, parts: tuple[str, ...]) -> list[tuple[ast.expr, 
                 given = call.node.args[-1]
                 if call.name == "extend" and isinstance(given, _DISPLAYS):
                     found += [(element, call.statement) for element in _elements(given)]
-                else:
+                elif call.name == "update" and isinstance(given, _DISPLAYS):
+                    found += [(element, call.statement) for element in _elements(given)]
+                elif call.name != "update":
                     found.append((given, call.statement))
+        for node, at in method.nodes(ast.Subscript):
+            assert isinstance(node, ast.Subscript)
+            if _sets_an_item(node, at, parts) and isinstance(at.node, ast.Assign):
+                found.append((at.node.value, at))
     return found
+
+
+def _sets_an_item(node: ast.Subscript, at: Statement, parts: tuple[str, ...]) -> bool:
+    """Whether a statement is `name[key] = …`."""
+    if not isinstance(at.node, ast.Assign) or node not in at.node.targets:
+        return False
+    match node.value:
+        case ast.Name(id=name):
+            return parts == (name,)
+        case ast.Attribute(value=ast.Name(id=owner), attr=name):
+            return parts == (owner, name)
+    return False
 
 
 def _is_new_layer(file: SourceFile, element: ast.expr, at: Statement) -> bool:
@@ -195,8 +241,11 @@ def _is_new_layer(file: SourceFile, element: ast.expr, at: Statement) -> bool:
         element, at = bindings[0].value, bindings[0].statement
     if not isinstance(element, ast.Call):
         return False
+    dotted = file.dotted(element.func, at)
+    if dotted is not None and builds_state(dotted):
+        return True
     layers = file.layers(element, at)
-    return bool(layers) and all(has_weights(layer) for layer in layers)
+    return bool(layers) and all(holds_state(layer) for layer in layers)
 
 
 def _is_known_elsewhere(file: SourceFile, module: ModuleClass, name: str) -> bool:
@@ -209,14 +258,22 @@ def _is_known_elsewhere(file: SourceFile, module: ModuleClass, name: str) -> boo
         for use in definition.module.uses
         if use.name == name and use.kind != "store"
     ]
-    computing = {method for sub in (module, *module.subclasses) for method in sub.computing}
+    computing = {
+        method for sub in (module, *module.subclasses) for method in sub.reached_from(*_COMPUTING)
+    }
     used = False
     for use, _ in uses:
-        if use.rest and use.rest[0] in _ADD:
+        if (use.rest and use.rest[0] in _ADD) or _is_an_item_set(use):
             continue
-        if use.function not in computing or _is_handed_on(use):
+        if use.function.name in _MOVING:
             return True
-        used = True
+        if use.function not in computing:
+            if not is_only_measured(use.attribute, use.function.parents):
+                return True
+        elif _is_handed_on(use):
+            return True
+        else:
+            used = True
     if not used:
         return True
     mine = {id(use.reference) for use, _ in uses}
@@ -236,6 +293,11 @@ def _is_read_from_outside(module: ModuleClass, name: str, reference: Reference) 
     is_its_own = reference.parts[0] == function.self_name
     is_outside = function.owner not in module.lineage
     return is_outside and name in reference.parts[2 if is_its_own else 1 :]
+
+
+def _is_an_item_set(use: SelfUse) -> bool:
+    parent = use.function.parents.get(use.attribute)
+    return isinstance(parent, ast.Subscript) and isinstance(parent.ctx, ast.Store)
 
 
 def _is_handed_on(use: SelfUse) -> bool:

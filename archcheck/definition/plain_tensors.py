@@ -19,13 +19,21 @@ _MAKE = frozenset({
     f"torch.{name}"
     for name in ("tensor", "zeros", "ones", "full", "rand", "randn", "empty", "eye", "linspace",
                  "logspace", "arange", "tril", "triu", "hamming_window", "hann_window",
-                 "randint", "randperm", "Tensor", "FloatTensor")
+                 "blackman_window", "bartlett_window", "kaiser_window", "tril_indices",
+                 "triu_indices", "from_numpy", "as_tensor",
+                 "randint", "randperm", "Tensor", "FloatTensor", "LongTensor")
 })  # fmt: skip
+# Those that take over what they are given, which may have no dimensions.
+_TAKE = frozenset({"torch.tensor", "torch.Tensor", "torch.FloatTensor", "torch.LongTensor",
+                   "torch.as_tensor"})  # fmt: skip
+_TAKE_TENSORS = frozenset({"torch.tril", "torch.triu", "torch.from_numpy"})
 # Functions and methods of a tensor that give a tensor in the same place.
 _DERIVE = frozenset({
-    "abs", "contiguous", "cos", "cumprod", "cumsum", "div", "exp", "expand", "flatten", "flip",
-    "float", "log", "log2", "mul", "permute", "pow", "repeat", "reshape", "sin", "sqrt", "squeeze",
-    "sub", "t", "tanh", "transpose", "unsqueeze", "view",
+    "abs", "add", "bool", "clamp", "clone", "contiguous", "cos", "cumprod", "cumsum", "diag",
+    "div", "double", "exp", "expand", "flatten", "flip", "float", "half", "int", "log", "log2",
+    "long", "movedim", "mul", "neg", "outer", "permute", "pow", "reciprocal", "repeat",
+    "repeat_interleave", "reshape", "roll", "rsqrt", "sigmoid", "sin", "softmax", "sqrt",
+    "square", "squeeze", "sub", "t", "tanh", "transpose", "type", "unsqueeze", "view",
 })  # fmt: skip
 _NAMES = _DERIVE | {name.rpartition(".")[2] for name in _MAKE}
 # Methods of a parameter that give a tensor which is none.
@@ -165,11 +173,29 @@ def _is_made_here(file: SourceFile, value: ast.expr, at: Statement, depth: int =
             return any(
                 _is_made_here(file, side, at, depth + 1) for side in (value.left, value.right)
             ) and not any(isinstance(side, ast.Attribute) for side in (value.left, value.right))
-        case ast.UnaryOp(op=ast.USub()):
+        case ast.UnaryOp(op=ast.USub() | ast.Invert()):
             return _is_made_here(file, value.operand, at, depth + 1)
+        case ast.Subscript():
+            # `table[0]` may have no dimensions left.
+            return _keeps_a_dimension(value.slice) and _is_made_here(
+                file, value.value, at, depth + 1
+            )
+        case ast.Compare(left=left, comparators=[right]):
+            return any(_is_made_here(file, side, at, depth + 1) for side in (left, right))
+        case ast.Attribute(attr="T" | "mT"):
+            return _is_made_here(file, value.value, at, depth + 1)
         case ast.Call():
             return _call_makes(file, value, at, depth)
     return False
+
+
+def _keeps_a_dimension(index: ast.expr) -> bool:
+    parts = index.elts if isinstance(index, ast.Tuple) else [index]
+    return any(
+        isinstance(part, ast.Slice)
+        or (isinstance(part, ast.Constant) and part.value in (None, Ellipsis))
+        for part in parts
+    )
 
 
 def _call_makes(file: SourceFile, call: ast.Call, at: Statement, depth: int) -> bool:
@@ -182,7 +208,8 @@ def _call_makes(file: SourceFile, call: ast.Call, at: Statement, depth: int) -> 
     if dotted in _MAKE:
         return _has_dimensions(dotted, call)
     if dotted is not None:
-        derives = dotted.removeprefix("torch.") in _DERIVE
+        # `float(table)` is Python's own, and a number.
+        derives = dotted.startswith("torch.") and dotted.removeprefix("torch.") in _DERIVE
         return derives and bool(call.args) and _is_made_here(file, call.args[0], at, depth + 1)
     if isinstance(call.func, ast.Attribute) and call.func.attr in _DERIVE:
         return _is_made_here(file, call.func.value, at, depth + 1)
@@ -191,13 +218,14 @@ def _call_makes(file: SourceFile, call: ast.Call, at: Statement, depth: int) -> 
 
 def _has_dimensions(dotted: str, call: ast.Call) -> bool:
     """A tensor without dimensions works on every device."""
-    if not call.args:
+    given = call.args or [keyword.value for keyword in call.keywords]
+    if not given:
         return False
-    if dotted in ("torch.tensor", "torch.Tensor", "torch.FloatTensor", "torch.tril", "torch.triu"):
-        if isinstance(call.args[0], ast.List | ast.Tuple | ast.ListComp):
-            return True
-        return dotted in ("torch.tril", "torch.triu")
-    return not (isinstance(call.args[0], ast.Tuple | ast.List) and not call.args[0].elts)
+    if dotted in _TAKE:
+        return isinstance(given[0], ast.List | ast.Tuple | ast.ListComp)
+    if dotted in _TAKE_TENSORS:
+        return True
+    return not (isinstance(given[0], ast.Tuple | ast.List) and not given[0].elts)
 
 
 def _lost_parameter(file: SourceFile, value: ast.expr, at: Statement) -> bool:

@@ -6,7 +6,9 @@ import ast
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from archcheck.source.sites import Reference
 from archcheck.source.uses import WriteKind
+from archcheck.source.walks import elements_read, is_only_looked_at
 
 if TYPE_CHECKING:
     from archcheck.source.classes import ClassDefinition
@@ -21,8 +23,10 @@ SETTERS: Final[Mapping[str, WriteKind]] = {
 # Calls on `self` that reach attributes without naming them.
 _READERS: Final = frozenset({
     "children", "modules", "named_children", "named_modules", "get_submodule", "_modules",
-    "__dict__", "apply", "__getattr__", "__getattribute__",
+    "__dict__", "__getattr__", "__getattribute__",
 })  # fmt: skip
+# Those of them that a loop runs over, often only to initialise what it meets.
+_WALKERS: Final = frozenset({"children", "modules", "named_children", "named_modules"})
 # Functions that take `self` and neither read nor set its attributes.
 _HARMLESS_TAKERS: Final = frozenset({
     "super", "isinstance", "type", "id", "print", "repr", "str", "hasattr", "len", "issubclass",
@@ -58,12 +62,22 @@ def reads_dynamically(definition: ClassDefinition) -> bool:
     if any(_takes_self(call, method, "getattr") for call, method in _calls(definition)):
         return True
     return any(
-        reference.parts[0] == method.self_name and reference.parts[1:2][0] in _READERS
+        reference.parts[0] == method.self_name
+        and reference.parts[1:2][0] in _READERS
+        and not _only_initialises(reference, method)
         for method in definition.functions
         for scope in method.walk()
         for reference in scope.references
         if len(reference.parts) > 1
     )
+
+
+def _only_initialises(reference: Reference, method: Function) -> bool:
+    """Whether a walk over the submodules looks at each, and calls and keeps none."""
+    if len(reference.parts) != 2 or reference.parts[1] not in _WALKERS:
+        return False
+    read = elements_read(reference.node, method.parents)
+    return read is not None and all(is_only_looked_at(name, method.parents) for name in read)
 
 
 def _calls(definition: ClassDefinition) -> list[tuple[Call, Function]]:

@@ -293,17 +293,17 @@ class ModuleClass:
     @cached_property
     def initializing(self) -> tuple[Function, ...]:
         """`__init__` (its own or the nearest ancestor's) and the methods that it calls on self."""
-        return self._closure("__init__")
+        return self.reached_from("__init__")
 
     @cached_property
     def computing(self) -> tuple[Function, ...]:
         """`forward` and the methods that it calls on self, straight or through others."""
-        return self._closure("forward")
+        return self.reached_from("forward")
 
-    def _closure(self, name: str) -> tuple[Function, ...]:
-        start = self.find_method(name)
+    def reached_from(self, *names: str) -> tuple[Function, ...]:
+        """These methods, as far as there are any, and those that they call on self."""
         found: dict[Function, None] = {}
-        waiting = [start] if start is not None else []
+        waiting = [start for name in names if (start := self.find_method(name)) is not None]
         while waiting:
             method = waiting.pop()
             if method not in found:

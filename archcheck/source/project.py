@@ -31,7 +31,9 @@ class Project:
     Args:
         root: The folder that configuration is relative to.
         source_roots: Folders that absolute imports start from, besides the package root of the
-            importing file, the file's own folder, `root` and `root/src`.
+            importing file, the file's own folder, `root` and `root/src`. Of those that hold the
+            importing file, the folders between count too, the nearest first: a repository of many
+            projects is run from each of them.
         notes: Take down every file and folder that is looked at.
         parse: What parses documents; `Parses` where the same files are read again and again.
 
@@ -57,6 +59,7 @@ class Project:
         self._files: dict[str, SourceFile | None] = {}
         self._modules: dict[tuple[str, str], Path | None] = {}
         self._packages: dict[str, str] = {}
+        self._above: dict[str, tuple[str, ...]] = {}
         self._listings: dict[str, frozenset[str]] = {}
         self._surroundings: dict[str, Surroundings] = {}
         self._released: deque[SourceFile] = deque()
@@ -233,7 +236,17 @@ class Project:
                 folder = os.path.dirname(folder)
             return (folder,)
         package = self._package_root(folder)
-        return tuple(dict.fromkeys((package, folder, *self._roots)))
+        return tuple(dict.fromkeys((package, folder, *self._between(package), *self._roots)))
+
+    def _between(self, folder: str) -> tuple[str, ...]:
+        """The folders above one, up to the outermost root that it lies in, nearest first."""
+        if folder not in self._above:
+            around = [root for root in self._roots if _lies_in(folder, root)]
+            above = [folder] if around else []
+            while above and above[-1] != min(around, key=len):
+                above.append(os.path.dirname(above[-1]))
+            self._above[folder] = tuple(above)
+        return self._above[folder]
 
     @cached_property
     def _roots(self) -> tuple[str, ...]:
@@ -284,6 +297,10 @@ class Project:
         ):
             return Path(package, "__init__.py")
         return None
+
+
+def _lies_in(folder: str, root: str) -> bool:
+    return folder == root or folder.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def from_here(path: Path) -> str:

@@ -296,19 +296,22 @@ def _unbound(name: str, file: SourceFile) -> Resolved:
     """A name that no scope binds: from a star import, or a built-in."""
     if name in _BUILTINS:
         return name
-    for star in file.star_imports:
-        if star.level == 0 and star.dotted in ("torch.nn", "torch.nn.modules"):
-            if name in SIGNATURES or name in ("Module", "Parameter", "functional", "init"):
-                return f"torch.nn.{name}"
-        elif star.level == 0 and star.dotted.partition(".")[0] in _OUTSIDE:
-            if star.dotted.startswith("torch"):
-                return UNKNOWN
-        else:
-            imported = file.project.find_star(star.dotted, file, star.level, name)
-            if imported is None:
-                return UNKNOWN
-            if imported[1]:
-                found = imported[0].exported(name, 1)
-                if found is not UNKNOWN:
-                    return found
+    # The later of two wins. What an unknown one brings is not known to hide the others.
+    for star in reversed(file.star_imports):
+        found = _from_star(star, name, file)
+        if found is not UNKNOWN:
+            return found
     return UNKNOWN
+
+
+def _from_star(star: Binding, name: str, file: SourceFile) -> Resolved:
+    """What a star import makes a name mean."""
+    if star.level == 0 and star.dotted in ("torch.nn", "torch.nn.modules"):
+        is_torch = name in SIGNATURES or name in ("Module", "Parameter", "functional", "init")
+        return f"torch.nn.{name}" if is_torch else UNKNOWN
+    if star.level == 0 and star.dotted.partition(".")[0] in _OUTSIDE:
+        return UNKNOWN
+    imported = file.project.find_star(star.dotted, file, star.level, name)
+    if imported is None or not imported[1]:
+        return UNKNOWN
+    return imported[0].exported(name, 1)

@@ -12,6 +12,7 @@ from archcheck.source.scan import Scanner
 from archcheck.source.signature import Signature
 from archcheck.source.sites import Binding, FunctionNode, Reference, ReferenceKind, Site, Statement
 from archcheck.source.unknown import UNKNOWN, Unknown
+from archcheck.source.walks import Parents, parents_in
 
 if TYPE_CHECKING:
     from archcheck.source.classes import ClassDefinition
@@ -350,6 +351,11 @@ class Function(Scope):
     def always_raises(self) -> bool:
         """It neither returns nor reaches its end."""
         return not self.can_fall_off_end and not self.returns and not self.is_generator
+
+    @cached_property
+    def parents(self) -> Parents:
+        """The node around each node of the function, nested functions included."""
+        return parents_in(self.node)
 
     @cached_property
     def name_reads(self) -> dict[str, list[ast.Name]]:

@@ -1,4 +1,4 @@
-"""Which layers have weights: what a layer would share, lose or leave untrained."""
+"""Which layers have weights, or buffers: what a layer would share, lose or leave untrained."""
 
 from __future__ import annotations
 
@@ -56,3 +56,32 @@ def class_has_weights(module: ModuleClass, depth: int = _DEEPEST) -> bool:
                 if made == "torch.nn.Parameter":
                     return True
     return False
+
+
+# Those that keep running statistics unless an argument says otherwise.
+_RUNNING: Final = frozenset({
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "InstanceNorm1d",
+    "InstanceNorm2d", "InstanceNorm3d",
+})  # fmt: skip
+# Packages whose classes are modules with state, and functions that build such modules.
+_STATEFUL: Final = ("torchmetrics.", "torchvision.models.", "timm.create_model")
+
+
+def holds_state(layer: Layer) -> bool:
+    """Whether a layer certainly has something to save and to move: parameters or buffers."""
+    if has_weights(layer):
+        return True
+    if layer.module_class is not None:
+        return any(
+            write.kind == "register_buffer" and not write.conditional
+            for definition in layer.module_class.lineage
+            if definition.module is not None
+            for write in definition.module.own_writes
+        )
+    name = layer.class_name
+    return name in _RUNNING and layer.argument("track_running_stats") is True
+
+
+def builds_state(dotted: str) -> bool:
+    """Whether what is called outside the project certainly gives a module with state."""
+    return dotted.startswith(_STATEFUL) and not dotted.startswith("torchmetrics.functional")

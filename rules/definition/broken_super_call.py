@@ -140,10 +140,12 @@ def _not_called(file: SourceFile, module: ModuleClass, reference: Reference) -> 
 def _wrong_class(module: ModuleClass, call: SuperCall) -> str | None:
     """What is wrong with the class that is given to `super`; None if nothing certainly is."""
     given = call.arguments[0]
-    if not isinstance(given, ast.Name):
+    if not isinstance(given, ast.Name | ast.Attribute):
         return None
+    name = module.file.text(given)
     meaning = module.file.resolve(given, call.statement)
     definition = module.definition
+    stranger = f"`{module.name}` calls `super({name}, …)`, and does not derive from {name}"
     if isinstance(meaning, ClassDefinition):
         if meaning in definition.lineage or definition in meaning.lineage:
             return None
@@ -152,12 +154,37 @@ def _wrong_class(module: ModuleClass, call: SuperCall) -> str | None:
             return None
         if any(isinstance(base, Unknown) for base in definition.outside_bases):
             return None
-        return f"`{module.name}` calls `super({given.id}, …)`, and does not derive from {given.id}"
+        return stranger
+    if _is_imported_stranger(module, meaning, given, call):
+        return stranger
+    if not isinstance(given, ast.Name):
+        return None
     if call.statement.scope.reaching(given.id, call.statement):
         return None
     if given.id == "__class__" or hasattr(builtins, given.id) or module.file.star_imports:
         return None
     return f"`{module.name}` calls `super({given.id}, …)`, and no {given.id} is defined there"
+
+
+def _is_imported_stranger(
+    module: ModuleClass, meaning: object, given: ast.Name | ast.Attribute, call: SuperCall
+) -> bool:
+    """Whether a class from a file that is not there is given, and all bases are torch's."""
+    bases = module.definition.outside_bases
+    if not module.is_certain or _last_name(given) == module.name:
+        return False
+    if isinstance(meaning, str):
+        if meaning == "torch.nn.Module" or meaning in bases or hasattr(builtins, meaning):
+            return False
+        return not meaning.startswith("torch.") or set(bases) == {"torch.nn.Module"}
+    if not (isinstance(meaning, Unknown) and isinstance(given, ast.Name)):
+        return False
+    bound = call.statement.scope.reaching(given.id, call.statement)
+    return bool(bound) and all(binding.kind == "import" for binding in bound)
+
+
+def _last_name(given: ast.Name | ast.Attribute) -> str:
+    return given.attr if isinstance(given, ast.Attribute) else given.id
 
 
 def _extra_self(

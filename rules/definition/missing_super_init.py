@@ -53,6 +53,8 @@ def constructor_without_its_base(file: SourceFile) -> Iterator[Finding]:
         if any(_asks_a_base(module, method) for method in _methods_run(module, constructor)):
             continue
         assigned = next((s for s in module.submodules if s.write.function is constructor), None)
+        if _is_a_mixin(module, needs_its_tables=assigned is not None):
+            continue
         called = module.find_method("forward") is not None
         if assigned is not None:
             consequence = f"assigning `self.{assigned.attribute}` raises an AttributeError"
@@ -95,6 +97,33 @@ def _works_without(module: ModuleClass) -> bool:
         or "__call__" in definition.methods
         for definition in module.lineage
     )
+
+
+def _is_a_mixin(module: ModuleClass, *, needs_its_tables: bool) -> bool:
+    """Whether nobody builds the class itself, and each class that derives from it asks another
+    base by name, and earlier where the constructor needs what nn.Module makes."""
+    if not module.subclasses or module.file.calls_of(module.definition):
+        return False
+    return all(
+        _initialises_another_base(subclass, module, first=needs_its_tables)
+        for subclass in module.subclasses
+    )
+
+
+def _initialises_another_base(subclass: ModuleClass, mixin: ModuleClass, *, first: bool) -> bool:
+    constructor = subclass.find_method("__init__")
+    if constructor is None or constructor.owner is mixin.definition:
+        return False
+    asked = [
+        subclass.file.resolve(call.node.func.value, call.statement)
+        for call in subclass.super_calls(constructor)
+        if call.name == "__init__" and call.super_node is None
+        and isinstance(call.node, ast.Call) and isinstance(call.node.func, ast.Attribute)
+    ]  # fmt: skip
+    if mixin.definition not in asked:
+        return False
+    before = asked[: asked.index(mixin.definition)]
+    return bool(before) if first else len(asked) > 1
 
 
 def _methods_run(module: ModuleClass, constructor: Function) -> tuple[Function, ...]:

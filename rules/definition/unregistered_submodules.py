@@ -2,8 +2,9 @@
 
 What it does
 ------------
-Looks for layers with weights that an `nn.Module` keeps in a Python list, tuple or dict and uses
-in its methods. A list that is wrapped later (`nn.ModuleList(self.layers)`, `add_module` in a
+Looks for parameters, and for layers with parameters or buffers, that an `nn.Module` keeps in a
+Python list, tuple or dict and uses in its methods. That the list is walked, to initialise or to
+move what it holds, registers nothing. A list that is wrapped later (`nn.ModuleList(self.layers)`, `add_module` in a
 loop), whose layers are attributes of their own, or that holds one module on purpose so that it is
 hidden, is left alone.
 
@@ -51,8 +52,14 @@ if TYPE_CHECKING:
 rule = Rule("AC107", "unregistered-submodules", Severity.ERROR, fix="safe")
 
 # The containers of torch.nn that register what they hold.
-_REGISTERING = {"list": "ModuleList", "tuple": "ModuleList", "dict": "ModuleDict"}
-_LIST_ONLY = frozenset({"sort", "remove", "reverse", "index", "count", "copy", "setdefault"})
+_REGISTERING = {
+    ("layers", "list"): "ModuleList", ("layers", "tuple"): "ModuleList",
+    ("layers", "dict"): "ModuleDict", ("parameters", "list"): "ParameterList",
+    ("parameters", "tuple"): "ParameterList", ("parameters", "dict"): "ParameterDict",
+}  # fmt: skip
+_LIST_ONLY = frozenset({
+    "sort", "remove", "reverse", "index", "count", "copy", "setdefault", "get",
+})  # fmt: skip
 
 
 @rule.on_source
@@ -68,27 +75,29 @@ def weights_that_nobody_registered(trace: Trace, project: Project) -> Iterator[F
 
 def _finding(held: PlainContainer) -> Finding:
     return Finding(
-        f"the layers in `{held.module.name}.{held.write.name}` are not registered: a plain "
+        f"the {held.holds} in `{held.module.name}.{held.write.name}` are not registered: a plain "
         f"{held.kind} hides them from parameters(), state_dict() and .to()",
         held.write.owner.file.location(held.value),
         label=f"a plain {held.kind}",
         module=held.path,
-        help=f"keep them in an nn.{_REGISTERING[held.kind]}",
+        help=f"keep them in an nn.{_REGISTERING[held.holds, held.kind]}",
         fix=_wrapped(held),
     )
 
 
 def _wrapped(held: PlainContainer) -> Fix | None:
     """The fix that wraps the display, where the code needs nothing that only Python's own has."""
-    file, write, container = held.write.owner.file, held.write, _REGISTERING[held.kind]
+    file, write = held.write.owner.file, held.write
+    container = _REGISTERING[held.holds, held.kind]
     spelling = spelled(file, f"torch.nn.{container}")
     value = write.value
     if spelling is None or value is None:
         return None
     if any(use.name == write.name and _LIST_ONLY & set(use.rest) for use in held.module.uses):
         return None
-    if container == "ModuleDict" and not (
+    if held.kind == "dict" and not (
         isinstance(value, ast.Dict)
+        and value.keys
         and all(isinstance(k, ast.Constant) and isinstance(k.value, str) for k in value.keys)
     ):
         return None
