@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from source_files import project_of, source
 
+import archcheck
 from archcheck.source import UNKNOWN, ClassDefinition, Function, SourceFile, differ, known
 
 
@@ -376,3 +377,59 @@ def test_definitions_are_targets() -> None:
     function, class_ = (call.target for call in file.calls)
     assert isinstance(function, Function) and isinstance(class_, ClassDefinition)
     assert file.calls_of(function) == (file.calls[0],)
+
+
+def test_of_two_star_imports_the_later_wins(tmp_path: Path) -> None:
+    project = project_of(
+        tmp_path,
+        {
+            "sound/__init__.py": "from .first import *\nfrom .second import *\n",
+            "sound/first.py": "import torch\nclass Extractor: ...\nclass Only: ...\n",
+            "sound/second.py": "import torch\nclass Extractor: ...\n",
+            "model.py": "import torch\nfrom sound import Extractor, Only\nExtractor()\nOnly()\n",
+        },
+    )
+    targets = [call.target for call in project.file(tmp_path / "model.py").calls]
+    assert [target.file.place.name for target in targets] == ["second.py", "first.py"]
+
+
+def test_imports_start_from_the_folders_between_a_root_and_the_file(tmp_path: Path) -> None:
+    project = project_of(
+        tmp_path,
+        {
+            "one/models/base.py": "import torch\nclass Base: ...\n",
+            "one/models/gru.py": "import torch\nfrom models.base import Base\nBase()\n",
+            "two/models/base.py": "import torch\nclass Base: ...\n",
+            "two/models/deep/gru.py": "import torch\nfrom models.base import Base\nBase()\n",
+        },
+    )
+    for user, base in (("one/models/gru.py", "one"), ("two/models/deep/gru.py", "two")):
+        (call,) = project.file(tmp_path / user).calls
+        assert call.target.file.place == tmp_path / base / "models/base.py"
+
+
+def test_imports_start_from_a_folder_that_is_named(tmp_path: Path, monkeypatch) -> None:
+    project_of(
+        tmp_path,
+        {
+            "elsewhere/here.py": "",
+            "code/models/base.py": """\
+                from torch import nn
+                class Base(nn.Module):
+                    def embed(self, x):
+                        return self.forward(x[:, : self.frames])
+                """,
+            "code/models/gru.py": """\
+                from torch import nn
+                from models.base import Base
+                class Encoder(Base):
+                    def __init__(self):
+                        super().__init__()
+                        self.frames = 3
+                    def forward(self, x):
+                        return x
+                """,
+        },
+    )
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert archcheck.lint(str(tmp_path / "code")).findings == ()

@@ -203,9 +203,7 @@ def _added(module: ModuleClass, parts: tuple[str, ...]) -> list[tuple[ast.expr, 
         for call in method.calls:
             if call.parts[:-1] == parts and call.name in _ADD and call.node.args:
                 given = call.node.args[-1]
-                if call.name == "extend" and isinstance(given, _DISPLAYS):
-                    found += [(element, call.statement) for element in _elements(given)]
-                elif call.name == "update" and isinstance(given, _DISPLAYS):
+                if call.name in ("extend", "update") and isinstance(given, _DISPLAYS):
                     found += [(element, call.statement) for element in _elements(given)]
                 elif call.name != "update":
                     found.append((given, call.statement))
@@ -261,12 +259,16 @@ def _is_known_elsewhere(file: SourceFile, module: ModuleClass, name: str) -> boo
     computing = {
         method for sub in (module, *module.subclasses) for method in sub.reached_from(*_COMPUTING)
     }
+    moved = {part for w in module.attributes.get(name, ()) if _moves(w) and w.value is not None
+             for part in ast.walk(w.value)}  # fmt: skip
     used = False
     for use, _ in uses:
         if (use.rest and use.rest[0] in _ADD) or _is_an_item_set(use):
             continue
         if use.function.name in _MOVING:
             return True
+        if use.attribute in moved:
+            continue
         if use.function not in computing:
             if not is_only_measured(use.attribute, use.function.parents):
                 return True

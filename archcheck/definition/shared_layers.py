@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.finding import Location
 from archcheck.shapes.faults import node_at, source_file
-from archcheck.source import Binding, Call, Project, Scope, SourceFile, Statement
+from archcheck.source import Binding, Call, Project, Scope, SourceFile, Statement, Suite
 from archcheck.source.weights import has_weights
 
 if TYPE_CHECKING:
     from archcheck.evidence import Module, Trace
 
 _CONTAINERS = ("torch.nn.Sequential", "torch.nn.ModuleList")
+# Sharing these between two containers also mixes what they normalise by.
+_NORMS = frozenset({
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "GroupNorm", "InstanceNorm1d",
+    "InstanceNorm2d", "InstanceNorm3d", "LayerNorm", "RMSNorm",
+})  # fmt: skip
 _ON_PURPOSE = (
     r"(?i)shar(e|ed|ing)\b|_shared|shared_|\bti(e|ed|es|ing)\b|_tied|tied_|same "
     r"(layer|weight|module|block)|recurrent|recursive|weight.tying|reus(e|ed|ing)|universal|siamese"
@@ -125,6 +130,9 @@ def _instances_again(
                 yield call.scope, node, made, at
         for node, made in _twice(file, call.node.args, call.statement):
             yield call.scope, node, made, call.statement
+        for node, made, at in _in_every_turn(file, call):
+            yield call.scope, node, made, at
+    yield from _norms_in_two_containers(file)
     for call in file.calls_named("append"):
         if call.loop is None or not isinstance(call.loop, ast.For | ast.While):
             continue
@@ -138,6 +146,65 @@ def _instances_again(
             continue
         if _is_weighted(file, element, call.statement) and _goes_into_a_container(file, call):
             yield call.scope, call.node, element, call.statement
+
+
+def _in_every_turn(file: SourceFile, call: Call) -> Iterator[tuple[ast.expr, ast.expr, Statement]]:
+    """What a container that is built in each turn of a loop takes from before the loop."""
+    loop = call.loop
+    if loop is None or call.statement.suite.owner is not loop:
+        return
+    if isinstance(loop, ast.For | ast.While) and _leaves_at_once(call):
+        return
+    for argument in call.node.args:
+        inner = argument.value if isinstance(argument, ast.Starred) else argument
+        if not isinstance(inner, ast.Name):
+            continue
+        binding = _made_once(inner.id, call.statement)
+        if binding is None or binding.value is None or binding.statement.is_in(loop):
+            continue
+        if not isinstance(argument, ast.Starred):
+            made: list[ast.expr] = [inner]
+        elif isinstance(binding.value, ast.List | ast.Tuple):
+            made = binding.value.elts
+        else:
+            made = []
+        found = (one for one in made if _is_weighted(file, one, binding.statement))
+        shared = next((one for one in found if not _is_a(file, one, binding, "PReLU")), None)
+        if shared is not None:
+            at = call.statement if shared is inner else binding.statement
+            yield argument, shared, at
+
+
+def _is_a(file: SourceFile, made: ast.expr, binding: Binding, *names: str) -> bool:
+    value = binding.value if isinstance(made, ast.Name) else made
+    layers = file.layers(value, binding.statement) if isinstance(value, ast.Call) else ()
+    return bool(layers) and all(layer.is_a(*names) for layer in layers)
+
+
+def _norms_in_two_containers(
+    file: SourceFile,
+) -> Iterator[tuple[Scope, ast.expr, ast.expr, Statement]]:
+    """The normalisations that two Sequentials of one suite name."""
+    seen: dict[tuple[Suite, str], Call] = {}
+    for call in file.calls_to("torch.nn.Sequential"):
+        for argument in call.node.args:
+            if not isinstance(argument, ast.Name):
+                continue
+            key = (call.statement.suite, argument.id)
+            other = seen.setdefault(key, call)
+            binding = _made_once(argument.id, call.statement)
+            if other is call or binding is None or not _is_weighted(file, argument, call.statement):
+                continue
+            if _is_a(file, argument, binding, *_NORMS) and not _same_target(call, other):
+                yield call.scope, argument, argument, call.statement
+
+
+def _same_target(call: Call, other: Call) -> bool:
+    """Whether two containers stand in one statement, or take each other's place."""
+    one, two = call.statement.node, other.statement.node
+    if one is two or not (isinstance(one, ast.Assign) and isinstance(two, ast.Assign)):
+        return True
+    return ast.dump(one.targets[0]) == ast.dump(two.targets[0])
 
 
 def _display(node: ast.expr, at: Statement) -> tuple[ast.expr, Statement]:

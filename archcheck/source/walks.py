@@ -31,9 +31,7 @@ _KEEPING: Final = frozenset({"append", "extend", "add", "insert", "update", "add
 
 def parents_in(node: ast.AST) -> Parents:
     """The node around each node below this one."""
-    return {
-        child: parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)
-    }
+    return {child: parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)}
 
 
 def is_only_measured(container: ast.expr, parents: Parents) -> bool:
@@ -46,8 +44,10 @@ def is_only_measured(container: ast.expr, parents: Parents) -> bool:
     match parent:
         case ast.Subscript(value=value) if value is container:
             is_slice = isinstance(parent.slice, ast.Slice)
-            return is_only_measured(parent, parents) if is_slice else is_only_looked_at(
-                parent, parents
+            return (
+                is_only_measured(parent, parents)
+                if is_slice
+                else is_only_looked_at(parent, parents)
             )
         case ast.Call(func=ast.Name(id=name)):
             return name in _TELLING
@@ -98,8 +98,9 @@ def is_only_looked_at(element: ast.expr, parents: Parents) -> bool:
             if name in _GIVING:
                 return _runs_over_parameters(parent, parents)
             call = parents.get(parent)
-            is_called = isinstance(call, ast.Call) and call.func is parent
-            return not is_called or isinstance(parents.get(call), ast.Expr)
+            if not (isinstance(call, ast.Call) and call.func is parent):
+                return True
+            return isinstance(parents.get(call), ast.Expr)
         case ast.Call(func=function) if function is not element:
             if isinstance(function, ast.Name) and function.id in _TELLING:
                 return True

@@ -4,8 +4,9 @@ What it does
 ------------
 Looks for an `nn.Module` without a `forward` that has a method with nearly that name (`foward`,
 `Forward`), a `forward` that indentation has put inside `__init__` or below the class, and for a
-constructor that Python never calls because its name is misspelled (`___init___`, `_init_`). From
-a trace, for any module that is called and has no `forward`.
+constructor that Python never calls because its name is misspelled (`___init___`, `_init_`); and for
+an `nn.ModuleList` or `nn.ModuleDict` that is called as a layer. From a trace, for any module that
+is called and has no `forward`.
 
 Why it is bad
 -------------
@@ -42,7 +43,7 @@ from typing import TYPE_CHECKING
 
 from archcheck.definition.misplaced import Fault, misplaced_forward, misspelled_constructors
 from archcheck.definition.module_classes import class_named
-from archcheck.finding import Finding, Severity
+from archcheck.finding import Finding, Location, Severity
 from archcheck.rule import Rule
 from archcheck.source import Function, ModuleClass, Project, SourceFile
 from archcheck.source.elision import is_elided
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 rule = Rule("AC104", "forward-missing", Severity.ERROR)
 
+# What keeps modules, and says nothing of how they are applied.
+_CONTAINERS = frozenset({"ModuleList", "ModuleDict", "ParameterList", "ParameterDict"})
 _MESSAGE = re.compile(r"Module \[(\w+)\] is missing the required")
 # What is wrong, in a sentence and a few words, and what to do.
 _FAULTS: dict[Fault, tuple[str, str, str]] = {
@@ -77,6 +80,10 @@ def misspelled(file: SourceFile) -> Iterator[Finding]:
         found = _misplaced(module)
         if found is not None:
             yield found
+        for use in module.uses:
+            layer = module.layer(use.name) if use.kind == "call" else None
+            if layer is not None and layer.is_torch and layer.class_name in _CONTAINERS:
+                yield _container(layer.class_name, file.location(use.node))
 
 
 @rule.on_trace
@@ -84,6 +91,9 @@ def called_without_forward(trace: Trace, project: Project) -> Iterator[Finding]:
     for failure in trace.failures:
         match = _MESSAGE.search(failure.message)
         if match is None or failure.error != "NotImplementedError":
+            continue
+        if match[1] in _CONTAINERS and failure.location is not None:
+            yield _container(match[1], failure.location)
             continue
         module = class_named(match[1], trace, project)
         if module is None:
@@ -95,6 +105,16 @@ def called_without_forward(trace: Trace, project: Project) -> Iterator[Finding]:
             help="define forward(self, …)",
         )
         yield replace(found, explains=failure.location)
+
+
+def _container(name: str, called: Location) -> Finding:
+    return Finding(
+        f"an nn.{name} is called, and has no `forward`: it only keeps its modules",
+        called,
+        label="cannot be called",
+        help="call each module in it" + ("" if name == "ModuleDict" else ", or use nn.Sequential"),
+        explains=called,
+    )
 
 
 def _constructor(file: SourceFile, module: ModuleClass, method: Function) -> Finding:

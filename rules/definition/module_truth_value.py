@@ -3,9 +3,10 @@
 What it does
 ------------
 Looks for `if self.shortcut:` where the attribute can hold an empty `nn.Sequential()`: a container
-is false when it is empty. Silent where the attribute can only be None, a layer without a length or
-a container that is not empty; where the branch does nothing but call the container (an empty one
-returns its input, so that skipping it changes nothing); and on `nn.ModuleList` and
+is false when it is empty; likewise for `head or nn.Linear(…)` and `if head:` in a constructor that
+some caller gives an empty one. Silent where the attribute can only be None, a layer without a
+length or a container that is not empty; where the branch does nothing but call the container (an
+empty one returns its input, so that skipping it changes nothing); and on `nn.ModuleList` and
 `nn.ModuleDict`, whose emptiness is what such a test asks for.
 
 Why it is bad
@@ -32,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.definition.emptiness import questions
+from archcheck.definition.emptiness import Question, questions
 from archcheck.finding import Finding, Fix, Related, Severity
 from archcheck.rule import Rule
 from archcheck.source import SourceFile
@@ -45,14 +46,25 @@ rule = Rule("AC112", "module-truth-value", Severity.WARNING, fix="safe")
 def asked_whether_empty(file: SourceFile) -> Iterator[Finding]:
     for module in file.modules:
         for question in questions(module):
-            text = file.text(question.attribute)
+            text = file.text(question.asked)
             test = f"{text} is None" if question.negated else f"{text} is not None"
             yield Finding(
                 f"`{text}` can be an empty nn.Sequential, which is false",
-                file.location(question.attribute),
+                file.location(question.asked),
                 label="false when empty",
-                module=question.attribute.attr,
-                related=(Related(question.emptied.location, "made empty here"),),
+                module=question.name,
+                related=(Related(question.emptied, "made empty here"),),
                 help=f"test `{test}`",
-                fix=Fix("safe", (replacement(file, question.whole, test),)),
+                fix=_fix(file, question, test),
             )
+
+
+def _fix(file: SourceFile, question: Question, test: str) -> Fix | None:
+    """The fix that asks for None; of `a or b`, one that writes the choice out."""
+    choice = question.chosen
+    if choice is None:
+        return Fix("safe", (replacement(file, question.whole, test),))
+    if len(choice.values) != 2:
+        return None
+    first, second = map(file.text, choice.values)
+    return Fix("safe", (replacement(file, choice, f"({first} if {test} else {second})"),))

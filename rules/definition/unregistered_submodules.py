@@ -4,9 +4,9 @@ What it does
 ------------
 Looks for parameters, and for layers with parameters or buffers, that an `nn.Module` keeps in a
 Python list, tuple or dict and uses in its methods. That the list is walked, to initialise or to
-move what it holds, registers nothing. A list that is wrapped later (`nn.ModuleList(self.layers)`, `add_module` in a
-loop), whose layers are attributes of their own, or that holds one module on purpose so that it is
-hidden, is left alone.
+move what it holds, registers nothing. A list that is wrapped later (`nn.ModuleList(self.layers)`,
+`add_module` in a loop), whose layers are attributes of their own, or that holds one module on
+purpose so that it is hidden, is left alone.
 
 Why it is bad
 -------------
