@@ -7,23 +7,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["Finding", "FindingsError", "Report", "Severity", "UsageError", "check", "lint"]
+from archcheck._version import __version__
+
+__all__ = [
+    "Finding",
+    "FindingsError",
+    "Report",
+    "Severity",
+    "UsageError",
+    "__version__",
+    "check",
+    "lint",
+]
 
 if TYPE_CHECKING:
-    from archcheck.api import check, lint
-    from archcheck.finding import Finding, Severity
-    from archcheck.report import FindingsError, Report
-    from archcheck.target import UsageError
+    from archcheck.core.finding import Finding, Severity
+    from archcheck.core.report import FindingsError, Report
+    from archcheck.core.target import UsageError
+    from archcheck.frontends.api import check, lint
 
 _HOMES = {
-    "check": "archcheck.api",
-    "lint": "archcheck.api",
-    "Finding": "archcheck.finding",
-    "Severity": "archcheck.finding",
-    "FindingsError": "archcheck.report",
-    "Report": "archcheck.report",
-    "UsageError": "archcheck.target",
+    "check": "archcheck.frontends.api",
+    "lint": "archcheck.frontends.api",
+    "Finding": "archcheck.core.finding",
+    "Severity": "archcheck.core.finding",
+    "FindingsError": "archcheck.core.report",
+    "Report": "archcheck.core.report",
+    "UsageError": "archcheck.core.target",
 }
 
 

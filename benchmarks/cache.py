@@ -128,7 +128,7 @@ def archcheck(*arguments: str) -> list[str]:
     return [
         sys.executable,
         "-c",
-        call + "from archcheck.frontends.cli import main; main()",
+        call + "from archcheck.frontends.cli.main import main; main()",
         *arguments,
     ]
 

@@ -35,14 +35,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from archcheck.config import Config, Model
-from archcheck.finding import Severity
-from archcheck.load.client import Workers
+from archcheck.core.config import Config, Model
+from archcheck.core.finding import Severity
+from archcheck.core.report import Report
+from archcheck.core.rule import load_rules
+from archcheck.core.target import parse_input
+from archcheck.engine.pipeline import run
 from archcheck.output import render
-from archcheck.pipeline import run
-from archcheck.report import Report
-from archcheck.rule import load_rules
-from archcheck.target import parse_input
+from archcheck.worker.process.client import Workers
 
 ROOT = Path(__file__).parents[1]
 FIELD = re.compile(r"^#?\s*(target|input|input-from|mode|as|expect|also-ok):[ \t]*(.*)$")
@@ -248,7 +248,7 @@ def _loud(report: Report) -> list[tuple[str, int]]:
 def _found(report: Report) -> Iterator[str]:
     """What was said, in a line."""
     yield " ".join(f"{code}@{line}" for code, line in _loud(report)) or "none"
-    yield from report.complaints
+    yield from report.usage_errors
     for target in report.targets:
         if not target.complete:
             yield "not traced to its end"
@@ -276,7 +276,7 @@ def _missed(case: Case, report: Report, slack: int) -> Iterator[str]:
 def _not_silent(text: str, report: Report) -> Iterator[str]:
     if _loud(report):
         yield "none"
-    if report.complaints:
+    if report.usage_errors:
         yield "a usage error"
     if "not traced" not in text and not all(target.complete for target in report.targets):
         yield "a complete trace"

@@ -17,10 +17,10 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from archcheck.rule import load_rules
-from archcheck.source import Project, SourceFile
-from archcheck.source.document import DocumentError
-from archcheck.suppress import Suppressions
+from archcheck.core.rule import load_rules
+from archcheck.engine.suppress import Suppressions
+from archcheck.python import Project, SourceFile
+from archcheck.python.text.document import DocumentError
 
 SUFFIXES = (".py", ".pyi", ".md", ".ipynb")
 

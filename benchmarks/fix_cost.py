@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import archcheck.fix.mend as mend
-from archcheck.config import Config, Model
-from archcheck.fix.mend import Mending
-from archcheck.pipeline import run
-from archcheck.report import Report
+import archcheck.engine.fix.fix_files as mend
+from archcheck.core.config import Config, Model
+from archcheck.core.report import Report
+from archcheck.engine.fix.fix_files import FixOptions
+from archcheck.engine.pipeline import run
 
 HEAD = "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n\n\n"
 # Four defects, three of them with a safe fix and one with an unsafe one.
@@ -87,7 +87,7 @@ def seconds(work: Callable[[], Report], runs: int) -> tuple[float, Report]:
     return best, report
 
 
-def check(files: dict[str, str], size: str, mending: Mending | None = None) -> Report:
+def check(files: dict[str, str], size: str, mending: FixOptions | None = None) -> Report:
     models = tuple(Model(f"{name}:Net", (size,)) for name in files) if size else ()
     config = Config(paths=tuple(files), models=models)
     return run(None, config, Model(""), root=Path(), mending=mending)
@@ -105,7 +105,7 @@ def main(runs: int) -> None:
             plain, _ = seconds(lambda: check(files, size), runs)  # noqa: B023
             mend.tried = tried
             proven, report = seconds(lambda: check(files, size), runs)  # noqa: B023
-            every = Mending(unsafe=True, write=False)
+            every = FixOptions(unsafe=True, write=False)
             applied, _ = seconds(lambda: check(files, size, every), runs)  # noqa: B023
         fixes = sum(finding.fix is not None for finding in report.findings)
         print(

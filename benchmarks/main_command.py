@@ -109,13 +109,13 @@ def run(command: Sequence[str], folder: str, bytecode: str) -> Run:
         },
     )
     assert process.stderr is not None
-    complaint = process.stderr.read().decode()
+    usage_error = process.stderr.read().decode()
     # The usage of a process includes that of the children that it waited for.
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 1) or "Traceback" in complaint:
-        raise SystemExit(f"{' '.join(command)[:200]}\n{complaint}")
+    if process.returncode not in (0, 1) or "Traceback" in usage_error:
+        raise SystemExit(f"{' '.join(command)[:200]}\n{usage_error}")
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return Run(seconds, usage.ru_utime + usage.ru_stime, kilobytes / 1024)
 

@@ -38,9 +38,9 @@ from mutants.losses import LOSSES
 from mutants.shapes import SHAPES
 from mutants.wiring import WIRING
 
-from archcheck.config import Config, Model
-from archcheck.finding import Finding, Severity
-from archcheck.pipeline import run
+from archcheck.core.config import Config, Model
+from archcheck.core.finding import Finding, Severity
+from archcheck.engine.pipeline import run
 
 MUTATIONS = DEFINITION | SHAPES | WIRING | LOSSES
 # Rules whose defects a run on the CPU need not show: they are about the text, or other devices.

@@ -30,9 +30,9 @@ from mutants.clean import clean_files
 from mutants.clean import read as read_head
 
 import archcheck
-from archcheck.config import Config, Model
-from archcheck.finding import Finding, Severity
-from archcheck.pipeline import run
+from archcheck.core.config import Config, Model
+from archcheck.core.finding import Finding, Severity
+from archcheck.engine.pipeline import run
 
 FAMILIES = ("AC1", "AC2", "AC3", "AC4")
 VERDICTS = Path(__file__).with_name("precision_verdicts.toml")

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archcheck.evidence import Trace
-from archcheck.finding import Finding, Severity
-from archcheck.reading import stamped
-from archcheck.rule import load_rules
-from archcheck.source import Project
-from archcheck.trace.engine import TensorSpec, trace_module
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import load_rules
+from archcheck.engine.run_rules import stamped
+from archcheck.evidence.trace import Trace
+from archcheck.python import Project
+from archcheck.tracing.ladder import TensorSpec, trace_module
 
 TIMM = (
     "resnet18 skresnet18 cspresnet50 regnetx_002 repvgg_a0 densenet121 dla34 dpn48b "

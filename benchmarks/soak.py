@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from archcheck.load.client import Workers
-from archcheck.load.limits import descendants, resident_memory
-from archcheck.target import TraceRequest, UsageError, parse_input, parse_target
+from archcheck.core.target import TraceRequest, UsageError, parse_input, parse_target
+from archcheck.worker.process.client import Workers
+from archcheck.worker.process.limits import descendants, resident_memory
 
 HEAD = """\
 import ctypes, os, subprocess, sys, threading, time

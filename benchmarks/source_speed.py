@@ -32,11 +32,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from archcheck.config import Config
-from archcheck.reading import read_file
-from archcheck.rule import load_rules
-from archcheck.selection import Selection
-from archcheck.source import Project, SourceFile
+from archcheck.core.config import Config
+from archcheck.core.rule import load_rules
+from archcheck.engine.run_rules import read_file
+from archcheck.engine.selection import Selection
+from archcheck.python import Project, SourceFile
 
 # How many lines a file of about 1,000 has.
 ABOUT_A_THOUSAND = range(900, 1101)

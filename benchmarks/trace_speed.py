@@ -35,7 +35,7 @@ print(json.dumps({{
 """
 
 TRACE = """
-from archcheck.trace.engine import TensorSpec, trace_module
+from archcheck.tracing.ladder import TensorSpec, trace_module
 import {module}
 ready = time.perf_counter()
 trace = trace_module(
@@ -57,7 +57,7 @@ more = {}
 
 WARM = """
 import resnet152 as resnet
-from archcheck.trace.engine import TensorSpec, trace_module
+from archcheck.tracing.ladder import TensorSpec, trace_module
 
 def best(run, times=7):
     seconds = []
@@ -78,7 +78,7 @@ more = {"bare": bare, "traced": built, "ratio": built / bare}
 
 DEPTH = """
 from torch import nn
-from archcheck.trace.engine import TensorSpec, trace_module
+from archcheck.tracing.ladder import TensorSpec, trace_module
 
 class Deep(nn.Module):
     def __init__(self, depth):

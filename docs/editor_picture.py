@@ -15,7 +15,7 @@ from pathlib import Path
 from pictures import without_fonts
 from rich.text import Text
 
-from archcheck.output.console import svg
+from archcheck.output.terminal.console import svg
 
 FOLDER = Path(__file__).parent
 WIDTH, HEIGHT = 118, 28

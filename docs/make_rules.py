@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from archcheck.rule import HEADINGS, Rule, load_rules
+from archcheck.core.rule import HEADINGS, Rule, load_rules
 
 PAGE = Path(__file__).with_name("rules.md")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import archcheck
 from archcheck.output import Options
-from archcheck.output.console import svg
-from archcheck.output.styled import Styled
+from archcheck.output.terminal.console import svg
+from archcheck.output.terminal.styled import Styled
 from archcheck.output.text import report_text
 
 FOLDER = Path(__file__).parent

@@ -22,8 +22,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 from chromium import open_chromium, resize  # noqa: E402
 
 import archcheck  # noqa: E402
-from archcheck.lock.architecture import architecture_of  # noqa: E402
-from archcheck.lock.difference import Difference, compare  # noqa: E402
+from archcheck.analysis.architectures.difference import Difference, compare  # noqa: E402
+from archcheck.analysis.architectures.read_trace import architecture_of  # noqa: E402
 from archcheck.output import diff, render  # noqa: E402
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import re
 import shlex
 from pathlib import Path
 
-from archcheck.config import LOSSES, Model, parse_bytes, parse_count, parse_shape
-from archcheck.rule import load_rules
+from archcheck.core.config import LOSSES, Model, parse_bytes, parse_count, parse_shape
+from archcheck.core.rule import load_rules
 
 ROOT = Path(__file__).parents[1]
 FIXTURES = ROOT / "fixtures"

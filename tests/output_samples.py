@@ -7,22 +7,22 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
-from archcheck.evidence import (
+from archcheck.core.finding import Edit, Finding, Fix, Location, Related, Severity, ShapeNote
+from archcheck.core.report import Report
+from archcheck.core.target import Shape
+from archcheck.evidence.records import (
     Failure,
     Module,
     ModuleCall,
     Op,
     Parameter,
-    Shape,
     Sizes,
-    Trace,
     TracedInput,
     Value,
     ValueIndex,
 )
-from archcheck.finding import Edit, Finding, Fix, Location, Related, Severity, ShapeNote
-from archcheck.report import Report
-from archcheck.target_report import TargetReport
+from archcheck.evidence.target_summary import TargetReport
+from archcheck.evidence.trace import Trace
 
 
 @dataclass

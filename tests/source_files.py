@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import dedent
 
-from archcheck.source import Project, SourceFile
-from archcheck.source.document import read_document
+from archcheck.python import Project, SourceFile
+from archcheck.python.text.document import read_document
 
 HEAD = """\
 import torch

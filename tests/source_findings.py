@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from archcheck.config import Config
-from archcheck.finding import Finding
-from archcheck.fix.apply import applied, compatible, patches
-from archcheck.merge import merged
-from archcheck.reading import read_file
-from archcheck.rule import load_rules
-from archcheck.selection import Selection
-from archcheck.source import Project
+from archcheck.core.config import Config
+from archcheck.core.finding import Finding
+from archcheck.core.rule import load_rules
+from archcheck.engine.fix.apply_edits import applied, compatible, patches
+from archcheck.engine.merge import merged
+from archcheck.engine.run_rules import read_file
+from archcheck.engine.selection import Selection
+from archcheck.python import Project
 
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
 

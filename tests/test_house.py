@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "fvcore", "torchinfo"}
 
@@ -22,7 +20,6 @@ def imports(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
             yield node.module or ""
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -31,71 +28,51 @@ def files(*folders: str) -> list[Path]:
     return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
-def banned_in(room: str) -> list[str]:
-    """What the files of one of archcheck's rooms may not import; "" are those beside the rooms."""
-    banned = ["archcheck.rules"]
-    if room not in ("trace", "load"):
-        banned += HEAVY
-    if room != "output":
-        banned.append("rich")
-    if room != "lsp":
-        banned += ["pygls", "lsprotocol"]
-    if room == "source":
-        banned += ["archcheck.trace", "archcheck.load"]
-    if room == "trace":
-        banned.append("archcheck.source")
-    if room in ("lock", "proposal"):
-        banned += ["archcheck.output", "archcheck.frontends"]
-    if room == "output":
-        banned += [f"archcheck.{room}" for room in ("source", "load", "trace", "pipeline")]
-    return banned
-
-
-def forbidden(path: Path) -> list[str]:
-    """The imports of a file that the design forbids."""
-    relative = path.relative_to(ROOT)
-    if relative.parts[0] == "rules":
-        rooms = ("output", "frontends", "trace", "load", "rules", "pipeline", "report")
-        banned = ["torch", "fvcore", "rich", *(f"archcheck.{room}" for room in rooms)]
-    else:
-        banned = banned_in(relative.parts[1] if len(relative.parts) > 2 else "")
-    return [
-        name
-        for name in imports(path)
-        if any(name == ban or name.startswith(f"{ban}.") for ban in banned)
-    ]
-
-
-@pytest.mark.parametrize(
-    "path", files("archcheck", "rules"), ids=lambda path: path.relative_to(ROOT).as_posix()
-)
-def test_no_forbidden_arrow(path: Path) -> None:
-    assert forbidden(path) == []
-
-
 def test_source_rules_ask_the_project_and_not_the_disk() -> None:
     """What is remembered of a file holds while the project's answers are the same."""
-    rooms = ("source", "definition", "shapes", "wiring", "training")
     # They look, and note it, or only name places.
-    lookers = {f"archcheck/source/{name}.py" for name in ("document", "project", "surroundings")}
-    lookers |= {"archcheck/source/file.py", "archcheck/source/dependencies.py"}
+    lookers = {
+        "archcheck/python/file.py",
+        "archcheck/python/file_dependencies.py",
+        "archcheck/python/package_text.py",
+        "archcheck/python/project.py",
+        "archcheck/python/text/document.py",
+    }
     looking = {
         path.relative_to(ROOT).as_posix()
-        for path in files("rules", *(f"archcheck/{room}" for room in rooms))
+        for path in files("rules", "archcheck/python", "archcheck/analysis")
         if {"os", "pathlib", "io", "glob"} & {name.partition(".")[0] for name in imports(path)}
     }
     assert looking == lookers
 
 
-def test_the_page_on_architecture_names_every_room_and_what_it_may_not_import() -> None:
+def test_no_import_is_relative_but_a_rules_to_the_helpers_of_its_family() -> None:
+    for path in files("archcheck", "rules"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                helpers = [node.module] if node.module else [alias.name for alias in node.names]
+                assert path.is_relative_to(ROOT / "rules") and node.level == 1
+                assert all(helper.startswith("_") for helper in helpers), f"{path}: {helpers}"
+
+
+def test_every_folder_says_what_it_takes_and_what_it_gives() -> None:
+    for path in (ROOT / "archcheck").rglob("__init__.py"):
+        doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        assert doc, f"{path} has no docstring"
+        if path.parent != ROOT / "archcheck":
+            assert re.search(r"^In:|^In and out:", doc, re.MULTILINE), f"{path}: what comes in?"
+
+
+def test_no_folder_holds_more_than_twenty_files() -> None:
+    for folder in (ROOT / "archcheck").rglob("*/"):
+        assert len(list(folder.glob("*.py"))) <= 20, folder
+
+
+def test_the_page_on_architecture_names_every_floor() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)/` \|.*\|(.*)\|$", page, re.MULTILINE)
-    rooms = {path.parent.name for path in (ROOT / "archcheck").glob("*/__init__.py")}
-    assert {room for room, _ in rows} == rooms and len(rows) == len(rooms)
-    for room, banned in rows:
-        for name in banned.replace("`", "").split(","):
-            module = name.strip() if name.strip() in ("", "torch") else f"archcheck.{name.strip()}"
-            assert not module or module in banned_in(room), f"{room} may import {module}"
+    named = re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)
+    floors = {path.parent.name for path in (ROOT / "archcheck").glob("*/__init__.py")}
+    assert set(named) == floors and len(named) == len(floors)
 
 
 def loaded_after(code: str) -> set[str]:
@@ -113,7 +90,7 @@ def test_importing_archcheck_loads_neither_torch_nor_rich() -> None:
 
 def test_a_source_check_never_loads_torch() -> None:
     program = (
-        "from archcheck.frontends.cli import _exit_code\n"
+        "from archcheck.frontends.cli.main import _exit_code\n"
         "_exit_code(['fixtures/missing_super_init', '--format', 'json'])"
     )
     assert "archcheck" in loaded_after(program)
@@ -125,7 +102,7 @@ def test_a_source_check_imports_neither_other_commands_nor_evidence_of_traces(
 ) -> None:
     shutil.copy(ROOT / "fixtures/models/resnet32.py", tmp_path)
     program = (
-        "from archcheck.frontends.cli import _exit_code\n"
+        "from archcheck.frontends.cli.main import _exit_code\n"
         "import os; os.environ.pop('FORCE_COLOR', None)\n"
         f"os.chdir({str(tmp_path)!r})\n"
         "assert _exit_code(['resnet32.py']) == 1\n"
@@ -135,17 +112,23 @@ def test_a_source_check_imports_neither_other_commands_nor_evidence_of_traces(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )
     loaded = run.stdout.splitlines()[-1].split()
-    assert {"archcheck.output.excerpt", "archcheck.cache.memory"}.issubset(loaded)
-    unneeded = {"archcheck.evidence", "archcheck.target_report", "archcheck.fix.mend", "rich"}
+    assert {"archcheck.output.terminal.excerpt", "archcheck.engine.cache.answers"}.issubset(loaded)
+    unneeded = {
+        "archcheck.evidence.trace",
+        "archcheck.evidence.target_summary",
+        "archcheck.engine.fix.fix_files",
+        "rich",
+    }
     assert not unneeded.intersection(loaded)
-    rooms = ("annotate", "lock.", "lsp", "proposal", "output.diff", "frontends.annotate")
-    started = tuple(f"archcheck.{room}" for room in rooms)
+    packages = ("engine.annotate", "engine.lock.", "engine.init", "frontends.lsp", "output.diff")
+    commands = tuple(f"frontends.cli.{name}" for name in ("annotate", "diff", "init", "lock"))
+    started = tuple(f"archcheck.{name}" for name in (*packages, *commands))
     assert not [name for name in loaded if name.startswith(started)]
 
 
 def test_a_trace_never_loads_torch_in_the_process_that_the_user_starts() -> None:
     program = (
-        "from archcheck.frontends.cli import _exit_code\n"
+        "from archcheck.frontends.cli.main import _exit_code\n"
         "assert _exit_code(['fixtures/models/resnet32.py:ResNet32', '--quiet']) in (0, 1)"
     )
     assert not loaded_after(program) & HEAVY

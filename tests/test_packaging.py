@@ -43,13 +43,15 @@ def test_one_import_name_reaches_site_packages(wheel: zipfile.ZipFile) -> None:
 def test_every_file_of_the_engine_and_the_pack_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     engine = {p.relative_to(ROOT).as_posix() for p in (ROOT / "archcheck").rglob("*.py")}
     pack = {f"archcheck/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "rules").rglob("*.py")}
-    page = {p.relative_to(ROOT).as_posix() for p in (ROOT / "archcheck/output/page").iterdir()}
+    page = {
+        p.relative_to(ROOT).as_posix() for p in (ROOT / "archcheck/output/html/assets").iterdir()
+    }
     assert engine | pack | page | {"archcheck/py.typed"} <= set(wheel.namelist())
 
 
 def test_the_wheel_finds_its_rules(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
-    program = "import archcheck.rule as r; print(r.__file__); print(len(r.load_rules()))"
+    program = "import archcheck.core.rule as r; print(r.__file__); print(len(r.load_rules()))"
     run = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -60,14 +62,14 @@ def test_the_wheel_finds_its_rules(wheel: zipfile.ZipFile, tmp_path: Path) -> No
     )
     place, count = run.stdout.splitlines()
     assert Path(place).is_relative_to(tmp_path)
-    assert int(count) == len(list((ROOT / "rules").glob("*/*.py")))
+    assert int(count) == len(list((ROOT / "rules").glob("*/[!_]*.py")))
 
 
 def test_the_wheel_writes_the_page(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
     program = (
         "from archcheck.output import render\n"
-        "from archcheck.report import Report\n"
+        "from archcheck.core.report import Report\n"
         "print(render(Report(), 'html'))"
     )
     run = subprocess.run(

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if foreign is not None:
         print(f"archcheck: {explanation(foreign)}", file=sys.stderr)
         sys.exit(_USAGE_EXIT)
-    from archcheck.frontends.cli import main as command_line
+    from archcheck.frontends.cli.main import main as command_line
 
     command_line(arguments)
 

@@ -1,4 +1,7 @@
-"""A report becomes text, one file for each format."""
+"""A report becomes text, one file for each format.
+
+In: a `Report`. Out: text. May not be imported by what it shows: evidence, engine, rules.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import NamedTuple, cast
 
-from archcheck.report import Report
+from archcheck.core.report import Report
 
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
@@ -20,7 +23,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "gitlab": "archcheck.output.gitlab:render",
         "junit": "archcheck.output.junit:render",
         "markdown": "archcheck.output.markdown:render",
-        "html": "archcheck.output.html:render",
+        "html": "archcheck.output.html.page:render",
     }
 )
 # They have no place for what was not checked, and why.
@@ -65,6 +68,13 @@ def render(
     module, _, function = FORMATS[format].partition(":")
     write = cast(Callable[[Report, Options], str], getattr(import_module(module), function))
     return write(report, Options(color, page_width(width), depth, statistics, quiet))
+
+
+def notebook_frame(report: Report) -> str:
+    """Return the page of a report in a frame of its own, for a notebook's cell."""
+    from archcheck.output.html.page import frame
+
+    return frame(report)
 
 
 def page_width(width: int | None) -> int:

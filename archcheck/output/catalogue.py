@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from archcheck.core.rule import HEADINGS, Rule
 from archcheck.output import page_width
-from archcheck.output.cells import wrap
-from archcheck.output.console import paint
-from archcheck.output.excerpt import SEVERITY_STYLE
-from archcheck.output.styled import Styled
-from archcheck.rule import HEADINGS, Rule
+from archcheck.output.terminal.cells import wrap
+from archcheck.output.terminal.console import paint
+from archcheck.output.terminal.excerpt import SEVERITY_STYLE
+from archcheck.output.terminal.styled import Styled
 
 # Prose wider than this is hard to read, however wide the terminal is.
 _PROSE = 88

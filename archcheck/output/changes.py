@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.fingerprint import fingerprints
-from archcheck.output.console import paint
-from archcheck.output.excerpt import finding_text
-from archcheck.output.styled import Styled
-from archcheck.output.table import target_text
-from archcheck.output.words import one_line, summary
-from archcheck.report import Report, source_key
-from archcheck.target_report import TargetReport
+from archcheck.core.report import Report, source_key
+from archcheck.evidence.target_summary import TargetReport
+from archcheck.output.fingerprint import fingerprints
+from archcheck.output.terminal.console import paint
+from archcheck.output.terminal.excerpt import finding_text
+from archcheck.output.terminal.layer_table import target_text
+from archcheck.output.terminal.styled import Styled
+from archcheck.output.wording import one_line, summary
 
 if TYPE_CHECKING:
-    from archcheck.finding import Finding
+    from archcheck.core.finding import Finding
     from archcheck.output import Options
 
 

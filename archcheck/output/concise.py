@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from archcheck.finding import Finding
+from archcheck.core.finding import Finding
+from archcheck.core.report import Report, severity_of, source_key
 from archcheck.output import Options
-from archcheck.output.words import count_by_rule, one_line, summary
-from archcheck.report import Report, severity_of, source_key
+from archcheck.output.wording import count_by_rule, one_line, summary
 
 
 def render(report: Report, options: Options) -> str:

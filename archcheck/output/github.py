@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from archcheck.finding import Finding, Severity
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.report import Report, severity_of, source_key
 from archcheck.output import Options
-from archcheck.output.words import details, printable
-from archcheck.report import Report, severity_of, source_key
+from archcheck.output.wording import details, printable
 
 _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 

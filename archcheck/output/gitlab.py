@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from archcheck.finding import Finding, Severity
-from archcheck.fingerprint import fingerprints
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.report import Report, severity_of
 from archcheck.output import Options
-from archcheck.report import Report, severity_of
+from archcheck.output.fingerprint import fingerprints
 
 _SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.NOTE: "info"}
 

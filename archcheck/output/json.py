@@ -6,11 +6,11 @@ import json
 import re
 from typing import Any
 
-from archcheck import __version__
-from archcheck.finding import Edit, Finding, Fix, Location
+from archcheck._version import __version__
+from archcheck.core.finding import Edit, Finding, Fix, Location
+from archcheck.core.report import Report, severity_of
+from archcheck.evidence.target_summary import Layer, TargetReport, Tensor
 from archcheck.output import Options
-from archcheck.report import Report, severity_of
-from archcheck.target_report import Layer, TargetReport, Tensor
 
 VERSION = 1
 

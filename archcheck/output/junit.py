@@ -7,11 +7,11 @@ from collections import Counter
 from itertools import groupby
 from xml.etree import ElementTree
 
-from archcheck.finding import Finding
+from archcheck.core.finding import Finding
+from archcheck.core.report import Report, severity_of, source_key
 from archcheck.output import Options
 from archcheck.output.concise import line
-from archcheck.output.words import details
-from archcheck.report import Report, severity_of, source_key
+from archcheck.output.wording import details
 
 # What XML 1.0 cannot hold in any form.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -76,10 +76,10 @@ def _rest(suite: ElementTree.Element, report: Report) -> None:
             ElementTree.SubElement(
                 suite, "testcase", name=_clean(target.name), classname="archcheck"
             )
-    for complaint in report.complaints:
+    for usage_error in report.usage_errors:
         case = ElementTree.SubElement(suite, "testcase", name="call", classname="archcheck")
-        ElementTree.SubElement(case, "error", type="usage", message=_clean(complaint))
-    if report.ok and not report.complaints:
+        ElementTree.SubElement(case, "error", type="usage", message=_clean(usage_error))
+    if report.ok and not report.usage_errors:
         files = f"{report.files} file{'' if report.files == 1 else 's'} checked"
         ElementTree.SubElement(suite, "testcase", name=files, classname="archcheck")
     if report.unchecked:

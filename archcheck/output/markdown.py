@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from archcheck.finding import Finding, Severity
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.report import Report, severity_of, source_key
+from archcheck.evidence.target_summary import TargetReport
 from archcheck.output import Options
-from archcheck.output.graph import Graph
-from archcheck.output.layers import Row, table_rows
-from archcheck.output.mermaid import mermaid
-from archcheck.output.words import (
+from archcheck.output.graph.build import Graph
+from archcheck.output.graph.mermaid import mermaid
+from archcheck.output.layer_rows import Row, table_rows
+from archcheck.output.wording import (
     byte_text,
     count_by_rule,
     one_line,
@@ -21,8 +23,6 @@ from archcheck.output.words import (
     tensors_text,
     valid_sizes_text,
 )
-from archcheck.report import Report, severity_of, source_key
-from archcheck.target_report import TargetReport
 
 # A comment holds 65,536 characters.
 _MOST_CHARACTERS = 60_000

@@ -8,13 +8,13 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
-from archcheck import __version__
-from archcheck.finding import Finding, Fix, Location, Severity
-from archcheck.fingerprint import fingerprints
+from archcheck._version import __version__
+from archcheck.core.finding import Finding, Fix, Location, Severity
+from archcheck.core.report import Report, severity_of
+from archcheck.core.rule import HEADINGS, Rule
 from archcheck.output import Options
-from archcheck.output.words import details
-from archcheck.report import Report, severity_of
-from archcheck.rule import HEADINGS, Rule
+from archcheck.output.fingerprint import fingerprints
+from archcheck.output.wording import details
 
 _SCHEMA = (
     "https://raw.githubusercontent.com/oasis-tcs/sarif-spec/master/Schemata/sarif-schema-2.1.0.json"
@@ -41,10 +41,10 @@ def render(report: Report, options: Options) -> str:
         "columnKind": "unicodeCodePoints",
         "invocations": [
             {
-                "executionSuccessful": not (report.complaints or report.defects),
+                "executionSuccessful": not (report.usage_errors or report.defects),
                 "exitCode": report.exit_code,
                 "toolExecutionNotifications": [
-                    *({"level": "error", "message": {"text": one}} for one in report.complaints),
+                    *({"level": "error", "message": {"text": one}} for one in report.usage_errors),
                     *({"level": "note", "message": {"text": one}} for one in report.unchecked),
                 ],
             }

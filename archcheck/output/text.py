@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from archcheck.core.report import Report
 from archcheck.output import Options
-from archcheck.output.cells import wrap
-from archcheck.output.console import paint
-from archcheck.output.styled import Styled
-from archcheck.output.words import count_by_rule, summary
-from archcheck.report import Report
+from archcheck.output.terminal.cells import wrap
+from archcheck.output.terminal.console import paint
+from archcheck.output.terminal.styled import Styled
+from archcheck.output.wording import count_by_rule, summary
 
 
 def render(report: Report, options: Options) -> str:
@@ -23,7 +23,7 @@ def report_text(report: Report, options: Options) -> Iterator[Styled]:
         yield from map(Styled, count_by_rule(report))
         yield Styled()
     elif report.findings:
-        from archcheck.output.excerpt import finding_text
+        from archcheck.output.terminal.excerpt import finding_text
 
         for finding in report.findings:
             yield from finding_text(finding, report.sources, options.width)
@@ -31,7 +31,7 @@ def report_text(report: Report, options: Options) -> Iterator[Styled]:
     if options.quiet:
         return
     if report.targets:
-        from archcheck.output.table import target_text
+        from archcheck.output.terminal.layer_table import target_text
 
         for target in report.targets:
             yield from target_text(target, report, options.width, options.depth)
@@ -42,5 +42,5 @@ def report_text(report: Report, options: Options) -> Iterator[Styled]:
             for number, line in enumerate(wrap(sentence, options.width - 2, options.width - 2)):
                 yield Styled(f"{'  ' if number else '- '}{line}")
         yield Styled()
-    if report.files or not report.complaints:
+    if report.files or not report.usage_errors:
         yield Styled(summary(report), "bold" if report.findings else "bold green")

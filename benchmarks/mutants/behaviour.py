@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from archcheck.config import Model
+from archcheck.core.config import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
-from archcheck.config import Model
+from archcheck.core.config import Model
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "clean"
 

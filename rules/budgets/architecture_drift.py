@@ -27,13 +27,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.budgets import model_location
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.source import Project
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
+
+from ._modules import model_location
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC604", "architecture-drift", Severity.ERROR, against_lock=True)
 
@@ -42,14 +43,14 @@ SHOWN = 3
 
 @rule.on_trace
 def another_architecture(trace: Trace, project: Project) -> Iterator[Finding]:
-    if trace.wanted.architecture is None or not trace.complete or trace.failures:
+    if trace.request.architecture is None or not trace.complete or trace.failures:
         return
     # Only a model that is locked is compared.
-    from archcheck.lock.architecture import architecture_of
-    from archcheck.lock.difference import compare
-    from archcheck.lock.words import headline, sentences
+    from archcheck.analysis.architectures.difference import compare
+    from archcheck.analysis.architectures.difference_text import headline, sentences
+    from archcheck.analysis.architectures.read_trace import architecture_of
 
-    difference = compare(trace.wanted.architecture, architecture_of(trace))
+    difference = compare(trace.request.architecture, architecture_of(trace))
     if difference.state == "same":
         return
     # On real tensors sizes may depend on values, which no two machines need have alike.

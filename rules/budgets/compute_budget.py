@@ -24,20 +24,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.budgets import model_location, over_budget, own_macs
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.source import Project
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
+
+from ._modules import model_location, over_budget, own_macs
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC602", "compute-budget", Severity.ERROR)
 
 
 @rule.on_trace
 def too_much_to_compute(trace: Trace, project: Project) -> Iterator[Finding]:
-    limit = trace.wanted.max_macs
+    limit = trace.request.max_macs
     if limit is not None and trace.complete and trace.macs > limit:
         place = model_location(trace, project)
         yield over_budget(place, "MACs", trace.macs, limit, own_macs(trace))

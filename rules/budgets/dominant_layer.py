@@ -26,11 +26,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Location, Severity
-from archcheck.rule import Rule
+from archcheck.core.finding import Finding, Location, Severity
+from archcheck.core.rule import Rule
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC605", "dominant-layer", Severity.NOTE)
 

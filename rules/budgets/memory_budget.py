@@ -25,20 +25,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.budgets import model_location, over_budget
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.source import Project
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
+
+from ._modules import model_location, over_budget
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC603", "memory-budget", Severity.ERROR)
 
 
 @rule.on_trace
 def too_much_to_keep(trace: Trace, project: Project) -> Iterator[Finding]:
-    limit = trace.wanted.max_memory
+    limit = trace.request.max_memory
     peak = trace.peak_activation_bytes
     if limit is not None and trace.complete and peak > limit:
         parts = [(module.path, module.activation_bytes) for module in trace.modules if module.path]

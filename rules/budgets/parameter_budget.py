@@ -25,20 +25,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.budgets import model_location, over_budget, own_parameters
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.source import Project
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
+
+from ._modules import model_location, over_budget, own_parameters
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC601", "parameter-budget", Severity.ERROR)
 
 
 @rule.on_trace
 def too_many_parameters(trace: Trace, project: Project) -> Iterator[Finding]:
-    limit = trace.wanted.max_params
+    limit = trace.request.max_params
     count = sum(one.count for one in trace.parameters if not one.buffer)
     if limit is not None and count > limit:
         place = model_location(trace, project)

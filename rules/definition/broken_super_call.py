@@ -33,9 +33,11 @@ import ast
 import builtins
 from collections.abc import Iterator
 
-from archcheck.finding import Edit, Finding, Fix, Severity
-from archcheck.rule import Rule
-from archcheck.source import (
+from archcheck.analysis.edits.syntax_edits import after, replacement
+from archcheck.analysis.source.templates import is_template
+from archcheck.core.finding import Edit, Finding, Fix, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import (
     ClassDefinition,
     Function,
     ModuleClass,
@@ -44,8 +46,6 @@ from archcheck.source import (
     SuperCall,
     Unknown,
 )
-from archcheck.source.edits import after, replacement
-from archcheck.source.templates import is_template
 
 rule = Rule("AC110", "broken-super-call", Severity.ERROR, fix="safe")
 

@@ -27,12 +27,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Fix, Severity
-from archcheck.rule import Rule
-from archcheck.source import UNKNOWN, Call, ClassDefinition, ModuleClass, SourceFile
-from archcheck.source.classes import is_torch_module
-from archcheck.source.edits import between
-from archcheck.source.resolve import reaching
+from archcheck.analysis.edits.syntax_edits import between
+from archcheck.core.finding import Finding, Fix, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import UNKNOWN, Call, ClassDefinition, ModuleClass, SourceFile
+from archcheck.python.modules.classes import is_torch_module
+from archcheck.python.names.resolve import reaching
 
 rule = Rule("AC115", "direct-forward-call", Severity.WARNING, fix="safe")
 

@@ -41,15 +41,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from archcheck.definition.misplaced import Fault, misplaced_forward, misspelled_constructors
-from archcheck.definition.module_classes import class_named
-from archcheck.finding import Finding, Location, Severity
-from archcheck.rule import Rule
-from archcheck.source import Function, ModuleClass, Project, SourceFile
-from archcheck.source.elision import is_elided
+from archcheck.analysis.module_classes import class_named
+from archcheck.analysis.source.elision import is_elided
+from archcheck.core.finding import Finding, Location, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Function, ModuleClass, Project, SourceFile
+
+from ._misplaced_methods import Misplacement, misplaced_forward, misspelled_constructors
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC104", "forward-missing", Severity.ERROR)
 
@@ -57,7 +58,7 @@ rule = Rule("AC104", "forward-missing", Severity.ERROR)
 _CONTAINERS = frozenset({"ModuleList", "ModuleDict", "ParameterList", "ParameterDict"})
 _MESSAGE = re.compile(r"Module \[(\w+)\] is missing the required")
 # What is wrong, in a sentence and a few words, and what to do.
-_FAULTS: dict[Fault, tuple[str, str, str]] = {
+_FAULTS: dict[Misplacement, tuple[str, str, str]] = {
     "misspelled": (
         "its `{method}` is misspelled", "misspelled forward", "rename it to forward",
     ),

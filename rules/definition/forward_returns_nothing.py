@@ -33,21 +33,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from archcheck.definition.lost_values import (
+from archcheck.analysis.edits.syntax_edits import before, line_after
+from archcheck.analysis.source.elision import is_elided
+from archcheck.analysis.source.templates import is_template
+from archcheck.core.finding import Finding, Fix, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Function, ModuleClass, Project, SourceFile
+
+from ._unreturned_values import (
     forwards_that_gave_none,
     last_statements,
     lost_statements,
     may_return_nothing,
 )
-from archcheck.finding import Finding, Fix, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import Function, ModuleClass, Project, SourceFile
-from archcheck.source.edits import before, line_after
-from archcheck.source.elision import is_elided
-from archcheck.source.templates import is_template
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC105", "forward-returns-nothing", Severity.ERROR, fix="unsafe")
 

@@ -28,11 +28,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.finding import Edit, Finding, Fix, Location, Severity
-from archcheck.rule import Rule
-from archcheck.source import Function, ModuleClass, SourceFile
-from archcheck.source.edits import before, insertion
-from archcheck.source.templates import is_template
+from archcheck.analysis.edits.syntax_edits import before, insertion
+from archcheck.analysis.source.templates import is_template
+from archcheck.core.finding import Edit, Finding, Fix, Location, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Function, ModuleClass, SourceFile
 
 rule = Rule("AC103", "forward-without-self", Severity.ERROR, fix="safe")
 

@@ -30,11 +30,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Fix, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import AttributeWrite, Function, ModuleClass, SourceFile, SuperCall
-from archcheck.source.edits import first_statement, without_line
-from archcheck.source.templates import is_template
+from archcheck.analysis.edits.syntax_edits import first_statement, without_line
+from archcheck.analysis.source.templates import is_template
+from archcheck.core.finding import Finding, Fix, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import AttributeWrite, Function, ModuleClass, SourceFile, SuperCall
 
 rule = Rule("AC102", "late-super-init", Severity.ERROR, fix="safe")
 

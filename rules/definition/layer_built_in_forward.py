@@ -33,13 +33,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.definition.passing_layers import layers_built_in, layers_built_in_the_pass
-from archcheck.finding import Finding, Location, Severity
-from archcheck.rule import Rule
-from archcheck.source import Project, SourceFile
+from archcheck.core.finding import Finding, Location, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
+
+from ._layers_built_in_forward import layers_built_in, layers_built_in_the_pass
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC113", "layer-built-in-forward", Severity.ERROR)
 

@@ -31,11 +31,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Fix, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import ClassDefinition, Function, ModuleClass, SourceFile
-from archcheck.source.edits import first_statement
-from archcheck.source.elision import is_elided
+from archcheck.analysis.edits.syntax_edits import first_statement
+from archcheck.analysis.source.elision import is_elided
+from archcheck.core.finding import Finding, Fix, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import ClassDefinition, Function, ModuleClass, SourceFile
 
 rule = Rule("AC101", "missing-super-init", Severity.ERROR, fix="safe")
 

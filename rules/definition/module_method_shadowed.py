@@ -30,9 +30,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.source import UNKNOWN, AttributeWrite, Function, ModuleClass, SourceFile
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import UNKNOWN, AttributeWrite, Function, ModuleClass, SourceFile
 
 rule = Rule("AC117", "module-method-shadowed", Severity.ERROR)
 

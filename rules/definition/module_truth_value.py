@@ -33,11 +33,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archcheck.definition.emptiness import Question, questions
-from archcheck.finding import Finding, Fix, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import SourceFile
-from archcheck.source.edits import replacement
+from archcheck.analysis.edits.syntax_edits import replacement
+from archcheck.core.finding import Finding, Fix, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import SourceFile
+
+from ._container_truth import Question, questions
 
 rule = Rule("AC112", "module-truth-value", Severity.WARNING, fix="safe")
 

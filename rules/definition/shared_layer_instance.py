@@ -26,13 +26,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.definition.shared_layers import shared_layers, shared_modules
-from archcheck.finding import Finding, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import Project, SourceFile
+from archcheck.core.finding import Finding, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
+
+from ._shared_layers import shared_layers, shared_modules
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC114", "shared-layer-instance", Severity.WARNING)
 

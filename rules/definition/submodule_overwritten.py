@@ -29,10 +29,10 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from archcheck.finding import Finding, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import Call, Function, ModuleClass, SourceFile, Submodule
-from archcheck.source.torch_names import MODULE_ATTRIBUTES
+from archcheck.core.finding import Finding, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Call, Function, ModuleClass, SourceFile, Submodule
+from archcheck.python.names.torch_names import MODULE_ATTRIBUTES
 
 rule = Rule("AC106", "submodule-overwritten", Severity.WARNING, fades=True)
 

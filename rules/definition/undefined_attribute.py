@@ -40,17 +40,17 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.definition.module_classes import class_named
-from archcheck.finding import Finding, Location, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import ModuleClass, Project, SelfUse, SourceFile
-from archcheck.source.control import is_caught
-from archcheck.source.elision import is_elided
-from archcheck.source.spelling import distance
-from archcheck.source.torch_names import MODULE_ATTRIBUTES
+from archcheck.analysis.module_classes import class_named
+from archcheck.analysis.source.elision import is_elided
+from archcheck.analysis.source.spelling import distance
+from archcheck.core.finding import Finding, Location, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import ModuleClass, Project, SelfUse, SourceFile
+from archcheck.python.names.control import is_caught
+from archcheck.python.names.torch_names import MODULE_ATTRIBUTES
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC109", "undefined-attribute", Severity.ERROR)
 

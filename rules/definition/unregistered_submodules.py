@@ -35,19 +35,20 @@ import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.definition.plain_containers import (
+from archcheck.analysis.edits.syntax_edits import after, before
+from archcheck.analysis.source.torch_spelling import spelled
+from archcheck.core.finding import Finding, Fix, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
+
+from ._plain_containers import (
     PlainContainer,
     plain_containers,
     traced_plain_containers,
 )
-from archcheck.finding import Finding, Fix, Severity
-from archcheck.rule import Rule
-from archcheck.source import Project, SourceFile
-from archcheck.source.edits import after, before
-from archcheck.source.imported import spelled
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC107", "unregistered-submodules", Severity.ERROR, fix="safe")
 

@@ -38,13 +38,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.definition.plain_tensors import PlainTensor, plain_tensors, tensors_on_the_cpu
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.source import Project, SourceFile
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
+
+from ._plain_tensors import PlainTensor, plain_tensors, tensors_on_the_cpu
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC116", "unregistered-tensor", Severity.WARNING)
 

@@ -43,13 +43,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.definition.unused import modules_passed_over, unused_submodules
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.source import Project, SourceFile
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
+
+from ._unused_submodules import modules_passed_over, unused_submodules
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC108", "unused-submodule", Severity.WARNING, fades=True)
 

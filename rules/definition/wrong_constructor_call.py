@@ -33,12 +33,12 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.definition.module_classes import class_named
-from archcheck.definition.passing_layers import built_from_tensors
-from archcheck.finding import Finding, Related, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.faults import source_file
-from archcheck.source import (
+from archcheck.analysis.module_classes import class_named
+from archcheck.analysis.shapes.failures import source_file
+from archcheck.analysis.source.templates import is_template
+from archcheck.core.finding import Finding, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import (
     BoundArguments,
     Call,
     ClassDefinition,
@@ -47,13 +47,14 @@ from archcheck.source import (
     Signature,
     SourceFile,
 )
-from archcheck.source.classes import is_torch_module
-from archcheck.source.control import is_caught
-from archcheck.source.signature import torch_signature
-from archcheck.source.templates import is_template
+from archcheck.python.modules.classes import is_torch_module
+from archcheck.python.names.control import is_caught
+from archcheck.python.names.signature import torch_signature
+
+from ._layers_built_in_forward import built_from_tensors
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC111", "wrong-constructor-call", Severity.ERROR)
 

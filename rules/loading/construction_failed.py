@@ -29,12 +29,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.raised import callers, failed_at, raised_text, subject
-from archcheck.rule import Rule
+from archcheck.analysis.exception_text import callers, failed_at, raised_text, subject
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Failure, Trace
+    from archcheck.evidence.records import Failure
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC003", "construction-failed", Severity.ERROR, fallback=True)
 

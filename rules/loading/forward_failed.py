@@ -28,14 +28,15 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.definition.module_classes import class_named
-from archcheck.finding import Finding, Related, Severity
-from archcheck.raised import callers, failed_at, input_note, raised_text
-from archcheck.rule import Rule
-from archcheck.source import Project
+from archcheck.analysis.exception_text import callers, failed_at, input_note, raised_text
+from archcheck.analysis.module_classes import class_named
+from archcheck.core.finding import Finding, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Failure, Trace
+    from archcheck.evidence.records import Failure
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC004", "forward-failed", Severity.ERROR, fallback=True)
 

@@ -23,8 +23,8 @@ Use instead
 
 from __future__ import annotations
 
-from archcheck.finding import Severity
-from archcheck.rule import Rule
+from archcheck.core.finding import Severity
+from archcheck.core.rule import Rule
 
 # `archcheck.suppress` finds it: it takes the findings of all other rules to know.
 rule = Rule("AC006", "unused-suppression", Severity.NOTE, default=True, by_engine=True)

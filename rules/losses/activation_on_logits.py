@@ -32,19 +32,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from archcheck.definition.module_classes import class_of
-from archcheck.finding import Edit, Finding, Fix, Location, Severity
-from archcheck.rule import Rule
-from archcheck.source import Project, SourceFile
-from archcheck.wiring.classifiers import ends_a_model
-from archcheck.wiring.dataflow import MOVES
-from archcheck.wiring.endings import AFFINE, endings, surely
-from archcheck.wiring.in_sight import gives_weights
-from archcheck.wiring.outcomes import SOFTMAXES, before, is_logits, only_outcome, written_at
-from archcheck.wiring.rewiring import without_at, without_op
+from archcheck.analysis.dataflow.final_op_in_source import AFFINE, endings, surely
+from archcheck.analysis.dataflow.final_op_in_trace import (
+    SOFTMAXES,
+    before,
+    is_logits,
+    only_outcome,
+    written_at,
+)
+from archcheck.analysis.module_classes import class_of
+from archcheck.core.finding import Edit, Finding, Fix, Location, Severity
+from archcheck.core.rule import Rule
+from archcheck.evidence.dataflow import MOVES
+from archcheck.python import Project, SourceFile
+
+from ._classifiers import ends_a_model
+from ._losses_nearby import gives_weights
+from ._rewrite_ops import without_at, without_op
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC406", "activation-on-logits", Severity.WARNING, fix="unsafe")
 
@@ -81,9 +88,9 @@ def before_the_last_softmax(file: SourceFile) -> Iterator[Finding]:
 @rule.on_trace
 def in_front_of_the_output(trace: Trace, project: Project) -> Iterator[Finding]:
     last = only_outcome(trace)
-    if last is None or trace.wanted.loss not in (None, *WANTED):
+    if last is None or trace.request.loss not in (None, *WANTED):
         return
-    op = before(trace, last) if last.name in SOFTMAXES else last if trace.wanted.loss else None
+    op = before(trace, last) if last.name in SOFTMAXES else last if trace.request.loss else None
     source = trace.dataflow.last_nonlinear(op.inputs[0], MOVES | set(NORMS)) if op else None
     if op is None or op.name not in ACTIVATIONS or not is_logits(source):
         return
@@ -92,7 +99,7 @@ def in_front_of_the_output(trace: Trace, project: Project) -> Iterator[Finding]:
         return  # features, which another layer reads as well
     known = class_of(trace.modules[0], project)
     at = written_at(trace, op)
-    if at is not None and (trace.wanted.loss or known is None or not gives_weights(known)):
+    if at is not None and (trace.request.loss or known is None or not gives_weights(known)):
         what = "the loss" if op is last else "the softmax"
         yield _finding(at, op.name, what, without_op(trace, project, op))
 

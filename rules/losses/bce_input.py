@@ -28,15 +28,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Edit, Finding, Fix, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import Project, SourceFile
-from archcheck.wiring.endings import AFFINE, endings, surely
-from archcheck.wiring.outcomes import only_outcome, written_at
-from archcheck.wiring.rewiring import renamed, without, without_op
+from archcheck.analysis.dataflow.final_op_in_source import AFFINE, endings, surely
+from archcheck.analysis.dataflow.final_op_in_trace import only_outcome, written_at
+from archcheck.core.finding import Edit, Finding, Fix, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
+
+from ._rewrite_ops import renamed, without, without_op
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC405", "bce-input", Severity.ERROR, fix="safe")
 
@@ -79,11 +80,11 @@ def returned_to_the_wrong_loss(trace: Trace, project: Project) -> Iterator[Findi
     at = written_at(trace, op) if op is not None else None
     if op is None or at is None:
         return
-    if trace.wanted.loss == "bce_with_logits" and op.name == "sigmoid":
+    if trace.request.loss == "bce_with_logits" and op.name == "sigmoid":
         edits = without_op(trace, project, op)
         yield Finding(
             GETS_PROBABILITIES, at, label="a sigmoid", help="return the scores",
             fix=Fix("safe", edits) if edits else None,
         )  # fmt: skip
-    elif trace.wanted.loss == "bce" and op.name in SCORES:
+    elif trace.request.loss == "bce" and op.name in SCORES:
         yield Finding(GETS_SCORES, at, label="scores", help="use BCEWithLogitsLoss")

@@ -30,15 +30,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Edit, Finding, Fix, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import LossCall, Project, SourceFile
-from archcheck.wiring.endings import AFFINE, Ending, endings, surely
-from archcheck.wiring.outcomes import only_outcome, written_at
-from archcheck.wiring.rewiring import renamed, renamed_at, without, without_op
+from archcheck.analysis.dataflow.final_op_in_source import AFFINE, FinalOp, endings, surely
+from archcheck.analysis.dataflow.final_op_in_trace import only_outcome, written_at
+from archcheck.core.finding import Edit, Finding, Fix, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import LossCall, Project, SourceFile
+
+from ._rewrite_ops import renamed, renamed_at, without, without_op
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC404", "nll-input", Severity.ERROR, fix="safe")
 
@@ -67,12 +68,12 @@ def returned_to_the_wrong_loss(trace: Trace, project: Project) -> Iterator[Findi
     if op is None or at is None:
         return
     edits: tuple[Edit, ...] = ()
-    if trace.wanted.loss == "nll" and op.name in KINDS:
+    if trace.request.loss == "nll" and op.name in KINDS:
         message = f"NLLLoss takes log-probabilities, and the model returns {KINDS[op.name]}"
         label, help = KINDS[op.name], "return F.log_softmax(scores, dim=1)"
         if op.name == "softmax":
             edits = renamed_at(project, at, "softmax", "log_softmax")
-    elif trace.wanted.loss == "cross_entropy" and op.name == "log_softmax":
+    elif trace.request.loss == "cross_entropy" and op.name == "log_softmax":
         message = "CrossEntropyLoss takes scores, and the model returns log-probabilities"
         label, help = "a log-softmax", "return the scores, or use NLLLoss"
         edits = without_op(trace, project, op)
@@ -89,7 +90,7 @@ def returned_to_the_wrong_loss(trace: Trace, project: Project) -> Iterator[Findi
     )
 
 
-def _finding(loss: LossCall, given: tuple[Ending, ...], what: str) -> Iterator[Finding]:
+def _finding(loss: LossCall, given: tuple[FinalOp, ...], what: str) -> Iterator[Finding]:
     edits: tuple[Edit, ...] = ()
     if what == "log-probabilities":
         takes, better = "CrossEntropyLoss takes scores", "take the log-softmax out, or use NLLLoss"

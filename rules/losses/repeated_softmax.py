@@ -33,14 +33,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Location, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import SourceFile, differ
-from archcheck.wiring.endings import applied, surely
-from archcheck.wiring.outcomes import before, resolved_dim, written_at
+from archcheck.analysis.dataflow.final_op_in_source import applied, surely
+from archcheck.analysis.dataflow.final_op_in_trace import before, resolved_dim, written_at
+from archcheck.core.finding import Finding, Location, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import SourceFile, differ
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC407", "repeated-softmax", Severity.ERROR)
 

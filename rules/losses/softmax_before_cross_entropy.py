@@ -39,18 +39,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Edit, Finding, Fix, Location, Related, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.faults import node_at
-from archcheck.source import ModuleClass, Project, SourceFile
-from archcheck.wiring.classifiers import classifier_of, returned_softmaxes
-from archcheck.wiring.endings import endings, surely
-from archcheck.wiring.in_sight import cross_entropy_of_any_model
-from archcheck.wiring.outcomes import only_outcome, written_at
-from archcheck.wiring.rewiring import without, without_op
+from archcheck.analysis.dataflow.final_op_in_source import endings, surely
+from archcheck.analysis.dataflow.final_op_in_trace import only_outcome, written_at
+from archcheck.analysis.shapes.failures import node_at
+from archcheck.core.finding import Edit, Finding, Fix, Location, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import ModuleClass, Project, SourceFile
+
+from ._classifiers import classifier_of, returned_softmaxes
+from ._losses_nearby import cross_entropy_of_any_model
+from ._rewrite_ops import without, without_op
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC401", "softmax-before-cross-entropy", Severity.ERROR, fix="safe")
 
@@ -79,9 +80,9 @@ def probabilities_returned(trace: Trace, project: Project) -> Iterator[Finding]:
     at = written_at(trace, op) if op is not None and op.name == "softmax" else None
     if op is None or at is None:
         return
-    if trace.wanted.loss == "cross_entropy":
+    if trace.request.loss == "cross_entropy":
         yield _certain(at, without_op(trace, project, op))
-    elif trace.wanted.loss is None and trace.mode == "train":
+    elif trace.request.loss is None and trace.mode == "train":
         module = classifier_of(trace, op, project)
         if module is not None:
             yield _likely(module, at, node_at(module.file, at))

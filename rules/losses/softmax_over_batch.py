@@ -30,16 +30,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.shapes.batches import batch_axes
-from archcheck.source import Project
-from archcheck.wiring.dataflow import MOVES
-from archcheck.wiring.outcomes import is_returned, resolved_dim, softmax_call, with_dim, written_at
+from archcheck.analysis.dataflow.final_op_in_trace import (
+    is_returned,
+    resolved_dim,
+    softmax_call,
+    with_dim,
+    written_at,
+)
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.analysis.shapes.batch_axis import batch_axes
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.evidence.dataflow import MOVES
+from archcheck.python import Project
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Op, Trace
+    from archcheck.evidence.records import Op
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC403", "softmax-over-batch", Severity.ERROR, fix="safe")
 

@@ -25,16 +25,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Location, Related, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.source import SourceFile
-from archcheck.wiring.dataflow import AFFINE
-from archcheck.wiring.endings import Ending, applied
-from archcheck.wiring.outcomes import before, resolved_dim, written_at
+from archcheck.analysis.dataflow.final_op_in_source import FinalOp, applied
+from archcheck.analysis.dataflow.final_op_in_trace import before, resolved_dim, written_at
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.core.finding import Finding, Location, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.evidence.dataflow import AFFINE
+from archcheck.python import SourceFile
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC408", "softmax-over-one", Severity.ERROR)
 
@@ -47,7 +47,7 @@ def over_one_feature(file: SourceFile) -> Iterator[Finding]:
             yield _finding(softmax.location, "", given[0].location)
 
 
-def _width(ending: Ending, dim: object) -> object:
+def _width(ending: FinalOp, dim: object) -> object:
     """How many numbers a layer gives along a dimension, where its constructor says that."""
     layer = ending.link.layer if ending.link is not None else None
     if layer is not None and ending.operation == "linear" and dim == -1:

@@ -30,15 +30,20 @@ import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.source import Project, SourceFile
-from archcheck.wiring.endings import link_before
-from archcheck.wiring.outcomes import SOFTMAXES, resolved_dim, softmax_call, with_dim
+from archcheck.analysis.dataflow.final_op_in_source import link_before
+from archcheck.analysis.dataflow.final_op_in_trace import (
+    SOFTMAXES,
+    resolved_dim,
+    softmax_call,
+    with_dim,
+)
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC402", "softmax-without-dim", Severity.WARNING, fix="safe")
 

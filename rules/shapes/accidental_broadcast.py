@@ -31,14 +31,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import broadcast, text, without_ones
-from archcheck.shapes.faults import Fault, shortened, trail
-from archcheck.source import Project
+from archcheck.analysis.shapes.arithmetic import broadcast, text, without_ones
+from archcheck.analysis.shapes.failures import ShapeError, shortened, trail
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Op, Trace, Value
+    from archcheck.evidence.records import Op, Value
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC210", "accidental-broadcast", Severity.WARNING)
 
@@ -67,7 +68,7 @@ def outer_by_accident(trace: Trace, project: Project) -> Iterator[Finding]:
         if any(not _is_data(trace, value) for value in (first, second)):
             continue
         column = first if len(first.shape) > len(second.shape) else second
-        fault = Fault.of(trace, project, op)
+        fault = ShapeError.of(trace, project, op)
         names = fault.operands()
         place = 0 if column is first else 1
         name = names[place] if len(names) == 2 else "x"

@@ -34,14 +34,14 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.shapes.faults import Fault, faults
-from archcheck.source import Project
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.analysis.shapes.failures import ShapeError, faults
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC217", "batch-of-one", Severity.NOTE, default=True)
 
@@ -62,7 +62,7 @@ def single_values(trace: Trace, project: Project) -> Iterator[Finding]:
     for op in trace.ops:
         if op.name != "batch_norm":
             continue
-        fault = Fault.of(trace, project, op)
+        fault = ShapeError.of(trace, project, op)
         if fault.attribute("training") is False:
             continue
         if len(fault.got) > 1 and fault.got[0] > 1 and prod(fault.got[2:]) == 1:
@@ -70,7 +70,7 @@ def single_values(trace: Trace, project: Project) -> Iterator[Finding]:
             return
 
 
-def _finding(fault: Fault) -> Finding:
+def _finding(fault: ShapeError) -> Finding:
     return fault.finding(
         f"{fault.subject} has one value per channel of each sample: a batch of one cannot train",
         label=f"got {text(fault.got)}",

@@ -34,15 +34,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.shapes.batches import RESHAPES, batch_axes, cut_up, misled, mixed
-from archcheck.shapes.faults import Fault, shortened, trail
-from archcheck.source import Project
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.analysis.shapes.batch_axis import RESHAPES, batch_axes, cut_up, misled, mixed
+from archcheck.analysis.shapes.failures import ShapeError, shortened, trail
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC211", "batch-size-changed", Severity.ERROR)
 
@@ -61,7 +61,7 @@ def samples_that_mix(trace: Trace, project: Project) -> Iterator[Finding]:
         why = mixed(before.shape, after.shape, axis) or cut_up(trace, op, batch)
         if why is None:
             continue
-        fault = Fault.of(trace, project, op)
+        fault = ShapeError.of(trace, project, op)
         written = fault.text(op.location)
         yield Finding(
             f"`{shortened(written) or op.name}` makes {text(after.shape)} of "

@@ -29,15 +29,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.shapes.faults import Fault, faults
-from archcheck.shapes.widths import working_sizes
-from archcheck.source import Project
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.analysis.shapes.failures import ShapeError, faults
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
+
+from ._widths import working_sizes
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Shape, Trace
+    from archcheck.core.target import Shape
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC206", "cat-shape-mismatch", Severity.ERROR)
 
@@ -75,7 +77,7 @@ def tensors_that_differ(trace: Trace, project: Project) -> Iterator[Finding]:
         )
 
 
-def _dimension(fault: Fault, rank: int) -> int:
+def _dimension(fault: ShapeError, rank: int) -> int:
     given = fault.op.arguments.get("dim", 0) if fault.op is not None else 0
     dim = JOINED_ALONG.get(fault.kind, given if isinstance(given, int) else 0)
     return dim % rank if rank else 0

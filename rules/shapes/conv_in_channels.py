@@ -32,17 +32,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.shapes.chain_shapes import clashes_in, finding
-from archcheck.shapes.faults import faults
-from archcheck.shapes.misfits import in_channels, misfed
-from archcheck.shapes.renumbering import renumbered
-from archcheck.source import Project, SourceFile
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.analysis.shapes.failures import faults
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
+
+from ._chain_shapes import clashes_in, finding
+from ._renumber_size import renumbered
+from ._unsuitable_inputs import in_channels, misfed
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC202", "conv-in-channels", Severity.ERROR, fix="safe")
 

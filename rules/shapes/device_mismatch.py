@@ -31,14 +31,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Related, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.faults import Fault, shortened
-from archcheck.source import Project
-from archcheck.wiring.dataflow import JOINS
+from archcheck.analysis.shapes.failures import ShapeError, shortened
+from archcheck.core.finding import Finding, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.evidence.dataflow import JOINS
+from archcheck.python import Project
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Op, Trace, Value
+    from archcheck.evidence.records import Op, Value
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC216", "device-mismatch", Severity.ERROR)
 
@@ -63,7 +64,7 @@ def made_without_a_device(trace: Trace, project: Project) -> Iterator[Finding]:
             if maker is None or maker.location is None or maker.index in seen:
                 continue
             seen.add(maker.index)
-            fault = Fault.of(trace, project, maker)
+            fault = ShapeError.of(trace, project, maker)
             written = fault.text(maker.location)
             yield Finding(
                 f"`{shortened(written) or maker.name}` stays on the CPU when the model moves",

@@ -32,17 +32,19 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Related, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import clashes, text
-from archcheck.shapes.faults import Fault, faults
-from archcheck.shapes.misfits import misfed
-from archcheck.shapes.residuals import advice, parted, unsqueezed
-from archcheck.shapes.widths import working_sizes
-from archcheck.source import Project
+from archcheck.analysis.shapes.arithmetic import clashes, text
+from archcheck.analysis.shapes.failures import ShapeError, faults
+from archcheck.core.finding import Finding, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
+
+from ._residual_branches import advice, parted, unsqueezed
+from ._unsuitable_inputs import misfed
+from ._widths import working_sizes
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace, Value
+    from archcheck.evidence.records import Value
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC205", "elementwise-shape-mismatch", Severity.ERROR)
 
@@ -85,7 +87,7 @@ def operands(trace: Trace, project: Project) -> Iterator[Finding]:
         yield replace(finding, covers=tuple(("AC004", later.location) for later, _ in alike))
 
 
-def _clashing(trace: Trace, project: Project) -> Iterator[tuple[Fault, tuple[Value, Value]]]:
+def _clashing(trace: Trace, project: Project) -> Iterator[tuple[ShapeError, tuple[Value, Value]]]:
     """The faults, each with the first two of its operands that do not broadcast."""
     for fault in faults(trace, project, *SIGNS, *NAMED):
         if len(fault.shapes) < 2 or misfed(fault):
@@ -97,10 +99,10 @@ def _clashing(trace: Trace, project: Project) -> Iterator[tuple[Fault, tuple[Val
 
 
 def _same_cause(
-    found: Iterable[tuple[Fault, tuple[Value, Value]]],
-) -> Iterable[list[tuple[Fault, tuple[Value, Value]]]]:
+    found: Iterable[tuple[ShapeError, tuple[Value, Value]]],
+) -> Iterable[list[tuple[ShapeError, tuple[Value, Value]]]]:
     """Two shapes that meet again and again in one call do so for one reason."""
-    groups: dict[object, list[tuple[Fault, tuple[Value, Value]]]] = {}
+    groups: dict[object, list[tuple[ShapeError, tuple[Value, Value]]]] = {}
     for fault, (one, other) in found:
         key = fault.failure.call, frozenset((one.shape, other.shape))
         groups.setdefault(key, []).append((fault, (one, other)))

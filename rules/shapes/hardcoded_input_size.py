@@ -34,16 +34,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.faults import Fault, source_file
-from archcheck.shapes.lifting import lifted
-from archcheck.shapes.widths import accepts, explained, spans_of
-from archcheck.source import Project
-from archcheck.wiring.dataflow import indices
+from archcheck.analysis.shapes.failures import ShapeError, source_file
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.evidence.dataflow import indices
+from archcheck.python import Project
+
+from ._pool_before_flatten import lifted
+from ._widths import accepts, explained, spans_of
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Shape, Sizes, Trace
+    from archcheck.core.target import Shape
+    from archcheck.evidence.records import Sizes
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC212", "hardcoded-input-size", Severity.NOTE, fix="unsafe", default=True)
 
@@ -61,7 +64,7 @@ def sizes_that_work(trace: Trace, project: Project) -> Iterator[Finding]:
     limit = next((size for size in limits if size.limited_by is not None), None)
     if limit is None or limit.limited_by is None or trace.failures:
         return
-    fault = Fault.of(trace, project, trace.ops[limit.limited_by])
+    fault = ShapeError.of(trace, project, trace.ops[limit.limited_by])
     reasons = [*_left_free(trace, limits)]
     if fault.kind == "linear" and fault.is_constant("in_features", 0):
         reasons += _contradicted(trace, project, limits)
@@ -97,7 +100,7 @@ def _left_free(trace: Trace, limits: list[Sizes]) -> Iterator[str]:
 def _contradicted(trace: Trace, project: Project, limits: list[Sizes]) -> Iterator[str]:
     """What in the file implies a size that does not work."""
     # Imported only now: it takes long, and a check of source alone goes without.
-    from archcheck.shapes.implied_sizes import implied, written_sizes
+    from ._implied_sizes import implied, written_sizes
 
     limits = [size for size in limits if size.dimension in ("H", "W")]
     at = next((m.defined for m in trace.modules if m.path == "" and m.defined is not None), None)

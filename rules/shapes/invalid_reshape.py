@@ -33,15 +33,16 @@ from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import grid, spatial_for, text
-from archcheck.shapes.faults import Fault, faults
-from archcheck.shapes.widths import working_sizes
-from archcheck.source import Project
+from archcheck.analysis.shapes.arithmetic import grid, spatial_for, text
+from archcheck.analysis.shapes.failures import ShapeError, faults
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
+
+from ._widths import working_sizes
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC208", "invalid-reshape", Severity.ERROR)
 
@@ -72,7 +73,7 @@ def elements_that_do_not_fit(trace: Trace, project: Project) -> Iterator[Finding
             )
 
 
-def _sizes(fault: Fault) -> tuple[int, ...] | None:
+def _sizes(fault: ShapeError) -> tuple[int, ...] | None:
     """The sizes that are asked for."""
     if fault.op is None:
         return None
@@ -90,7 +91,7 @@ def _sizes(fault: Fault) -> tuple[int, ...] | None:
     return None
 
 
-def _arithmetic(fault: Fault, sizes: tuple[int, ...]) -> list[str]:
+def _arithmetic(fault: ShapeError, sizes: tuple[int, ...]) -> list[str]:
     """Where a flattened width was meant for another map."""
     found = []
     if len(sizes) == 2 and len(fault.got) in (3, 4):

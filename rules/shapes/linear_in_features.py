@@ -38,19 +38,21 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from archcheck.finding import Finding, Fix, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.shapes.chain_shapes import clashes_in, finding
-from archcheck.shapes.faults import Fault, faults, node_at, source_file
-from archcheck.shapes.misfits import RECURRENT, in_features, misfed
-from archcheck.shapes.renumbering import renumbered
-from archcheck.shapes.widths import explained
-from archcheck.source import Project, SourceFile
-from archcheck.source.edits import after
+from archcheck.analysis.edits.syntax_edits import after
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.analysis.shapes.failures import ShapeError, faults, node_at, source_file
+from archcheck.core.finding import Finding, Fix, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
+
+from ._chain_shapes import clashes_in, finding
+from ._renumber_size import renumbered
+from ._unsuitable_inputs import RECURRENT, in_features, misfed
+from ._widths import explained
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Shape, Trace
+    from archcheck.core.target import Shape
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC201", "linear-in-features", Severity.ERROR, fix="safe")
 
@@ -89,7 +91,7 @@ class _Moved(NamedTuple):
     fix: Fix | None
 
 
-def _moved(fault: Fault, expected: int) -> _Moved | None:
+def _moved(fault: ShapeError, expected: int) -> _Moved | None:
     got = fault.got
     if len(got) > 2 and prod(got[1:]) == expected:
         name = next(iter(fault.operands()), "x")
@@ -106,7 +108,7 @@ def _moved(fault: Fault, expected: int) -> _Moved | None:
     return None
 
 
-def _with(fault: Fault, method: str) -> Fix | None:
+def _with(fault: ShapeError, method: str) -> Fix | None:
     """The fix that gives the layer the result of a method of its operand."""
     file = source_file(fault.project, fault.location) if fault.operands() else None
     node = node_at(file, fault.location) if file is not None else None
@@ -118,7 +120,7 @@ def _with(fault: Fault, method: str) -> Fix | None:
     return Fix("safe", (after(file, operand, f".{method}"),))
 
 
-def _resized(fault: Fault, folded: Shape) -> str:
+def _resized(fault: ShapeError, folded: Shape) -> str:
     layer, got = fault.layer.type if fault.layer is not None else "Linear", fault.got[-1]
     if len(folded) in (2, 3) and prod(folded[1:]) > 1:
         pool = f"nn.AdaptiveAvgPool{len(folded) - 1}d(1)"

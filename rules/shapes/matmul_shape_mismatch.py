@@ -30,16 +30,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.shapes.faults import Fault, faults
-from archcheck.shapes.misfits import misfed, taken_by_attention
-from archcheck.shapes.products import attention_clash, clash, einsum_clash, transposed_fits
-from archcheck.source import Project
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.analysis.shapes.failures import ShapeError, faults
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
+
+from ._matrix_products import attention_clash, clash, einsum_clash, transposed_fits
+from ._unsuitable_inputs import misfed, taken_by_attention
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC207", "matmul-shape-mismatch", Severity.ERROR)
 
@@ -100,7 +101,7 @@ def sums_of_products(trace: Trace, project: Project) -> Iterator[Finding]:
             yield fault.finding(f"`einsum` with {equation!r}: {why}", label=f"got {listed}")
 
 
-def _advice(fault: Fault) -> str:
+def _advice(fault: ShapeError) -> str:
     names = fault.operands()
     right = names[1] if len(names) > 1 else "the second factor"
     return f"{right}.transpose(-2, -1) as the second factor"

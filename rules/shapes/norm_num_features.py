@@ -31,19 +31,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Fix, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.shapes.chain_shapes import clashes_in, finding
-from archcheck.shapes.faults import Declared, Fault, faults
-from archcheck.shapes.misfits import misfed
-from archcheck.shapes.norms import channels_expected, rank_fits, trailing_expected
-from archcheck.shapes.renumbering import renumbered, reshaped
-from archcheck.shapes.widths import explained
-from archcheck.source import Project, SourceFile
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.analysis.shapes.failures import Declared, ShapeError, faults
+from archcheck.core.finding import Finding, Fix, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
+
+from ._chain_shapes import clashes_in, finding
+from ._norms import channels_expected, rank_fits, trailing_expected
+from ._renumber_size import renumbered, reshaped
+from ._unsuitable_inputs import misfed
+from ._widths import explained
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Shape, Trace
+    from archcheck.core.target import Shape
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC203", "norm-num-features", Severity.ERROR, fix="safe")
 
@@ -101,7 +103,7 @@ def last_dimensions_that_arrived(trace: Trace, project: Project) -> Iterator[Fin
         )
 
 
-def _fix(fault: Fault, declared: Declared | None, expected: Shape, got: Shape) -> Fix | None:
+def _fix(fault: ShapeError, declared: Declared | None, expected: Shape, got: Shape) -> Fix | None:
     """The fix, unless the expected sizes are there and merely not in the last dimensions."""
     if set(expected) <= set(fault.got[1:]):
         return None
@@ -110,11 +112,11 @@ def _fix(fault: Fault, declared: Declared | None, expected: Shape, got: Shape) -
     return renumbered(fault, declared, expected[0], got[0], -1)
 
 
-def _noun(fault: Fault) -> str:
+def _noun(fault: ShapeError) -> str:
     return "features" if len(fault.got) == 2 else "channels"
 
 
-def _help(fault: Fault, got: int | str, expected: int) -> str | None:
+def _help(fault: ShapeError, got: int | str, expected: int) -> str | None:
     kind = fault.layer.type if fault.layer is not None else fault.kind
     name = next(iter(fault.operands()), "x")
     if fault.kind in ("layer_norm", "rms_norm"):

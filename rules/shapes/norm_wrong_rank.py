@@ -31,18 +31,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.shapes.chain_shapes import clashes_in, rank_finding
-from archcheck.shapes.faults import Declared, Fault, faults
-from archcheck.shapes.misfits import misfed
-from archcheck.shapes.norms import form, norm_type, rank_fits, sibling
-from archcheck.shapes.retyping import retyped
-from archcheck.source import Project, SourceFile
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.analysis.shapes.failures import Declared, ShapeError, faults
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
+
+from ._chain_shapes import clashes_in, rank_finding
+from ._norms import form, norm_type, rank_fits, sibling
+from ._retype_layer import retyped
+from ._unsuitable_inputs import misfed
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC204", "norm-wrong-rank", Severity.ERROR, fix="safe")
 
@@ -72,7 +73,7 @@ def rank_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
         )
 
 
-def _help(fault: Fault, declared: Declared | None, kind: str, right: str | None) -> str | None:
+def _help(fault: ShapeError, declared: Declared | None, kind: str, right: str | None) -> str | None:
     if right is None:
         return None
     written = fault.text(declared.constructor) if declared is not None else ""

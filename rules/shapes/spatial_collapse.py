@@ -33,18 +33,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import grid, text
-from archcheck.shapes.chain_shapes import clashes_in, collapse_finding
-from archcheck.shapes.faults import faults
-from archcheck.shapes.misfits import in_channels, spatial_rank, wrong_rank
-from archcheck.shapes.widths import working_sizes
-from archcheck.shapes.windows import output_sizes, shrinking, window
-from archcheck.source import Project, SourceFile
+from archcheck.analysis.shapes.arithmetic import grid, text
+from archcheck.analysis.shapes.failures import faults
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
+
+from ._chain_shapes import clashes_in, collapse_finding
+from ._unsuitable_inputs import in_channels, spatial_rank, wrong_rank
+from ._widths import working_sizes
+from ._windows import output_sizes, shrinking, window
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC209", "spatial-collapse", Severity.ERROR)
 

@@ -33,13 +33,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Fix, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.source import Project
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.core.finding import Finding, Fix, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC213", "stale-shape-comment", Severity.WARNING, fix="safe")
 
@@ -47,7 +47,7 @@ rule = Rule("AC213", "stale-shape-comment", Severity.WARNING, fix="safe")
 @rule.on_trace
 def comments_that_are_wrong(trace: Trace, project: Project) -> Iterator[Finding]:
     # Imported only now: it takes long, and a check of source alone goes without.
-    from archcheck.shapes.commented_shapes import contradictions
+    from ._commented_shapes import contradictions
 
     for found in contradictions(trace, project):
         yield Finding(

@@ -30,22 +30,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Location, Related, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.shapes.faults import Fault, trail
-from archcheck.shapes.widths import origin
-from archcheck.source import Project
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.analysis.shapes.failures import ShapeError, trail
+from archcheck.core.finding import Finding, Location, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
+
+from ._widths import origin
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC214", "unexpected-output", Severity.ERROR)
 
 
 @rule.on_trace
 def output_that_differs(trace: Trace, project: Project) -> Iterator[Finding]:
-    wanted = trace.wanted.output
+    wanted = trace.request.output
     outputs = [trace.values[index] for index in trace.dataflow.outputs]
     if wanted is None or not trace.complete or not outputs:
         return
@@ -59,7 +60,7 @@ def output_that_differs(trace: Trace, project: Project) -> Iterator[Finding]:
     module = help = None
     source = origin(trace, output).maker
     if source is not None and len(wanted) == len(output.shape):
-        fault = Fault.of(trace, project, source)
+        fault = ShapeError.of(trace, project, source)
         fixed = fault.attribute("out_features") or fault.attribute("out_channels")
         axis = -1 if fault.kind == "linear" else 1
         if fault.layer is not None and fixed == output.shape[axis] != wanted[axis]:

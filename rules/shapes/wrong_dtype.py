@@ -30,14 +30,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.faults import faults
-from archcheck.shapes.misfits import source_of, wrong_dtype
-from archcheck.source import Project
+from archcheck.analysis.shapes.failures import faults
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
+
+from ._unsuitable_inputs import source_of, wrong_dtype
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC215", "wrong-dtype", Severity.ERROR)
 

@@ -28,15 +28,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Location, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.arithmetic import text
-from archcheck.shapes.faults import faults
-from archcheck.shapes.misfits import wrong_dtype, wrong_rank
-from archcheck.source import Project
+from archcheck.analysis.shapes.arithmetic import text
+from archcheck.analysis.shapes.failures import faults
+from archcheck.core.finding import Finding, Location, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
+
+from ._unsuitable_inputs import wrong_dtype, wrong_rank
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC218", "wrong-input-rank", Severity.ERROR)
 

@@ -30,11 +30,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Edit, Finding, Fix, Severity
-from archcheck.rule import Rule
-from archcheck.source import Call, SourceFile
-from archcheck.source.edits import after, replacement
-from archcheck.training.dropout import dropping_method, is_applied_at_once
+from archcheck.analysis.edits.syntax_edits import after, replacement
+from archcheck.core.finding import Edit, Finding, Fix, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Call, SourceFile
+
+from ._dropout import dropping_method, is_applied_at_once
 
 rule = Rule("AC507", "dropout-ignores-eval", Severity.ERROR, fix="safe")
 

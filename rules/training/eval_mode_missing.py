@@ -33,17 +33,18 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Fix, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import Loop, SourceFile
-from archcheck.source.edits import line_after, line_before
-from archcheck.source.elision import is_elided
-from archcheck.training.modes import (
+from archcheck.analysis.edits.syntax_edits import line_after, line_before
+from archcheck.analysis.source.elision import is_elided
+from archcheck.core.finding import Finding, Fix, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Loop, SourceFile
+
+from ._modes import (
     EvalSwitch,
     evaluations_in_train_mode,
     switches_without_return,
 )
-from archcheck.training.scripts import calls_in, enclosing_loops
+from ._scripts import calls_in, enclosing_loops
 
 rule = Rule("AC501", "eval-mode-missing", Severity.WARNING, fix="unsafe")
 

@@ -29,10 +29,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.source import Call, SourceFile
-from archcheck.training.scripts import is_under
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Call, SourceFile
+
+from ._scripts import is_under
 
 rule = Rule("AC508", "hardcoded-device", Severity.NOTE)
 

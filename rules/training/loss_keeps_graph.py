@@ -31,11 +31,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Fix, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import SourceFile
-from archcheck.source.edits import after, replacement
-from archcheck.training.totals import totals_with_history
+from archcheck.analysis.edits.syntax_edits import after, replacement
+from archcheck.core.finding import Finding, Fix, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import SourceFile
+
+from ._totals import totals_with_history
 
 rule = Rule("AC503", "loss-keeps-graph", Severity.WARNING, fix="safe")
 

@@ -33,12 +33,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Fix, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import Call, SourceFile
-from archcheck.source.edits import is_alone, line_before, replacement, without_line
-from archcheck.training.optimizers import Rebuild, rebuilds
-from archcheck.training.scripts import names_of
+from archcheck.analysis.edits.syntax_edits import is_alone, line_before, replacement, without_line
+from archcheck.core.finding import Finding, Fix, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Call, SourceFile
+
+from ._optimizers import Rebuild, rebuilds
+from ._scripts import names_of
 
 rule = Rule("AC505", "optimizer-rebuilt", Severity.WARNING, fix="unsafe")
 

@@ -34,12 +34,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Edit, Finding, Fix, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import Call, SourceFile, Statement
-from archcheck.source.edits import replacement
-from archcheck.source.renames import renamed, renamed_import, unwrapped, without_import
-from archcheck.training.scripts import is_in_try, is_under
+from archcheck.analysis.edits.renames import renamed, renamed_import, unwrapped, without_import
+from archcheck.analysis.edits.syntax_edits import replacement
+from archcheck.core.finding import Edit, Finding, Fix, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Call, SourceFile, Statement
+
+from ._scripts import is_in_try, is_under
 
 rule = Rule("AC506", "removed-api", Severity.WARNING, fix="safe")
 

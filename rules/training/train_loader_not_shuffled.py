@@ -27,11 +27,12 @@ import ast
 import re
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Fix, Severity
-from archcheck.rule import Rule
-from archcheck.source import Call, ClassDefinition, SourceFile, Statement
-from archcheck.source.edits import replacement
-from archcheck.training.scripts import calls_in, name_of, names_of, text_of
+from archcheck.analysis.edits.syntax_edits import replacement
+from archcheck.core.finding import Finding, Fix, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Call, ClassDefinition, SourceFile, Statement
+
+from ._scripts import calls_in, name_of, names_of, text_of
 
 rule = Rule("AC504", "train-loader-not-shuffled", Severity.WARNING, fix="unsafe")
 

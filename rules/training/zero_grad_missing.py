@@ -33,14 +33,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.finding import Finding, Fix, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import UNKNOWN, Call, Function, SourceFile
-from archcheck.source.edits import line_after
-from archcheck.source.elision import is_elided
-from archcheck.source.writes import attribute_writes
-from archcheck.training.optimizers import is_optimizer
-from archcheck.training.scripts import (
+from archcheck.analysis.edits.syntax_edits import line_after
+from archcheck.analysis.source.elision import is_elided
+from archcheck.core.finding import Finding, Fix, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import UNKNOWN, Call, Function, SourceFile
+from archcheck.python.modules.writes import attribute_writes
+
+from ._optimizers import is_optimizer
+from ._scripts import (
     LoopStatement,
     calls_in,
     enclosing_loops,

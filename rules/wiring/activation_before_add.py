@@ -32,14 +32,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Location, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import SourceFile
-from archcheck.wiring.outcomes import written_at
-from archcheck.wiring.residual_order import activated_before_sum, sums_after_activation
+from archcheck.analysis.dataflow.final_op_in_trace import written_at
+from archcheck.core.finding import Finding, Location, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import SourceFile
+
+from ._residual_order import activated_before_sum, sums_after_activation
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC305", "activation-before-add", Severity.NOTE)
 

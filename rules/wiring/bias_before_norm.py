@@ -24,14 +24,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Fix, Location, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.faults import node_at, source_file
-from archcheck.source import Link, Project, SourceFile
-from archcheck.wiring.cancelled import NORM_LAYERS, cancelled_biases, is_biased, without_bias
+from archcheck.analysis.shapes.failures import node_at, source_file
+from archcheck.core.finding import Finding, Fix, Location, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Link, Project, SourceFile
+
+from ._cancelled_bias import NORM_LAYERS, cancelled_biases, is_biased, without_bias
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC306", "bias-before-norm", Severity.NOTE, fix="safe")
 

@@ -35,14 +35,19 @@ import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Location, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.faults import node_at, shortened, source_file
-from archcheck.source import Project
-from archcheck.wiring.dropped import is_dropped, is_thrown_away, leaves_something_behind
+from archcheck.analysis.dataflow.dropped_values import (
+    is_dropped,
+    is_thrown_away,
+    leaves_something_behind,
+)
+from archcheck.analysis.shapes.failures import node_at, shortened, source_file
+from archcheck.core.finding import Finding, Location, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Op, Trace
+    from archcheck.evidence.records import Op
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC302", "dead-computation", Severity.WARNING, fades=True)
 

@@ -31,14 +31,15 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.definition.module_classes import class_of
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.source import ModuleClass, Project, SourceFile
-from archcheck.wiring import skips
+from archcheck.analysis.module_classes import class_of
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import ModuleClass, Project, SourceFile
+
+from . import _skips as skips
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC307", "depth-name-mismatch", Severity.NOTE)
 

@@ -34,14 +34,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Related, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.faults import shortened
-from archcheck.source import Project, SourceFile
-from archcheck.wiring.overwrites import Overwrite, out_of_place, overwrites, traced_overwrites
+from archcheck.analysis.shapes.failures import shortened
+from archcheck.core.finding import Finding, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project, SourceFile
+
+from ._overwrites import Overwrite, out_of_place, overwrites, traced_overwrites
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC303", "in-place-breaks-skip", Severity.ERROR, fix="safe")
 

@@ -32,13 +32,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Related, Severity
-from archcheck.rule import Rule
-from archcheck.wiring.linear_pairs import linear_pairs, widths
-from archcheck.wiring.outcomes import written_at
+from archcheck.analysis.dataflow.final_op_in_trace import written_at
+from archcheck.core.finding import Finding, Related, Severity
+from archcheck.core.rule import Rule
+
+from ._linear_pairs import linear_pairs, widths
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Op, Trace
+    from archcheck.evidence.records import Op
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC304", "missing-nonlinearity", Severity.WARNING)
 

@@ -37,15 +37,16 @@ import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Location, Related, Severity
-from archcheck.rule import Rule
-from archcheck.source import Flow, ModuleClass, Project, SourceFile, Step
-from archcheck.wiring import skips
-from archcheck.wiring.joining import added, joined
-from archcheck.wiring.plain_blocks import plain_blocks
+from archcheck.core.finding import Finding, Location, Related, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Flow, ModuleClass, Project, SourceFile, Step
+
+from . import _skips as skips
+from ._join_residual import added, joined
+from ._plain_blocks import plain_blocks
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Trace
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC301", "residual-never-added", Severity.ERROR, fix="unsafe")
 

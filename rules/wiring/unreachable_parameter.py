@@ -32,14 +32,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.finding import Finding, Severity
-from archcheck.rule import Rule
-from archcheck.shapes.faults import shortened, source_file, text_at
-from archcheck.source import Project
-from archcheck.wiring.gradients import cut_off, never_read
+from archcheck.analysis.shapes.failures import shortened, source_file, text_at
+from archcheck.core.finding import Finding, Severity
+from archcheck.core.rule import Rule
+from archcheck.python import Project
+
+from ._gradients import cut_off, never_read
 
 if TYPE_CHECKING:
-    from archcheck.evidence import Op, Trace
+    from archcheck.evidence.records import Op
+    from archcheck.evidence.trace import Trace
 
 rule = Rule("AC308", "unreachable-parameter", Severity.WARNING)
 

@@ -1,4 +1,7 @@
-"""A difference of architectures becomes text, one file for each format."""
+"""A difference of architectures becomes text, one file for each format.
+
+In: a `Difference`. Out: text.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from archcheck.output import Options, page_width
 
 if TYPE_CHECKING:
-    from archcheck.lock.difference import Difference
+    from archcheck.analysis.architectures.difference import Difference
 
 FORMATS: Mapping[str, str] = MappingProxyType(
     {

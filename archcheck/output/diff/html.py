@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from html import escape
 from string import Template
 
-from archcheck.lock.architecture import ArchitectureLayer
-from archcheck.lock.difference import Difference, ModelDifference
-from archcheck.lock.words import borders, totals
+from archcheck.analysis.architectures.difference import Difference, ModelDifference
+from archcheck.analysis.architectures.difference_text import borders, totals
+from archcheck.evidence.architecture import ArchitectureLayer
 from archcheck.output import Options
+from archcheck.output.diff.formatting import effect, state_text, summary, total_texts
 from archcheck.output.diff.pairs import Pair, effects, numbered, one_sided, pairs, shown
-from archcheck.output.diff.words import effect, state_text, summary, total_texts
-from archcheck.output.html import digest, page_file, text
-from archcheck.output.words import plural
+from archcheck.output.html.page import digest, page_file, text
+from archcheck.output.wording import plural
 
 _SIGNS = {
     "added": "+",
@@ -42,7 +42,7 @@ def render(difference: Difference, _options: Options) -> str:
         summary=text(summary(difference)),
         state="passing" if difference.is_empty else "changed",
         models="".join("".join(_model(model, difference)) for model in difference.models),
-        unknown="".join(_unknown((*difference.unknown, *difference.complaints))),
+        unknown="".join(_unknown((*difference.unknown, *difference.usage_errors))),
     )
 
 

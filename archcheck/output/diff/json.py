@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from archcheck.lock.architecture import Architecture
-from archcheck.lock.difference import Difference, ModelDifference
+from archcheck.analysis.architectures.difference import Difference, ModelDifference
+from archcheck.evidence.architecture import Architecture
 from archcheck.output import Options
 
 
@@ -18,7 +18,7 @@ def render(difference: Difference, _options: Options) -> str:
         "before": difference.before,
         "after": difference.after,
         "models": [_model(model) for model in difference.models],
-        "unknown": [*difference.unknown, *difference.complaints],
+        "unknown": [*difference.unknown, *difference.usage_errors],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from archcheck.lock.difference import Change, Difference, ModelDifference
-from archcheck.lock.words import THE_MODEL, borders, change_text, places_text, totals
+from archcheck.analysis.architectures.difference import Change, Difference, ModelDifference
+from archcheck.analysis.architectures.difference_text import (
+    THE_MODEL,
+    borders,
+    change_text,
+    places_text,
+    totals,
+)
 from archcheck.output import Options
-from archcheck.output.diff.words import (
+from archcheck.output.diff.formatting import (
     causes,
     consequences,
     effect,
@@ -16,7 +22,7 @@ from archcheck.output.diff.words import (
     total_texts,
 )
 from archcheck.output.markdown import code, prose, table
-from archcheck.output.words import plural
+from archcheck.output.wording import plural
 
 # A comment holds 65,536 characters: so many entries of each model are shown, or so few.
 _MOST_CHARACTERS = 60_000
@@ -43,7 +49,7 @@ def _lines(difference: Difference, most: int) -> Iterator[str]:
         yield f"**{code(model.target)}**: {prose(state_text(model))}"
         if model.state == "changed":
             yield from _model(model, most)
-    sentences = (*difference.unknown, *difference.complaints)
+    sentences = (*difference.unknown, *difference.usage_errors)
     if sentences:
         yield from ("", "Not compared:", "")
         for sentence in sentences:

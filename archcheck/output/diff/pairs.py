@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
-from archcheck.lock.alignment import Node, align
-from archcheck.lock.architecture import Architecture, ArchitectureLayer
-from archcheck.lock.difference import Kind, kind_of
+from archcheck.analysis.architectures.alignment import Node, align
+from archcheck.analysis.architectures.difference import Kind, kind_of
+from archcheck.evidence.architecture import Architecture, ArchitectureLayer
 
 # `gone`: it stands elsewhere now, where it is `moved`.
 Fate: TypeAlias = Kind | Literal["same", "gone"]

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from archcheck.lock.difference import Difference, Kind, ModelDifference
-from archcheck.lock.words import THE_MODEL, borders, change_text, places_text, totals
+from archcheck.analysis.architectures.difference import Difference, Kind, ModelDifference
+from archcheck.analysis.architectures.difference_text import (
+    THE_MODEL,
+    borders,
+    change_text,
+    places_text,
+    totals,
+)
 from archcheck.output import Options
-from archcheck.output.cells import fit_left, wrap
-from archcheck.output.console import paint
-from archcheck.output.diff.words import (
+from archcheck.output.diff.formatting import (
     causes,
     consequences,
     effect,
@@ -18,8 +22,10 @@ from archcheck.output.diff.words import (
     summary,
     total_texts,
 )
-from archcheck.output.styled import Styled
-from archcheck.output.words import one_line, plural
+from archcheck.output.terminal.cells import fit_left, wrap
+from archcheck.output.terminal.console import paint
+from archcheck.output.terminal.styled import Styled
+from archcheck.output.wording import one_line, plural
 
 _SIGNS: dict[Kind, tuple[str, str]] = {
     "added": ("+", "green"),

@@ -1,0 +1,301 @@
+"""Look at files and models, and look again at them with other texts in the place of the disk's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archcheck.core.codes import matches
+from archcheck.core.config import Config, Model
+from archcheck.core.finding import Finding
+from archcheck.core.target import Target, TraceRequest, UsageError, parse_input, parse_target
+from archcheck.engine.merge import Found, merged
+from archcheck.engine.run_rules import FileResult, Reader, open_project, read_files, run_reader
+from archcheck.engine.selection import Selection, ignored_in
+from archcheck.engine.suppress import apply
+from archcheck.python import Project
+from archcheck.python.syntax.parse import Parse, parse
+from archcheck.python.text.document import DocumentError
+from archcheck.worker.process.client import Outcome, Tracers
+
+if TYPE_CHECKING:
+    from archcheck.core.facts import DependencyRecorder
+    from archcheck.engine.lock.lock_file import Lock
+    from archcheck.evidence.request import Request
+    from archcheck.evidence.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class TargetResult:
+    """What tracing one target gave. `usage_error`: why it could not be traced."""
+
+    trace: Trace | None
+    found: tuple[Found, ...] = ()
+    usage_error: str | None = None
+    defects: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, trace: Trace, project: Project, selection: Selection) -> TargetResult:
+        """Run the selected trace rules."""
+        found: list[Found] = []
+        defects: list[str] = []
+        for rule in selection.rules:
+            for reader in rule.trace_readers:
+                found += run_reader(rule, partial(reader, trace, project), trace.target, defects)
+        return cls(trace, tuple(found), defects=tuple(defects))
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """What one look at files and models showed; all positions are those of the code.
+
+    Attributes:
+        buffers: The texts that stood in the place of the disk's, by path.
+    """
+
+    files: tuple[FileResult, ...]
+    targets: tuple[TargetResult, ...]
+    project: Project
+    config: Config
+    selection: Selection
+    buffers: Mapping[str, bytes] = field(default_factory=dict)
+
+    @cached_property
+    def traces(self) -> tuple[Trace, ...]:
+        return tuple(result.trace for result in self.targets if result.trace is not None)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is to be reported."""
+        return self._kept[0]
+
+    @property
+    def suppressed(self) -> int:
+        return self._kept[1]
+
+    @property
+    def usage_errors(self) -> tuple[str, ...]:
+        results: Iterable[TargetResult | FileResult] = (*self.targets, *self.files)
+        return tuple(result.usage_error for result in results if result.usage_error)
+
+    @property
+    def defects(self) -> tuple[str, ...]:
+        results: Iterable[TargetResult | FileResult] = (*self.files, *self.targets)
+        return tuple(defect for result in results for defect in result.defects)
+
+    def selected(self, selection: Selection) -> SessionResult:
+        """What fewer rules would have shown."""
+        codes = {rule.code for rule in selection.rules}
+
+        def chosen(found: Sequence[Found]) -> tuple[Found, ...]:
+            return tuple(one for one in found if one.finding.code in codes)
+
+        return replace(
+            self,
+            files=tuple(replace(result, found=chosen(result.found)) for result in self.files),
+            targets=tuple(replace(result, found=chosen(result.found)) for result in self.targets),
+            selection=selection,
+        )
+
+    @cached_property
+    def _kept(self) -> tuple[tuple[Finding, ...], int]:
+        results: Iterable[TargetResult | FileResult] = (*self.files, *self.targets)
+        ignores, root = self.config.per_file_ignores, self.project.root
+        told = {trace.path for trace in self.traces if trace.request.loss}
+        found = [
+            one
+            for result in results
+            for one in result.found
+            if not (one.finding.guesses_loss and one.finding.location.path in told)
+        ]
+        wanted = [
+            finding
+            for finding in merged(found)
+            if self.selection.keeps(finding)
+            and not matches(finding.code, ignored_in(finding.location.path, ignores, root))
+        ]
+        kept, silenced = apply(
+            wanted,
+            [result.suppressions for result in self.files if result.suppressions],
+            self.selection,
+            traced={trace.path for trace in self.traces},
+        )
+        return tuple(kept), silenced
+
+
+class Session:
+    """Examines the same files and models as often as it is asked to.
+
+    Args:
+        workers: Trace the models; they are kept from one look to the next.
+        root: The folder that the configuration is relative to.
+        lock: What the models were when they were locked, if they are to be held against that.
+        notes: Take down every file and folder of the project that is looked at.
+        parse: What parses the files.
+        read: What reads them; it may remember what reading them gave.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        models: Sequence[tuple[Target, Model]],
+        config: Config,
+        workers: Tracers,
+        root: Path,
+        lock: Lock | None = None,
+        notes: DependencyRecorder | None = None,
+        parse: Parse = parse,
+        read: Reader = read_files,
+    ) -> None:
+        self._files = files
+        self._models = models
+        self._config = config
+        self._workers = workers
+        self._root = root
+        self._lock = lock
+        self._notes = notes
+        self._parse = parse
+        self._read = read
+        self._start: Project | None = None
+
+    def examine(self, selection: Selection, buffers: Mapping[str, bytes]) -> SessionResult:
+        """Look at everything; `buffers` are files whose text is not that of the disk, by path."""
+        project = self._start = self._project(buffers)
+        # The worker imports torch while this process reads the source.
+        self._workers.start([self._request(target, m, buffers) for target, m in self._models])
+        files = self._read(self._files, project, selection, buffers)
+        targets = [
+            self._result(outcome, model, project, selection)
+            for (_, model), outcome in zip(self._models, self._workers.results(), strict=True)
+        ]
+        return SessionResult(
+            tuple(files), tuple(targets), project, self._config, selection, buffers
+        )
+
+    def again(self, before: SessionResult, buffers: Mapping[str, bytes]) -> SessionResult:
+        """Look at what may have changed, now that these texts stand in the place of the disk's."""
+        paths = {*before.buffers, *buffers}
+        changed = {path for path in paths if before.buffers.get(path) != buffers.get(path)}
+        if not changed:
+            return before
+        project = self._project(buffers)
+        selection = before.selection
+        known = dict(zip(map(_key, self._files), before.files, strict=True))
+        places = {_key(path) for path in changed}
+        stale = [
+            path
+            for path, result in zip(self._files, before.files, strict=True)
+            if _key(path) in places or not places.isdisjoint(result.consulted)
+        ]
+        requests: list[TraceRequest] = []
+        kept: list[Trace | None] = []
+        for (target, model), result in zip(self._models, before.targets, strict=True):
+            old = result.trace
+            if old is None or not places.isdisjoint(map(_key, (*old.files, old.path))):
+                followed = _followed(target, self._start or before.project, project)
+                requests.append(self._request(followed, model, buffers))
+                kept.append(None)
+            else:
+                kept.append(old)
+        self._workers.start(requests)
+        read = read_files(stale, project, selection, buffers)
+        known.update(zip(map(_key, stale), read, strict=True))
+        answers = self._workers.results()
+        targets = [
+            self._result(next(answers) if old is None else old, model, project, selection)
+            for (_, model), old in zip(self._models, kept, strict=True)
+        ]
+        files = tuple(known[_key(path)] for path in self._files)
+        return SessionResult(files, tuple(targets), project, self._config, selection, buffers)
+
+    def widened(self, examined: SessionResult, selection: Selection) -> SessionResult:
+        """The same look with further rules. Nothing is traced again."""
+        if {rule.code for rule in selection.rules} <= {r.code for r in examined.selection.rules}:
+            return examined
+        project = self._project(examined.buffers)
+        targets = [
+            result if result.trace is None else TargetResult.of(result.trace, project, selection)
+            for result in examined.targets
+        ]
+        files = self._read(self._files, project, selection, examined.buffers)
+        return replace(
+            examined,
+            files=tuple(files),
+            targets=tuple(targets),
+            project=project,
+            selection=selection,
+        )
+
+    def _project(self, buffers: Mapping[str, bytes]) -> Project:
+        roots = [self._root / place for place in self._config.source_roots]
+        return open_project(self._root, roots, buffers, self._notes, self._parse)
+
+    def _request(self, target: Target, model: Model, buffers: Mapping[str, bytes]) -> TraceRequest:
+        return TraceRequest(
+            target=target,
+            inputs=tuple(parse_input(text) for text in model.inputs),
+            mode=model.mode or "train",
+            timeout=model.timeout or self._config.timeout,
+            memory_limit=self._config.memory_limit,
+            import_whole=model.import_whole,
+            input_from=_function(model.input_from),
+            buffers={os.path.abspath(path): data for path, data in buffers.items()},
+        )
+
+    def _result(
+        self, outcome: Outcome, model: Model, project: Project, selection: Selection
+    ) -> TargetResult:
+        if isinstance(outcome, UsageError):
+            return TargetResult(None, usage_error=str(outcome))
+        locked = self._lock.find(outcome) if self._lock is not None else None
+        request = replace(_request_of(model), architecture=locked)
+        return TargetResult.of(replace(outcome, request=request), project, selection)
+
+
+def _followed(target: Target, start: Project, now: Project) -> Target:
+    """The target with the line that it names where that is now."""
+    if target.line is None:
+        return target
+    try:
+        old, new = (project.file(target.place).lines for project in (start, now))
+    except (DocumentError, OSError):
+        return target
+    # Imported only now: few targets name a line.
+    from difflib import SequenceMatcher
+
+    at = target.line - 1
+    for tag, first, end, now_first, _ in SequenceMatcher(None, old, new, False).get_opcodes():
+        if first <= at < end:
+            moved = now_first + (at - first if tag == "equal" else 0)
+            return replace(target, line=moved + 1)
+    return target
+
+
+def _function(text: str | None) -> Target | None:
+    """The function that `--input-from` names."""
+    if text is None:
+        return None
+    target = parse_target(text)
+    if target is None:
+        raise UsageError(f"--input-from {text}: write `file.py:function`")
+    return target
+
+
+def _request_of(model: Model) -> Request:
+    from archcheck.evidence.request import Request
+
+    return Request(
+        output=model.expect_output,
+        loss=model.loss,
+        max_params=model.max_params,
+        max_macs=model.max_macs,
+        max_memory=model.max_memory,
+    )
+
+
+def _key(path: Path | str) -> str:
+    return os.path.abspath(path)

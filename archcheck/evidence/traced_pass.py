@@ -1,0 +1,90 @@
+"""`TracedPass`: the records of one forward pass, and the way from one of them to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from archcheck.core.dependencies import Dependencies
+from archcheck.core.target import Shape
+from archcheck.evidence.records import (
+    Failure,
+    LineValue,
+    Module,
+    ModuleCall,
+    Op,
+    Parameter,
+    Rung,
+    SizeName,
+    Sizes,
+    TracedInput,
+    Value,
+)
+
+
+@dataclass(frozen=True)
+class TracedPass:
+    """All that one forward pass showed.
+
+    Attributes:
+        target: As the user wrote it.
+        path: The file that the target was loaded from.
+        mode: `train` or `eval`.
+        rung: What the tensors were; None where the pass never started.
+        steps: Why each rung before that one was left, in sentences.
+        inferred_input: The sentence that says where the input came from, if the user gave none.
+        outputs: What forward returned, nested, `ValueIndex` for tensors.
+        complete: The pass reached its end (over recovered failures, perhaps).
+        peak_activation_bytes: In train mode with all that autograd keeps, in eval mode what is
+            alive at once.
+        uncounted_ops: Ops with work that no formula covers, and how often they ran.
+        valid_input_sizes: Per dimension that the model limits.
+        files: The files of the project that were read while loading.
+        versions: Of python and torch.
+        came_of: What it depends on besides the request; None where that is not known, or where
+            the next attempt may well end otherwise (a limit was reached, a process crashed).
+    """
+
+    target: str
+    path: str
+    mode: Literal["train", "eval"] = "train"
+    rung: Rung | None = None
+    steps: tuple[str, ...] = ()
+    inferred_input: str | None = None
+    inputs: tuple[TracedInput, ...] = ()
+    outputs: Any = None
+    complete: bool = False
+    modules: tuple[Module, ...] = ()
+    calls: tuple[ModuleCall, ...] = ()
+    ops: tuple[Op, ...] = ()
+    values: tuple[Value, ...] = ()
+    lines: tuple[LineValue, ...] = ()
+    size_names: tuple[SizeName, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    macs: int = 0
+    flops: int = 0
+    peak_activation_bytes: int = 0
+    uncounted_ops: Mapping[str, int] = field(default_factory=dict)
+    valid_input_sizes: tuple[Sizes, ...] = ()
+    files: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    printed: str = ""
+    dependencies: Dependencies | None = None
+
+    def module(self, path: str) -> Module | None:
+        """The module at this path, by any of its names."""
+        return self._by_path.get(path)
+
+    def module_of(self, op: Op) -> Module | None:
+        """The module whose call the op ran in."""
+        return None if op.call is None else self.module(self.calls[op.call].path)
+
+    @cached_property
+    def _by_path(self) -> Mapping[str, Module]:
+        return {path: module for module in self.modules for path in (module.path, *module.aliases)}
+
+    def shape(self, index: int) -> Shape:
+        return self.values[index].shape

@@ -1,1 +1,0 @@
-"""Fixes: edits of findings become texts of files, are proven, and only then offered or written."""

@@ -1,0 +1,160 @@
+"""The Python interface: `archcheck.check(model)` and `archcheck.lint(paths)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archcheck.core.config import Config, Mode, Model
+from archcheck.core.finding import Severity
+from archcheck.core.report import Report
+from archcheck.core.rule import load_rules
+from archcheck.core.target import UsageError
+from archcheck.engine.merge import Found
+from archcheck.engine.pipeline import report, run
+from archcheck.engine.run_rules import read_files
+from archcheck.engine.selection import Selection
+from archcheck.engine.session import SessionResult, TargetResult
+from archcheck.evidence.request import Request
+from archcheck.python import Project
+
+if TYPE_CHECKING:
+    import os
+
+    from archcheck.core.target import Shape
+    from archcheck.evidence.trace import Trace
+
+
+def check(
+    target: Any,
+    *,
+    input: Any = None,
+    mode: Mode = "train",
+    select: Iterable[str] | None = None,
+    extend_select: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    fail_on: str = "warning",
+    loss: str | None = None,
+    expect_output: Shape | None = None,
+    max_params: int | None = None,
+    max_macs: int | None = None,
+    max_memory: int | None = None,
+) -> Report:
+    """Trace a model and run every rule on it.
+
+    Args:
+        target: A module, a class or a factory that needs no arguments, or a target string as on
+            the command line. A module keeps its weights, mode, hooks and gradients exactly as
+            they were.
+        input: A shape, a tensor (only its shape and dtype are used), or a tuple, list or dict of
+            them for several parameters. For a target string also the command's notation.
+        mode: The mode that is traced.
+        select, extend_select, ignore: Codes, prefixes, or ALL.
+        fail_on: The least severity that makes the report not `ok`.
+        loss, expect_output, max_params, max_macs, max_memory: What is asked of the model, in
+            parameters, multiply-accumulates and bytes.
+
+    Raises:
+        UsageError: The call itself is wrong.
+    """
+    config = _config(select, extend_select, ignore, fail_on)
+    if isinstance(target, str):
+        model = Model(
+            target,
+            inputs=_in_words(input),
+            mode=mode,
+            loss=loss,
+            expect_output=expect_output,
+            max_params=max_params,
+            max_macs=max_macs,
+            max_memory=max_memory,
+        )
+        checked = run([target], config, model, root=Path.cwd())
+        if checked.usage_errors:
+            raise UsageError("; ".join(checked.usage_errors))
+        return checked
+    # Tracing an object needs torch in this process, and whoever made the object has loaded it.
+    from archcheck.worker.live import trace_object
+
+    request = Request(expect_output, loss, max_params, max_macs, max_memory)
+    trace = replace(trace_object(target, input, mode), request=request)
+    selection = Selection.of(load_rules(), config)
+    project = Project(Path.cwd())
+    results = [
+        replace(result, found=tuple(one for one in result.found if _is_of(trace, one)))
+        for result in read_files(_files(trace), project, selection)
+        if not result.usage_error
+    ]
+    traced = TargetResult.of(trace, project, selection)
+    return report(SessionResult(tuple(results), (traced,), project, config, selection))
+
+
+def lint(
+    *paths: str | os.PathLike[str],
+    select: Iterable[str] | None = None,
+    extend_select: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    fail_on: str = "warning",
+) -> Report:
+    """Check files and folders from source: nothing is imported, nothing is run.
+
+    Raises:
+        UsageError: A code is not known.
+    """
+    config = _config(select, extend_select, ignore, fail_on)
+    return run([str(path) for path in paths], config, Model(""), root=Path.cwd())
+
+
+def _config(
+    select: Iterable[str] | None,
+    extend_select: Iterable[str],
+    ignore: Iterable[str],
+    fail_on: str,
+) -> Config:
+    return Config(
+        select=None if select is None else tuple(select),
+        extend_select=tuple(extend_select),
+        ignore=tuple(ignore),
+        fail_on=Severity(fail_on),
+    )
+
+
+def _files(trace: Trace) -> list[Path]:
+    """The files that define the classes of a model."""
+    places = (module.defined.path for module in trace.modules if module.defined is not None)
+    return [Path(place) for place in dict.fromkeys(places) if Path(place).is_file()]
+
+
+def _is_of(trace: Trace, found: Found) -> bool:
+    """Whether a finding from source is about a class of this model, not about its neighbours."""
+    return any(
+        module.defined is not None and module.defined.covers(found.finding.location)
+        for module in trace.modules
+    )
+
+
+def _in_words(given: Any) -> tuple[str, ...]:
+    """An input in the notation of `--input`."""
+    if given is None:
+        return ()
+    if isinstance(given, str):
+        return (given,)
+    if isinstance(given, Mapping):
+        return tuple(f"{name}={_words(value)}" for name, value in given.items())
+    return (_words(given),) if _is_shape(given) else tuple(_words(value) for value in given)
+
+
+def _words(given: Any) -> str:
+    if isinstance(given, str):
+        return given
+    if hasattr(given, "dtype"):
+        return f"{_words(tuple(given.shape))}:{str(given.dtype).removeprefix('torch.')}"
+    if _is_shape(given):
+        return ",".join(map(str, given))
+    return f"[{';'.join(_words(value) for value in given)}]"
+
+
+def _is_shape(given: Any) -> bool:
+    return hasattr(given, "dtype") or all(isinstance(size, int) for size in given)

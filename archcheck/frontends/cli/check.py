@@ -1,0 +1,288 @@
+"""`archcheck check`: a thin shell over `pipeline.run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from archcheck.core.config import Config, Model, parse_bytes, parse_count, parse_shape, read_config
+from archcheck.core.finding import Severity
+from archcheck.core.report import Report
+from archcheck.core.target import UsageError
+from archcheck.frontends.cli.answer import Answer, RenderOptions
+from archcheck.frontends.cli.options import (
+    TEXT,
+    Format,
+    Import,
+    Inputs,
+    Loss,
+    Timeout,
+    Train,
+    codes,
+    mode_of,
+    overridden,
+    read,
+)
+from archcheck.frontends.cli.terminal import complain, wants_color
+from archcheck.output import page_width
+from archcheck.output.wording import plural
+
+if TYPE_CHECKING:
+    from archcheck.engine.cache.answers import Memory
+    from archcheck.engine.fix.fix_files import FixOptions
+    from archcheck.worker.process.client import Workers
+
+DEFAULT_BASELINE = "archcheck-baseline.json"
+
+
+def check(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TARGET]…",
+            help="file.py:Name to trace a model; a file or folder to check its source alone.",
+        ),
+    ] = None,
+    inputs: Inputs = None,
+    select: Annotated[
+        str | None, typer.Option(help="The rules to run: codes, prefixes, or ALL.")
+    ] = None,
+    extend_select: Annotated[str | None, typer.Option(help="Rules to run in addition.")] = None,
+    ignore: Annotated[str | None, typer.Option(help="Rules not to run.")] = None,
+    fail_on: Annotated[
+        Severity | None, typer.Option(help="Exit with 1 at a finding this bad.")
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to show the report.")] = TEXT,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write the report into this file, and text to the terminal."),
+    ] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Apply the safe fixes.")] = False,
+    unsafe_fixes: Annotated[
+        bool,
+        typer.Option("--unsafe-fixes", help="Also apply those that change the architecture."),
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what fixes would change, and change nothing.")
+    ] = False,
+    fix_only: Annotated[
+        bool, typer.Option("--fix-only", help="Fix, and keep quiet about what is left.")
+    ] = False,
+    fix_outside: Annotated[
+        bool, typer.Option("--fix-outside", help="Fix files outside the working directory too.")
+    ] = False,
+    force_exclude: Annotated[
+        bool,
+        typer.Option("--force-exclude", help="Pass over excluded files even if they are named."),
+    ] = False,
+    affected: Annotated[
+        bool,
+        typer.Option(
+            "--affected", help="The targets are changed files: check the models made of them."
+        ),
+    ] = False,
+    train: Train = None,
+    loss: Annotated[
+        Loss | None, typer.Option(help="The loss that the output goes into, if it is not in sight.")
+    ] = None,
+    expect_output: Annotated[
+        str | None, typer.Option(metavar="SHAPE", help="The shape that the output must have: 8,10.")
+    ] = None,
+    max_params: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="More parameters are an error: 25M.")
+    ] = None,
+    max_macs: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="More multiply-adds are an error: 4G.")
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="More activation memory is an error: 8GiB.")
+    ] = None,
+    depth: Annotated[int | None, typer.Option(min=0, help="How deep the layer table goes.")] = None,
+    timeout: Timeout = None,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Memory that a target may take (80 % of what is free)."),
+    ] = None,
+    input_from: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.PY:NAME", help="A function that returns forward's arguments."),
+    ] = None,
+    import_: Annotated[
+        Import, typer.Option("--import", help="Run what a target needs of its file, or all of it.")
+    ] = Import.SLICE,
+    no_trace: Annotated[
+        bool, typer.Option("--no-trace", help="Run no model's code: check its source alone.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what the models print, on stderr.")
+    ] = False,
+    stdin_filename: Annotated[
+        str, typer.Option(help="The name of the file whose text `-` reads from standard input.")
+    ] = "stdin.py",
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Leave out the findings that this file knows."),
+    ] = None,
+    no_baseline: Annotated[
+        bool, typer.Option("--no-baseline", help="Show the findings of the baseline too.")
+    ] = False,
+    write_baseline: Annotated[
+        bool, typer.Option("--write-baseline", help="Accept today's findings.")
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither use nor keep earlier results.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Check again whenever a file changes.")
+    ] = False,
+    statistics: Annotated[bool, typer.Option(help="Count the findings of each rule.")] = False,
+    quiet: Annotated[bool, typer.Option(help="Show findings only.")] = False,
+) -> None:
+    """Check models and source files."""
+    # Imported late, so that `archcheck --help` answers at once.
+    from archcheck.engine.targets import Plan
+
+    def settings() -> tuple[Config, Path]:
+        """The project's as the command line overrides them, and the folder they are relative to."""
+        config, root = read_config(Path.cwd())
+        config = overridden(
+            config,
+            select=None if select is None else codes(select),
+            extend_select=(*config.extend_select, *codes(extend_select)),
+            ignore=(*config.ignore, *codes(ignore)),
+            fail_on=fail_on,
+            timeout=timeout,
+            memory_limit=read(parse_bytes, "--memory-limit", memory_limit),
+            trace=False if no_trace else None,
+            force_exclude=force_exclude or None,
+            baseline=os.path.abspath(baseline) if baseline else None,
+        )
+        if write_baseline and config.baseline is None:
+            config = replace(config, baseline=DEFAULT_BASELINE)
+        elif no_baseline:
+            config = replace(config, baseline=None)
+        return config, root
+
+    config, root = settings()
+    asked = Model(
+        target="",
+        inputs=tuple(inputs or ()),
+        mode=mode_of(train),
+        loss=loss,
+        expect_output=read(parse_shape, "--expect-output", expect_output),
+        max_params=read(parse_count, "--max-params", max_params),
+        max_macs=read(parse_count, "--max-macs", max_macs),
+        max_memory=read(parse_bytes, "--max-memory", max_memory),
+        input_from=input_from,
+        import_whole=import_ is Import.WHOLE,
+    )
+    named = [target for target in targets or () if target != "-"]
+    piped = "-" in (targets or ())
+    buffers = {stdin_filename: sys.stdin.buffer.read()} if piped else {}
+    if affected:
+        from archcheck.engine.affected import affected_models
+
+        models = affected_models(named, config, root)
+        config, named = replace(config, models=models, paths=()), []
+    memory: Memory | None = None
+    if config.cache and not no_cache:
+        from archcheck.engine.cache.answers import Memory
+
+        memory = Memory(root)
+    mending: FixOptions | None = None
+    if fix or unsafe_fixes or diff or fix_only:
+        from archcheck.engine.fix.fix_files import FixOptions
+
+        mending = FixOptions(unsafe=unsafe_fixes, write=not diff, outside=fix_outside)
+    if watch:
+        if mending or write_baseline or affected or piped or output or format is not TEXT:
+            raise UsageError("--watch shows findings as text: leave out what else is asked")
+        from archcheck.engine.pipeline import run
+        from archcheck.frontends.cli.watch import watch as watch_files
+
+        def look(workers: Workers) -> Report:
+            config, root = settings()
+            return run(named, config, asked, root=root, memory=memory, workers=workers)
+
+        watch_files(look, named, root, depth, quiet)
+    manner = RenderOptions(
+        format=format.value,
+        to_file=output is not None,
+        color=wants_color(),
+        width=page_width(None),
+        depth=depth,
+        statistics=statistics,
+        quiet=quiet,
+        verbose=verbose,
+        diff=diff,
+        fix_only=fix_only,
+    )
+    unconcerned = affected and not config.models
+
+    def report() -> Report:
+        if unconcerned:
+            return Report(unchecked=("no configured model is made of these files",))
+        # Imported only now: what is remembered is said at once.
+        from archcheck.engine.pipeline import run
+
+        found = run(
+            named,
+            config,
+            asked,
+            root=root,
+            buffers=buffers,
+            mending=mending,
+            new_baseline=write_baseline,
+            memory=memory,
+        )
+        return _with_new_baseline(found) if write_baseline else found
+
+    if memory is None or mending is not None or write_baseline or unconcerned:
+        answer = Answer.of(report(), manner)
+    else:
+        plan = Plan.of(named, config, asked, root=root, buffers=[Path(path) for path in buffers])
+        key = memory.key("answer", named, config, asked, buffers, plan, manner)
+        answer = _remembered(memory, key, report, manner)
+    answer.give(output)
+    if memory is not None:
+        memory.close()
+        if memory.problem is not None:
+            complain(f"nothing is kept for the next run: {memory.problem}")
+    raise typer.Exit(answer.exit_code)
+
+
+def _remembered(
+    memory: Memory, key: str, find: Callable[[], Report], manner: RenderOptions
+) -> Answer:
+    """What was said to the same question, if nothing has changed that it came of; else what is
+    found now."""
+    known = memory.recall(key)
+    if known is not None:
+        return Answer(*known[0])
+    report = find()
+    answer = Answer.of(report, manner)
+    if not report.defects:
+        memory.keep(key, tuple(answer), memory.notes.dependencies())
+    return answer
+
+
+def _with_new_baseline(report: Report) -> Report:
+    """Write the baseline, and compare the report with it."""
+    comparison = report.baseline
+    if comparison is None:
+        # What is wrong with the old one is among the complaints.
+        return report
+    from archcheck.engine.baseline import write_baseline
+
+    write_baseline(comparison)
+    hidden = comparison.hidden | set(report.findings)
+    change = f"{len(report.findings):,} new, {comparison.gone:,} gone"
+    where = os.path.relpath(comparison.path)
+    complain(f"{where} lets {plural(len(hidden), 'finding')} of this check stand ({change})")
+    return replace(report, findings=(), baseline=replace(comparison, hidden=hidden, gone=0))

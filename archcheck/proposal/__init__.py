@@ -1,1 +1,0 @@
-"""A first configuration for a project, from what its source shows."""

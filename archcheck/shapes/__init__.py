@@ -1,1 +1,0 @@
-"""What shapes mean: the arithmetic that rules on shapes, and the annotated source, share."""

@@ -1,0 +1,353 @@
+"""From a factory or a live model to a `Trace`: the ladder meta, fake, real.
+
+    trace_module(build, inputs, *, target, path, mode, user_files) -> Trace
+    trace_live(model, inputs, *, mode, target, user_files) -> Trace
+
+`build()` makes the model anew; it is called once per rung (and once more where the constructor
+needs real memory). It may raise `BuildFailed(failure)` to tell of a failure in its own words, and
+`UsageError`; whatever else it raises becomes a failure of the stage `construct`.
+
+`inputs` is a sequence of `NamedInput(value, name)`, of `(name or None, value)` pairs, or of bare
+values. A value is a `TensorSpec(shape, dtype name or None)`, a list, tuple or dict of values, or
+plain data that is handed to forward as it is. They are bound to forward's parameters in order,
+named ones by name; `UsageError` names the parameters where they don't fit.
+
+`user_files(path)` tells whether a code object's file counts as the user's own; a collection of
+paths does too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from archcheck.core.target import UsageError
+from archcheck.evidence.records import Failure, Rung
+from archcheck.evidence.trace import Trace
+from archcheck.tracing.input_tensors import (
+    NamedInput,
+    TensorSpec,
+    as_inputs,
+    bind,
+    forward_parameters,
+    make_inputs,
+)
+from archcheck.tracing.patching.patches import without_slow_imports
+from archcheck.tracing.patching.snapshot import preserved_settings, seeded, without_collections
+from archcheck.tracing.patching.substitutes import compiled_as_written
+from archcheck.tracing.record.attempt import Attempt, versions
+from archcheck.tracing.record.build import (
+    Origins,
+    convert,
+    may_stay,
+    noted_origins,
+    parameters_on_meta,
+    placed_on_cpu,
+    turned_meta,
+)
+from archcheck.tracing.record.copies import copied
+from archcheck.tracing.record.placement import LeaveRung
+from archcheck.tracing.record.spans import Spans
+from archcheck.tracing.recover.errors import describe_error
+from archcheck.tracing.sizes.passes import Sizing
+
+UserFiles: TypeAlias = Callable[[str], bool] | Collection[str]
+Mode: TypeAlias = Literal["train", "eval"]
+
+__all__ = [
+    "BuildFailed",
+    "NamedInput",
+    "TensorSpec",
+    "trace_live",
+    "trace_module",
+]
+
+
+class BuildFailed(Exception):
+    """Raised by a factory that knows best what went wrong."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def trace_module(
+    build: Callable[[], nn.Module],
+    inputs: Sequence[Any],
+    *,
+    target: str = "",
+    path: str = "",
+    mode: Mode = "train",
+    user_files: UserFiles | None = None,
+    find_sizes: bool = False,
+    free: Sequence[Mapping[str, int]] = (),
+) -> Trace:
+    """Traces one forward pass of the model that `build` makes.
+
+    Args:
+        find_sizes: Find the input sizes that the model accepts, too.
+        free: For each input the letters of its free dimensions.
+
+    Raises:
+        UsageError: The inputs don't fit forward's parameters.
+    """
+    spans = Spans(_predicate(user_files), _BOUNDARIES)
+    ladder = _Ladder(
+        spans,
+        as_inputs(inputs),
+        mode,
+        meta=lambda origins: _build_on_meta(build, origins),
+        real=lambda origins: _build_for_real(build, origins),
+        sizes=Sizing(free, find_sizes),
+    )
+    return ladder.climb(target, path)
+
+
+def trace_live(
+    model: nn.Module,
+    inputs: Sequence[Any],
+    *,
+    mode: Mode | None = None,
+    target: str | None = None,
+    path: str = "",
+    user_files: UserFiles | None = None,
+    find_sizes: bool = False,
+    free: Sequence[Mapping[str, int]] = (),
+) -> Trace:
+    """Traces a model that somebody holds; nothing of it changes, whatever is raised.
+
+    The passes run on copies: on meta and fake tensors the copy has no weights, on real ones it
+    has its own.
+
+    Raises:
+        UsageError: The inputs don't fit forward's parameters.
+    """
+    model = _checked(model)
+    spans = Spans(_predicate(user_files, model), _BOUNDARIES)
+    ladder = _Ladder(
+        spans,
+        as_inputs(inputs),
+        mode or ("train" if model.training else "eval"),
+        meta=lambda origins: copied(model, on_meta=True),
+        real=lambda origins: copied(model, on_meta=False),
+        sizes=Sizing(free, find_sizes),
+    )
+    return ladder.climb(target if target is not None else type(model).__name__, path)
+
+
+class _Ladder:
+    """Climbs from the cheapest rung to the first that can answer.
+
+    A failure that tensors without memory show is confirmed before it is reported: by torch
+    itself, asked with real tensors for the one call, or else by the next rung.
+    """
+
+    def __init__(
+        self,
+        spans: Spans,
+        inputs: Sequence[NamedInput],
+        mode: Mode,
+        meta: Callable[[Origins], nn.Module],
+        real: Callable[[Origins], nn.Module],
+        sizes: Sizing,
+    ) -> None:
+        self._spans = spans
+        self._sizes = sizes
+        self._inputs = inputs
+        self._mode: Mode = mode
+        self._meta = meta
+        self._real = real
+
+    def climb(self, target: str, path: str) -> Trace:
+        steps: list[str] = []
+        before: Attempt | None = None
+        rung: Rung | None = "meta"
+        with preserved_settings():
+            while rung is not None:
+                origins = Origins(self._spans)
+                seeded()
+                try:
+                    model = self._real(origins) if rung == "real" else self._meta(origins)
+                except BuildFailed as failed:
+                    return self._unbuilt(failed.failure, target, path, steps)
+                except UsageError:
+                    raise
+                except (Exception, SystemExit) as error:
+                    failure = describe_error("construct", error, self._spans)
+                    return self._unbuilt(failure, target, path, steps)
+                with nullcontext() if rung == "real" else without_collections():
+                    attempt = self._attempt(model, rung, origins)
+                    if attempt.needs_saved:
+                        attempt = self._attempt(model, rung, origins, keep_saved=True)
+                reason = self._reason_to_climb(attempt, before)
+                if reason is None:
+                    return self._sized(attempt, attempt.trace(target, path, steps))
+                steps.append(f"{rung}: {reason}")
+                rung = _next(rung, attempt)
+                if rung == "real" and not _fits(attempt.model):
+                    steps.append("real: not tried, the weights would fill most of the memory")
+                    rung = None
+                before = attempt
+        assert before is not None
+        return self._sized(before, before.trace(target, path, steps))
+
+    def _sized(self, attempt: Attempt, trace: Trace) -> Trace:
+        return self._sizes.found(attempt, trace)
+
+    def _attempt(
+        self, model: nn.Module, rung: Rung, origins: Origins, keep_saved: bool = False
+    ) -> Attempt:
+        fake_mode: Any = None
+        signature = forward_parameters(model.forward)
+        args, kwargs, names = bind(self._inputs, signature, type(model).__name__)
+        if rung == "fake" and any(map(is_lazy, model.parameters())):
+            attempt = Attempt(model, rung, self._mode, self._spans, origins)
+            attempt.leave = "lazy modules make their weights in the pass, which must be real ones"
+            return attempt
+        if rung == "fake":
+            from torch._subclasses.fake_tensor import FakeTensorMode
+
+            fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
+            convert(model, lambda tensor: _as_fake(tensor, fake_mode))
+        attempt = Attempt(
+            model, rung, self._mode, self._spans, origins, fake_mode or nullcontext(), keep_saved
+        )
+
+        with fake_mode or nullcontext():
+            given = make_inputs(args, kwargs, names, "meta" if rung == "meta" else "cpu")
+        seeded()
+        attempt.run(*given, names)
+        return attempt
+
+    def _reason_to_climb(self, attempt: Attempt, before: Attempt | None) -> str | None:
+        if attempt.leave is not None:
+            return attempt.leave
+        if not attempt.failures.uncertain:
+            return None
+        found = attempt.failures.found
+        if before is not None and before.leave is None:
+            seen = {(failure.location, failure.error) for failure in before.failures.found}
+            if all((found[i].location, found[i].error) in seen for i in attempt.failures.uncertain):
+                return None
+        first = found[min(attempt.failures.uncertain)]
+        return f"it raised {first.error}, which another kind of tensor must confirm"
+
+    def _unbuilt(self, failure: Failure, target: str, path: str, steps: Sequence[str]) -> Trace:
+        return Trace(
+            target=target,
+            path=path,
+            mode=self._mode,
+            steps=tuple(steps),
+            failures=(failure,),
+            versions=versions(),
+        )
+
+
+def _next(rung: Rung, attempt: Attempt) -> Rung | None:
+    if rung == "meta" and not attempt.reads_values:
+        return "fake"
+    return None if rung == "real" else "real"
+
+
+def _fits(model: nn.Module) -> bool:
+    """Whether the model's own tensors leave room in this machine's memory."""
+    size = sum(
+        tensor.numel() * tensor.element_size()
+        for tensor in (*model.parameters(), *model.buffers())
+        if not is_lazy(tensor)
+    )
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not told on this system
+        return True
+    return size < memory * 0.6
+
+
+_BOUNDARIES = (Attempt.run, trace_module, trace_live)
+
+
+def _build_on_meta(build: Callable[[], nn.Module], origins: Origins) -> nn.Module:
+    try:
+        with (
+            without_slow_imports(),
+            compiled_as_written(),
+            noted_origins(origins),
+            parameters_on_meta(),
+        ):
+            model = _checked(build())
+    except (BuildFailed, UsageError):
+        raise
+    except (Exception, LeaveRung):
+        # The constructor needs the values of its parameters, or fails by itself: a real one says.
+        origins.forget()
+        model = _build_for_real(build, origins)
+    convert(model, lambda tensor: tensor if may_stay(tensor) else turned_meta(tensor))
+    return model
+
+
+def _build_for_real(build: Callable[[], nn.Module], origins: Origins) -> nn.Module:
+    with compiled_as_written(), noted_origins(origins), placed_on_cpu():
+        return _checked(build())
+
+
+def _checked(model: Any) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"the target gives {type(model).__name__!r}, which is no torch.nn.Module; name a "
+            "module class, a function that returns a module, or a module"
+        )
+    # torch.compile wraps the module that the user wrote.
+    inner = vars(model).get("_modules", {}).get("_orig_mod")
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def _as_fake(tensor: torch.Tensor, fake_mode: Any) -> torch.Tensor:
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    if isinstance(tensor, FakeTensor) or not tensor.is_meta:
+        return tensor
+    if is_lazy(tensor):
+        return tensor
+    with torch.no_grad():
+        fake = FakeTensor(fake_mode, tensor.detach(), torch.device("cpu"))
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(fake, requires_grad=tensor.requires_grad)
+    return fake
+
+
+def _predicate(
+    user_files: UserFiles | None, model: nn.Module | None = None
+) -> Callable[[str], bool]:
+    if callable(user_files):
+        return user_files
+    if user_files is not None:
+        known = {str(Path(file)) for file in user_files} | set(user_files)
+        return known.__contains__
+    home = Path(torch.__file__).parent
+    mine = Path(__file__).parent.parent
+    outside = [str(home), str(mine), sysconfig.get_path("stdlib")]
+    packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    own: str | None = None
+    if model is not None:
+        # A model of an installed package: that package is what the user asks about.
+        module = sys.modules.get(type(model).__module__.partition(".")[0])
+        file = getattr(module, "__file__", None)
+        own = str(Path(file).parent) if file and not file.startswith(str(home)) else None
+
+    def is_user(file: str) -> bool:
+        if file.startswith("<") and not file.startswith(("<ipython", "<stdin")):
+            return False
+        if own is not None and file.startswith(own):
+            return True
+        return not file.startswith((*outside, *packages))
+
+    return is_user

@@ -1,0 +1,164 @@
+"""Functions that a pass must take another way than torch does by itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from archcheck.tracing.patching.patches import on_this_thread, replaced
+from archcheck.tracing.record.lines import Lines
+from archcheck.tracing.record.recorder import Recorder, tensors_in
+from archcheck.tracing.record.spans import Spans
+
+_FLASH_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+@contextmanager
+def compiled_as_written() -> Iterator[None]:
+    """`torch.compile` gives back what it gets: the code is what is checked, not its kernels."""
+
+    def compile_nothing(model: Any = None, **_: Any) -> Any:
+        return model if model is not None else lambda function: function
+
+    with replaced((torch, "compile", compile_nothing)):
+        yield
+
+
+@contextmanager
+def patterns_read_anew() -> Iterator[None]:
+    """einops remembers what it made of a shape by the numbers in it, and would hand the sizes of
+    one tensor to the next."""
+    einops = sys.modules.get("einops.einops")
+    anew = getattr(einops, "_reconstruct_from_shape_uncached", None)
+    if einops is None or anew is None:
+        yield
+        return
+    with replaced((einops, "_reconstruct_from_shape", anew)):
+        yield
+
+
+class NothingSaved(Exception):
+    """A backward pass asks for a tensor that was not kept for it."""
+
+
+@contextmanager
+def nothing_saved() -> Iterator[None]:
+    """Autograd keeps no tensor in this block, as below `no_grad`, but tells where gradients go."""
+
+    def unpack(_: None) -> torch.Tensor:
+        raise NothingSaved
+
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: None, unpack):
+        yield
+
+
+@contextmanager
+def recorded_autograd_functions(recorder: Recorder, spans: Spans, lines: Lines) -> Iterator[None]:
+    """Enters each call of a custom autograd function as an op around those that it runs.
+
+    Below it gradients are off, so that only the function itself tells that one flows through.
+    Reentrant checkpointing is such a function, too; what it runs is the model's own code, with
+    gradients, so it is run as if there were no checkpoint.
+    """
+    function = torch.autograd.Function
+    original = vars(function)["apply"]
+    mine = on_this_thread()
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if not mine() or recorder.running is not None:
+            return original.__func__(cls, *args, **kwargs)
+        if cls.__name__ == "CheckpointFunction" and cls.__module__ == "torch.utils.checkpoint":
+            run_function, _, *rest = args
+            return run_function(*rest)
+        with torch._C.DisableTorchFunction():
+            frame = spans.frame(1)
+            lines.event(frame)
+            found: list[tuple[int, torch.Tensor]] = []
+            arguments = {str(place): recorder.nest(arg, found) for place, arg in enumerate(args)}
+        result = original.__func__(cls, *args, **kwargs)
+        with torch._C.DisableTorchFunction():
+            name = f"{cls.__module__}.{cls.__qualname__}"
+            op = recorder.begin_op(cls.__name__, name, spans.at(frame))
+            op.arguments = arguments
+            # What ran inside it leads to the outputs too, so that none of it looks unused.
+            inner = [recorder.known(tensor) for tensor in tensors_in(result)]
+            op.inputs = [index for index, _ in found] + [i for i in inner if i is not None]
+            recorder.end_op(op, result)
+        return result
+
+    with replaced((function, "apply", classmethod(apply))):
+        yield
+
+
+@contextmanager
+def fused_attention(recorder: Recorder) -> Iterator[None]:
+    """Attention on meta tensors runs the fused kernel wherever it runs on the CPU.
+
+    Left alone, torch takes the plain formula for meta tensors, with the whole matrix of weights
+    in memory, which real tensors never need.
+    """
+    original = F.scaled_dot_product_attention
+    mine = on_this_thread()
+
+    def attention(*args: Any, **kwargs: Any) -> Any:
+        # Below a recorded function (multi-head attention) nobody else chooses the kernel.
+        if mine() and recorder.running is not None:
+            return attention_as_on_cpu(*args, **kwargs)
+        return original(*args, **kwargs)
+
+    with replaced((F, "scaled_dot_product_attention", attention)):
+        yield
+
+
+def attention_as_on_cpu(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    """Scaled dot-product attention by the kernel that the CPU would choose."""
+    plain = torch._C._nn.scaled_dot_product_attention
+    tensors = (query, key, value)
+    fused = (
+        dropout_p == 0.0
+        and all(tensor.dim() == 4 and tensor.is_meta and tensor.numel() for tensor in tensors)
+        and len({tensor.dtype for tensor in tensors}) == 1
+        and query.dtype in _FLASH_DTYPES
+        and len({tensor.shape[-1] for tensor in tensors}) == 1
+        and len({tensor.shape[0] for tensor in tensors}) == 1
+        and all(tensor.stride(-1) == 1 for tensor in tensors)
+        and key.shape[1:3] == value.shape[1:3]
+        and (query.shape[1] == key.shape[1] or (enable_gqa and query.shape[1] % key.shape[1] == 0))
+        and (
+            attn_mask is None or (not attn_mask.requires_grad and _mask_fits(attn_mask, query, key))
+        )
+    )
+    if not fused:
+        result: torch.Tensor = plain(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )
+        return result
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        attn_mask = torch.empty(attn_mask.shape, dtype=query.dtype, device="meta")
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    output: torch.Tensor
+    output, _ = flash(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)
+    return output
+
+
+def _mask_fits(mask: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> bool:
+    """The fused kernel takes masks of two and four dimensions that broadcast to the weights."""
+    if mask.dim() not in (2, 4) or mask.dtype not in (torch.bool, query.dtype):
+        return False
+    wanted = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
+    pairs = zip(mask.shape, wanted[-mask.dim() :], strict=True)
+    return all(size in (1, want) for size, want in pairs)

@@ -1,0 +1,300 @@
+"""One pass over one model on one rung, under all the watchers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from archcheck.evidence.records import Rung, TracedInput
+from archcheck.evidence.trace import Trace
+from archcheck.tracing.costs.memory import ActivationMemory
+from archcheck.tracing.input_tensors import leaves
+from archcheck.tracing.patching.patches import without_slow_imports
+from archcheck.tracing.patching.substitutes import (
+    NothingSaved,
+    compiled_as_written,
+    fused_attention,
+    nothing_saved,
+    patterns_read_anew,
+    recorded_autograd_functions,
+)
+from archcheck.tracing.record.build import Origins, noted_origins
+from archcheck.tracing.record.calls import Calls, recorded_calls
+from archcheck.tracing.record.describe import modules_of, parameters_of
+from archcheck.tracing.record.functions import Functions
+from archcheck.tracing.record.kernels import KernelMode
+from archcheck.tracing.record.lines import Lines
+from archcheck.tracing.record.paths import hidden_modules, module_paths
+from archcheck.tracing.record.placement import LeaveRung, MetaPlacement, Placement
+from archcheck.tracing.record.recorder import Recorder
+from archcheck.tracing.record.spans import Spans
+from archcheck.tracing.record.watch import FunctionMode
+from archcheck.tracing.recover.failures import Failures
+
+
+class Attempt:
+    """A pass over a model that stands on its rung already, and what it showed.
+
+    Attributes:
+        leave: The sentence that says why this rung cannot answer; None where it could.
+        needs_saved: The code runs a backward pass of its own, so that this pass must be made
+            again with what autograd saves.
+        reads_values: It was left because the code reads what a tensor holds.
+        given: The arguments of the pass.
+        fake_mode: What fake tensors need around them.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rung: Rung,
+        mode: Literal["train", "eval"],
+        spans: Spans,
+        origins: Origins,
+        fake_mode: AbstractContextManager[Any] | None = None,
+        keep_saved: bool = False,
+    ) -> None:
+        self.model = model
+        self.rung: Rung = rung
+        self.leave: str | None = None
+        self.reads_values = False
+        self.complete = False
+        self.given: tuple[Sequence[Any], Mapping[str, Any]] = ((), {})
+        self._mode = mode
+        self._spans = spans
+        self._origins = origins
+        self.fake_mode = fake_mode
+        # Inference keeps nothing for a backward pass, though gradients are on to be followed.
+        self._discards = mode == "eval" and not keep_saved
+        self.needs_saved = False
+        self._tensors_named = _named_tensors(model)
+        self.recorder = Recorder(
+            ActivationMemory(t for t, _, _ in self._tensors_named if not is_lazy(t)),
+            tells_devices=rung == "meta",
+        )
+        self.lines = Lines(self.recorder, spans)
+        self.kernels = KernelMode(self.recorder, spans, self.lines, shortcuts=rung == "meta")
+        self.placement: Placement = (
+            MetaPlacement(self.recorder, self.kernels) if rung == "meta" else Placement()
+        )
+        self.failures = Failures(
+            self.recorder,
+            spans,
+            self.placement,
+            self.kernels,
+            ask_eager=rung != "real",
+            certain=rung == "real",
+        )
+        self._inputs: tuple[TracedInput, ...] = ()
+        self._outputs: Any = None
+        self._hidden = hidden_modules(model, module_paths(model))
+
+    def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str]) -> None:
+        """Runs forward once."""
+        recorder = self.recorder
+        self.given = (args, kwargs)
+        given = [*args, *kwargs.values()]
+        for name, value in zip(names, given, strict=False):
+            for place, leaf in enumerate(leaves(value)):
+                if isinstance(leaf, torch.Tensor):
+                    nested = not isinstance(value, torch.Tensor)
+                    recorder.new_value(leaf, "input", name=f"{name}[{place}]" if nested else name)
+        self._inputs = tuple(
+            TracedInput(name, recorder.nest(value))
+            for name, value in zip(names, given, strict=False)
+        )
+        for tensor, name, is_buffer in self._tensors_named:
+            if is_lazy(tensor):
+                recorder.unmade[id(tensor)] = (tensor, name, is_buffer)
+            else:
+                recorder.new_value(tensor, "buffer" if is_buffer else "parameter", name=name)
+        registered = module_paths(self.model)
+        paths = {key: path for key, (_, path) in self._hidden.items()}
+        paths |= {key: names[0] for key, names in registered.items()}
+        calls = Calls(recorder, self._spans, self.lines, self.failures, self.kernels, paths)
+        functions = FunctionMode(
+            recorder,
+            self._spans,
+            self.lines,
+            Functions(),
+            self.kernels,
+            self.placement,
+            self.failures,
+        )
+        _set_mode(self.model, self._mode == "train")
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(without_slow_imports())
+                stack.enter_context(noted_origins(self._origins))
+                stack.enter_context(recorded_calls(calls, self.model))
+                stack.enter_context(compiled_as_written())
+                stack.enter_context(patterns_read_anew())
+                stack.enter_context(recorded_autograd_functions(recorder, self._spans, self.lines))
+                if self.rung == "meta":
+                    stack.enter_context(fused_attention(recorder))
+                if self._discards:
+                    stack.enter_context(nothing_saved())
+                stack.enter_context(self.fake_mode or nullcontext())
+                stack.enter_context(self.kernels)
+                stack.enter_context(functions)
+                result = self.model(*args, **kwargs)
+            self._outputs = recorder.nest(result)
+            self.complete = True
+            self._doubt(functions)
+        except LeaveRung as reason:
+            self.leave = str(reason)
+        except (Exception, SystemExit) as error:
+            self._judge(error, functions)
+        finally:
+            recorder.running = None
+            recorder.settle()
+            self.lines.finish()
+
+    def _doubt(self, functions: FunctionMode) -> None:
+        """The code handled what only this rung raised: it took a way that it never takes."""
+        if functions.left is not None:
+            self.leave = str(functions.left)
+        elif functions.unread is not None and self.rung != "real":
+            self._leave_for_values()
+
+    def _leave_for_values(self) -> None:
+        self.leave = "the code reads the values of tensors, which only real ones have"
+        self.reads_values = True
+
+    def _judge(self, error: BaseException, functions: FunctionMode) -> None:
+        """An exception left forward: the model's own, or this rung's?"""
+        if self._discards and _asks_for_saved(error):
+            self.needs_saved = True
+            return
+        if not _follows(error, functions.raised):
+            _raise_own(error)
+        unread = _follows(error, functions.unread)
+        if self.rung != "real" and (unread or _needs_values(error)):
+            self._leave_for_values()
+            return
+        unsure = self.rung != "real" and not self.failures.is_certain(error)
+        if unsure and isinstance(error, NotImplementedError):
+            self.leave = f"an operator cannot run on {self.rung} tensors: {_first_line(error)}"
+            return
+        index = self.failures.escaped(error)
+        call = self.failures.found[index].call
+        if call is not None:
+            self.recorder.calls[call].failure = index
+
+    def trace(self, target: str, path: str, steps: Sequence[str], **more: Any) -> Trace:
+        """The evidence."""
+        recorder = self.recorder
+        values = recorder.frozen_values()
+        ops = recorder.frozen_ops()
+        paths = module_paths(self.model)
+        uncounted: dict[str, int] = {}
+        for op in recorder.ops:
+            for name, count in op.uncounted.items():
+                uncounted[name] = uncounted.get(name, 0) + count
+        return Trace(
+            target=target,
+            path=path,
+            mode=self._mode,
+            rung=self.rung,
+            steps=tuple(steps),
+            inputs=self._inputs,
+            outputs=self._outputs,
+            complete=self.complete,
+            modules=modules_of(
+                self.model, paths, self._origins, self._spans, recorder.calls, ops, values
+            ),
+            calls=recorder.frozen_calls(),
+            ops=ops,
+            values=values,
+            lines=tuple(recorder.lines),
+            size_names=tuple(recorder.size_names),
+            failures=tuple(self.failures.found),
+            parameters=parameters_of(self.model),
+            macs=sum(op.macs for op in ops),
+            flops=sum(op.flops for op in ops),
+            peak_activation_bytes=recorder.memory.peak,
+            uncounted_ops=dict(sorted(uncounted.items())),
+            versions=versions(),
+            **more,
+        )
+
+
+def versions() -> dict[str, str]:
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "torch": str(torch.__version__).partition("+")[0],
+    }
+
+
+def _named_tensors(model: nn.Module) -> list[tuple[torch.Tensor, str, bool]]:
+    found = [(tensor, name, False) for name, tensor in model.named_parameters()]
+    return found + [(tensor, name, True) for name, tensor in model.named_buffers()]
+
+
+def _set_mode(model: nn.Module, training: bool) -> None:
+    try:
+        model.train(training)
+    except Exception:
+        # A class that hides `train` with a method of its own still has its modules' flags.
+        for module in model.modules():
+            module.training = training
+
+
+def _asks_for_saved(error: BaseException) -> bool:
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, NothingSaved) or "saved tensor hooks" in str(link):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def _raise_own(error: BaseException) -> None:
+    """An exception of this package itself is a defect of it, and none of the model's."""
+    if isinstance(error, RecursionError | MemoryError):
+        return
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return
+    code = traceback.tb_frame.f_code
+    # Arguments that do not fit the model's own `forward` are refused where that is called for it.
+    refused = isinstance(error, TypeError) and code.co_name == "direct"
+    if code.co_filename.startswith(_HERE) and not refused:
+        raise error
+
+
+_HERE = str(Path(__file__).parents[1])
+
+
+def _follows(error: BaseException, cause: BaseException | None) -> bool:
+    """Whether the one is, or was raised while handling, the other."""
+    if cause is None:
+        return False
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        if link is cause:
+            return True
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def _needs_values(error: BaseException) -> bool:
+    kind = type(error).__name__
+    return kind in ("DataDependentOutputException", "DynamicOutputShapeException") or (
+        kind.startswith("GuardOnDataDependent")
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

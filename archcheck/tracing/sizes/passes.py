@@ -1,0 +1,224 @@
+"""Passes with other input sizes, unrecorded: does the model accept them?
+
+They confirm what `sizes` found, so they are as cheap as a pass can be: no records, and the slow
+kernels answered by `shortcuts`. They run on the model of a pass that is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from archcheck.core.target import Shape
+from archcheck.evidence.trace import Trace
+from archcheck.tracing.costs.memory import ActivationMemory
+from archcheck.tracing.input_tensors import leaves, map_nest
+from archcheck.tracing.patching.patches import without_slow_imports
+from archcheck.tracing.patching.shortcuts import answer
+from archcheck.tracing.patching.snapshot import preserved_settings
+from archcheck.tracing.record.attempt import Attempt
+from archcheck.tracing.record.functions import Functions
+from archcheck.tracing.record.placement import LeaveRung, MetaPlacement, Placement
+from archcheck.tracing.record.recorder import Recorder, tensors_in
+from archcheck.tracing.sizes.dimensions import values_in
+from archcheck.tracing.sizes.solve import valid_sizes
+
+# All passes together take no longer; what comes later is not answered.
+SECONDS = 2.0
+# Real tensors of more elements than these times the traced input's are not tried.
+_LARGER = 4
+
+
+class Sizing:
+    """What to find out about input sizes after a pass.
+
+    Args:
+        free: For each input the letters of its free dimensions.
+        search: Find the sizes that the model accepts.
+    """
+
+    def __init__(self, free: Sequence[Mapping[str, int]] = (), search: bool = True) -> None:
+        self._free = free
+        self._search = search
+
+    def found(self, attempt: Attempt, trace: Trace) -> Trace:
+        """The trace with its inputs' letters, and the sizes that its model accepts."""
+        inputs = tuple(
+            replace(given, free=self._free[place]) if place < len(self._free) else given
+            for place, given in enumerate(trace.inputs)
+        )
+        trace = replace(trace, inputs=inputs)
+        if attempt.leave is not None or not self._search:
+            return trace
+        shapes = [trace.values[index].shape for index in values_in(trace.outputs)]
+        with preserved_settings():
+            passes = ResizedPasses(attempt, shapes)
+            return replace(trace, valid_input_sizes=valid_sizes(trace, passes))
+
+
+class ResizedPasses:
+    """Runs the model of an attempt again with other input sizes.
+
+    Args:
+        outputs: The shapes of what the recorded pass returned, nothing if it did not end.
+    """
+
+    def __init__(self, attempt: Attempt, outputs: Sequence[Shape]) -> None:
+        self._model = attempt.model
+        self._rung = attempt.rung
+        self._args, self._kwargs = attempt.given
+        self._fake_mode = attempt.fake_mode
+        self._outputs = outputs
+        self._end = time.monotonic() + SECONDS
+        self._functions = Functions()
+        self._known: dict[frozenset[tuple[tuple[int, int], int]], bool | None] = {}
+
+    def __call__(self, sizes: Mapping[tuple[int, int], int]) -> bool | None:
+        """Whether the model accepts inputs of these sizes; None where no pass can tell.
+
+        `sizes` are by (number of the input tensor, dimension). Accepted means that the pass ends,
+        and that its outputs have as many dimensions as before and as many samples: a flatten that
+        moves elements from one sample to the next is no way to accept a size.
+        """
+        key = frozenset(sizes.items())
+        if key not in self._known:
+            self._known[key] = self._accepts(sizes)
+        return self._known[key]
+
+    def _accepts(self, sizes: Mapping[tuple[int, int], int]) -> bool | None:
+        tensors = [leaf for leaf in leaves([self._args, self._kwargs]) if _is_tensor(leaf)]
+        wanted = [list(tensor.shape) for tensor in tensors]
+        for (number, dimension), size in sizes.items():
+            wanted[number][dimension] = size
+        if self._rung == "real" and any(
+            prod(shape) > _LARGER * tensor.numel()
+            for shape, tensor in zip(wanted, tensors, strict=True)
+        ):
+            return None
+        shapes = iter(wanted)
+
+        def resized(leaf: Any) -> Any:
+            if not _is_tensor(leaf):
+                return leaf
+            shape = next(shapes)
+            return leaf if list(leaf.shape) == shape else _filled(leaf, shape)
+
+        try:
+            with self._watched():
+                result = self._model(
+                    *map_nest(list(self._args), resized), **map_nest(dict(self._kwargs), resized)
+                )
+        except (LeaveRung, _OutOfTime):
+            return None
+        except (Exception, SystemExit) as error:
+            return None if _is_the_rungs(error) else False
+        varies_batch = any(dimension == 0 for _, dimension in sizes)
+        batch = tensors[0].shape[0] if tensors and tensors[0].dim() else None
+        return self._alike([tuple(t.shape) for t in tensors_in(result)], batch, varies_batch)
+
+    def _alike(self, shapes: Sequence[Shape], batch: int | None, varies_batch: bool) -> bool:
+        if not self._outputs:
+            return True  # the recorded pass did not reach its end
+        if len(shapes) != len(self._outputs):
+            return False
+        return all(
+            len(now) == len(before)
+            and (varies_batch or not before or before[0] != batch or now[0] == batch)
+            for now, before in zip(shapes, self._outputs, strict=True)
+        )
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        placement: Placement = Placement()
+        if self._rung == "meta":
+            placement = MetaPlacement(Recorder(ActivationMemory()), None)
+        with ExitStack() as stack:
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(without_slow_imports())
+            stack.enter_context(self._fake_mode or nullcontext())
+            stack.enter_context(_Kernels(self._rung == "meta"))
+            stack.enter_context(_Placed(self._functions, placement, self._end))
+            yield
+
+
+class _OutOfTime(BaseException):
+    """The passes took too long; no Exception, so that the model's own handlers let it pass."""
+
+
+class _Placed(TorchFunctionMode):
+    """Makes tensors where the recorded pass made them, and stops when the time is over.
+
+    It stops between functions: torch asks a tensor for its device from code that ends the process
+    at an exception.
+    """
+
+    def __init__(self, functions: Functions, placement: Placement, end: float) -> None:
+        super().__init__()
+        self._functions = functions
+        self._placement = placement
+        self._end = end
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if time.monotonic() > self._end:
+            raise _OutOfTime
+        kwargs = kwargs or {}
+        described = self._functions.of(func)
+        if not described.quiet:
+            tensors = [(0, tensor) for tensor in tensors_in([args, kwargs])]
+            func, args, kwargs = self._placement.prepare(func, described, args, kwargs, tensors)
+        return func(*args, **kwargs)
+
+
+class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Answers the slow kernels of meta tensors."""
+
+    def __init__(self, shortcuts: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._shortcuts = shortcuts
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = answer(func, args, kwargs) if self._shortcuts else None
+        if result is None and func in _PRODUCTS and not _multiply(*args[-2:]):
+            # Torch would import a lot to say so.
+            raise RuntimeError("the matrices cannot be multiplied")
+        return func(*args, **kwargs) if result is None else result
+
+
+_PRODUCTS = (torch.ops.aten.addmm.default, torch.ops.aten.mm.default, torch.ops.aten.bmm.default)
+
+
+def _multiply(left: torch.Tensor, right: torch.Tensor) -> bool:
+    return left.shape[-1] == right.shape[-2] and left.shape[:-2] == right.shape[:-2]
+
+
+def _is_tensor(leaf: Any) -> bool:
+    return isinstance(leaf, torch.Tensor)
+
+
+def _filled(like: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """A tensor of another shape: random where it is a number, else zeros, which index anything."""
+    if like.is_floating_point():
+        tensor = torch.rand(shape, dtype=like.dtype, device=like.device)
+    else:
+        tensor = torch.zeros(shape, dtype=like.dtype, device=like.device)
+    return tensor.requires_grad_(like.requires_grad)
+
+
+def _is_the_rungs(error: BaseException) -> bool:
+    """Whether it says more about tensors without values than about the sizes."""
+    return isinstance(error, NotImplementedError | MemoryError) or "meta" in str(error)

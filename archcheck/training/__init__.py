@@ -1,1 +1,0 @@
-"""Training scripts: the questions that rules on training ask of their source."""

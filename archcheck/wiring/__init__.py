@@ -1,1 +1,0 @@
-"""Who feeds whom: the questions that rules on wiring, outputs and losses ask of evidence."""

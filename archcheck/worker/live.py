@@ -1,0 +1,79 @@
+"""A model that the caller holds, or makes, is traced in the caller's own process."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from archcheck.core.target import UsageError
+from archcheck.evidence.trace import Trace
+from archcheck.tracing.ladder import NamedInput, TensorSpec, trace_live, trace_module
+from archcheck.worker.sandbox.user_paths import shown
+
+
+def trace_object(target: Any, input: Any, mode: Literal["train", "eval"]) -> Trace:
+    """Trace a module, or what a class or factory without arguments makes.
+
+    Args:
+        input: A shape, a tensor, or a tuple, list or dict of them for several parameters.
+
+    Raises:
+        UsageError: The target is none of these, or there is no input.
+    """
+    if input is None:
+        raise UsageError("say which input the model takes: input=(8, 3, 224, 224)")
+    inputs = _inputs(input)
+    if isinstance(target, nn.Module):
+        path = _file_of(type(target))
+        name = type(target).__name__
+        return trace_live(target, inputs, mode=mode, target=name, path=path, find_sizes=True)
+    if not callable(target):
+        raise UsageError(
+            f"{target!r} is no torch.nn.Module, no class or function that makes one, "
+            "and no target such as 'model.py:Net'"
+        )
+    name = getattr(target, "__qualname__", type(target).__name__)
+    path = _file_of(target)
+    return trace_module(target, inputs, mode=mode, target=name, path=path, find_sizes=True)
+
+
+def _file_of(source: Any) -> str:
+    try:
+        return shown(inspect.getsourcefile(source) or "", os.getcwd())
+    except TypeError:
+        # Made in a notebook, by exec, or in C.
+        return ""
+
+
+def _inputs(given: Any) -> list[NamedInput]:
+    if isinstance(given, Mapping):
+        return [NamedInput(_value(value), str(name)) for name, value in given.items()]
+    if _is_one(given):
+        return [NamedInput(_value(given), None)]
+    return [NamedInput(_value(value), None) for value in given]
+
+
+def _is_one(given: Any) -> bool:
+    """Whether this is one input: a tensor or a shape, not a sequence of them."""
+    if isinstance(given, torch.Tensor):
+        return True
+    if not isinstance(given, tuple | list):
+        raise UsageError(f"{given!r} is no shape such as (8, 3, 224, 224)")
+    return all(isinstance(size, int) and not isinstance(size, bool) for size in given)
+
+
+def _value(given: Any) -> Any:
+    if isinstance(given, torch.Tensor):
+        return TensorSpec(tuple(given.shape), str(given.dtype).removeprefix("torch."))
+    if isinstance(given, Mapping):
+        return {name: _value(value) for name, value in given.items()}
+    if _is_one(given):
+        if not given or min(given) < 1:
+            raise UsageError(f"{tuple(given)} is no shape: every size must be at least 1")
+        return TensorSpec(tuple(given), None)
+    return type(given)(_value(value) for value in given)

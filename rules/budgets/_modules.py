@@ -1,0 +1,60 @@
+"""What rules on budgets share: where a model is, and which of its modules weigh most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from archcheck.analysis.module_classes import class_of
+from archcheck.core.finding import Finding, Location
+
+if TYPE_CHECKING:
+    from archcheck.evidence.trace import Trace
+    from archcheck.python import Project
+
+
+def model_location(trace: Trace, project: Project) -> Location:
+    """The name of the model's class, or the expression that built it."""
+    root = trace.module("")
+    found = class_of(root, project)
+    if found is not None:
+        return found.file.name_location(found.node)
+    return (root.constructed if root is not None else None) or Location(trace.path, 1)
+
+
+def over_budget(
+    place: Location, what: str, count: int, limit: int, heaviest: Iterable[tuple[str, int]]
+) -> Finding:
+    """The finding for a model that has more of something than it may.
+
+    Args:
+        heaviest: Modules with what they have of it, each without what is below it.
+    """
+    parts = sorted(heaviest, key=lambda part: -part[1])[:3]
+    shares = [f"`{path}` has {part:,} ({part / count:.0%})" for path, part in parts if part]
+    return Finding(
+        f"the model has {count:,} {what}, its budget is {limit:,}",
+        place,
+        label=f"{count - limit:,} too many",
+        notes=(", ".join(shares),) if shares else (),
+        help="make these smaller, or raise the limit",
+    )
+
+
+def own_parameters(trace: Trace) -> list[tuple[str, int]]:
+    """How many parameters each module has itself, shared ones counted where they are named."""
+    counts = {one.name: one.count for one in trace.parameters if not one.buffer}
+    return [
+        (module.path, sum(counts.get(name, 0) for name in module.parameters))
+        for module in trace.modules
+    ]
+
+
+def own_macs(trace: Trace) -> list[tuple[str, int]]:
+    """How many multiply-accumulates ran in each module, in those below it left out."""
+    counts: dict[str, int] = {}
+    for op in trace.ops:
+        module = trace.module_of(op)
+        path = module.path if module else ""
+        counts[path] = counts.get(path, 0) + op.macs
+    return list(counts.items())

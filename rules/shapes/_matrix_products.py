@@ -1,0 +1,58 @@
+"""When two shapes can be multiplied as matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from archcheck.analysis.shapes.arithmetic import broadcast
+
+if TYPE_CHECKING:
+    from archcheck.core.target import Shape
+
+
+def clash(left: Shape, right: Shape) -> str | None:
+    """Why `left @ right` is impossible, in words; None if it is not."""
+    if not left or not right:
+        return "a single number is no matrix"
+    inner = right[-2] if len(right) > 1 else right[0]
+    if left[-1] != inner:
+        return f"the inner sizes {left[-1]} and {inner} differ"
+    if broadcast(left[:-2], right[:-2]) is None:
+        return "the dimensions before the matrices do not broadcast"
+    return None
+
+
+def transposed_fits(left: Shape, right: Shape) -> bool:
+    """Whether swapping the last two dimensions of the second factor makes it possible."""
+    if len(right) < 2:
+        return False
+    return clash(left, (*right[:-2], right[-1], right[-2])) is None
+
+
+def attention_clash(query: Shape, key: Shape, value: Shape) -> str:
+    """Why scaled dot product attention is impossible, in words."""
+    if query[-1:] != key[-1:]:
+        return f"the widths of query and key, {query[-1]} and {key[-1]}, differ"
+    if key[-2:-1] != value[-2:-1]:
+        return f"key and value have different lengths, {key[-2]} and {value[-2]}"
+    return "the batches of query, key and value do not fit together"
+
+
+def einsum_clash(equation: str, shapes: Sequence[Shape]) -> str | None:
+    """Why an equation does not fit its operands, in words; None where it may."""
+    left = equation.replace(" ", "").partition("->")[0]
+    operands = left.split(",")
+    if len(operands) != len(shapes):
+        return f"{len(operands)} operands are named, {len(shapes)} are given"
+    sizes: dict[str, int] = {}
+    for labels, shape in zip(operands, shapes, strict=True):
+        if "." in labels:
+            continue
+        if len(labels) != len(shape):
+            return f"`{labels}` names {len(labels)} dimensions of {len(shape)}"
+        for label, size in zip(labels, shape, strict=True):
+            known = sizes.setdefault(label, size)
+            if known != size and 1 not in (known, size):
+                return f"`{label}` is {known} in one operand and {size} in another"
+    return None
