@@ -6,7 +6,7 @@ from pathlib import Path
 from textwrap import dedent
 
 from archcheck.python import Project, SourceFile
-from archcheck.python.text.document import read_document
+from archcheck.python.documents.read import read_document
 
 HEAD = """\
 import torch

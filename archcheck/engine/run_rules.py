@@ -19,9 +19,10 @@ from archcheck.engine.merge import Found
 from archcheck.engine.selection import Selection
 from archcheck.engine.suppress import Suppressions
 from archcheck.python import Project
+from archcheck.python.documents.read import read_document
 from archcheck.python.questions import ImportLookups
 from archcheck.python.syntax.parse import Parse, parse
-from archcheck.python.text.document import DocumentError, read_document
+from archcheck.python.text.document import DocumentError
 
 if TYPE_CHECKING:
     from archcheck.core.dependencies import Dependencies

@@ -15,8 +15,8 @@ from archcheck.python.names.resolve import Resolved, dotted_of, resolve, resolve
 from archcheck.python.names.scope import Call, Function, Scope
 from archcheck.python.names.sites import Binding, Reference, Site, Statement, Suite
 from archcheck.python.names.unknown import UNKNOWN, Unknown
-from archcheck.python.syntax.parse import Parsed
 from archcheck.python.syntax.source_text import SourceText
+from archcheck.python.syntax.tree import Parsed
 from archcheck.python.text.document import Document
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from archcheck.python.documents.read import read_document
 from archcheck.python.package_text import Surroundings
 from archcheck.python.questions import Answer, Asked, Question
 from archcheck.python.syntax.parse import Parse, parse
-from archcheck.python.text.document import Document, DocumentError, read_document
+from archcheck.python.text.document import Document, DocumentError
 
 if TYPE_CHECKING:
     from archcheck.core.facts import DependencyRecorder

@@ -20,7 +20,7 @@ from archcheck.analysis.shapes.arithmetic import broadcast, clashes, flattened, 
 from archcheck.analysis.shapes.batch_axis import mixed
 from archcheck.analysis.shapes.shape_comments import claims, misfit
 from archcheck.python import Project
-from archcheck.python.text.document import read_document
+from archcheck.python.documents.read import read_document
 
 ROOT = Path(__file__).parents[2]
 

@@ -27,7 +27,7 @@ from archcheck.evidence.records import (
 from archcheck.evidence.trace import Trace
 from archcheck.output.annotated_source import render
 from archcheck.python import Project
-from archcheck.python.text.document import read_document
+from archcheck.python.documents.read import read_document
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from archcheck.core.finding import Edit, Finding, Fix, Location
 from archcheck.engine.fix.apply_edits import Patch, applied, compatible, patched, patches
 from archcheck.python import Project
-from archcheck.python.text.document import TextEdit, read_document
+from archcheck.python.documents.read import read_document
+from archcheck.python.text.document import TextEdit
 
 CODE = "import torch\n\nx = 1\ny = 2\n"
 

@@ -20,7 +20,7 @@ from archcheck.core.finding import Severity
 from archcheck.core.report import Report
 from archcheck.engine.fix.fix_files import FixOptions
 from archcheck.engine.pipeline import run
-from archcheck.python.text.document import read_document
+from archcheck.python.documents.read import read_document
 
 HEAD = """\
 import torch

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from archcheck.engine.fix.write_files import WriteError, generated_line, obstacle, write
-from archcheck.python.text.document import Document, read_document
+from archcheck.python.documents.read import read_document
+from archcheck.python.text.document import Document
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="permissions and links of POSIX")
 

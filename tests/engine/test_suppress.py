@@ -10,8 +10,9 @@ import pytest
 from archcheck.core.finding import Finding, Location, Severity
 from archcheck.core.rule import Rule
 from archcheck.engine.suppress import Suppressions, apply
-from archcheck.python.syntax.parse import Parsed, parse
-from archcheck.python.text.document import read_document
+from archcheck.python.documents.read import read_document
+from archcheck.python.syntax.parse import parse
+from archcheck.python.syntax.tree import Parsed
 
 SOURCE = [
     Rule(code, f"rule-{code}", Severity.ERROR, source_readers=[lambda _file: ()])

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcheck.core.finding import Edit, Location
+from archcheck.python.documents.read import LARGEST_FILE, read_document
 from archcheck.python.syntax.parse import parse
 from archcheck.python.text.comments import comments
-from archcheck.python.text.document import LARGEST_FILE, DocumentError, read_document
+from archcheck.python.text.document import DocumentError
 
 SEEDS = Path(__file__).parents[3] / "shared" / "seeds"
 needs_seeds = pytest.mark.skipif(not SEEDS.is_dir(), reason="the source documents are not here")

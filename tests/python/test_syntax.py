@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archcheck.core.finding import Location
-from archcheck.python.syntax.parse import Parsed, parse, syntax_tree
-from archcheck.python.text.document import Document, DocumentError, read_document
+from archcheck.python.documents.read import read_document
+from archcheck.python.syntax.parse import parse
+from archcheck.python.syntax.tree import Parsed, syntax_tree
+from archcheck.python.text.document import Document, DocumentError
 from archcheck.python.text.pragmas import pragmas
 
 ROOT = Path(__file__).parents[2]

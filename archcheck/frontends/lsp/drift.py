@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from archcheck.core.finding import Edit, Finding, Location
-from archcheck.python.syntax.parse import syntax_tree
+from archcheck.python.syntax.tree import syntax_tree
 
 
 @dataclass(frozen=True)

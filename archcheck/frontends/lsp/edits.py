@@ -12,7 +12,7 @@ from lsprotocol import types
 from archcheck.frontends.lsp.documents import LINE, OpenDocument, Part, uri_of
 from archcheck.frontends.lsp.drift import equal_ends
 from archcheck.frontends.lsp.positions import Ruler
-from archcheck.python.text.document import read_document
+from archcheck.python.documents.read import read_document
 
 
 def workspace_edit(

@@ -17,8 +17,8 @@ from archcheck.engine.fix.offer import tried
 from archcheck.engine.session import Session, SessionResult
 from archcheck.frontends.lsp.views import View
 from archcheck.python import Project
+from archcheck.python.documents.read import read_document
 from archcheck.python.syntax.parse import parse
-from archcheck.python.text.document import read_document
 from archcheck.python.text.pragmas import pragmas
 from archcheck.worker.process.client import Workers
 

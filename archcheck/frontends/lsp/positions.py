@@ -9,7 +9,8 @@ from lsprotocol import types
 
 from archcheck.core.finding import Edit, Location
 from archcheck.frontends.lsp.documents import OpenDocument, Part, uri_of
-from archcheck.python.text.document import Document, DocumentError, read_document
+from archcheck.python.documents.read import read_document
+from archcheck.python.text.document import Document, DocumentError
 
 _BYTES: Mapping[str, tuple[str, int]] = {
     "utf-8": ("utf-8", 1),

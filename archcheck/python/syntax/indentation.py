@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterator, Sequence
 
 from archcheck.core.finding import Edit
-from archcheck.python.syntax.parse import syntax_tree
 from archcheck.python.syntax.repairs import (
     Mended,
     content_span,
@@ -16,6 +15,7 @@ from archcheck.python.syntax.repairs import (
     syntax_error,
 )
 from archcheck.python.syntax.segments import lines_inside_strings
+from archcheck.python.syntax.tree import syntax_tree
 from archcheck.python.text.comments import masked
 from archcheck.python.text.document import Document, SyntaxProblem
 

@@ -10,7 +10,7 @@ import keyword
 import re
 from collections.abc import Sequence
 
-from archcheck.python.syntax.parse import syntax_tree
+from archcheck.python.syntax.tree import syntax_tree
 from archcheck.python.text.comments import masked
 
 # \uff08 and \uff1a are the full-width bracket and colon that slip in beside Chinese text.

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 
 from archcheck.core.finding import Location
 from archcheck.python.syntax.explaining import explain
-from archcheck.python.syntax.parse import Parsed, syntax_tree
 from archcheck.python.syntax.python_likeness import is_broken_python
 from archcheck.python.syntax.reasons import broken
 from archcheck.python.syntax.repair import mend
 from archcheck.python.syntax.repairs import syntax_error
 from archcheck.python.syntax.segments import segments
+from archcheck.python.syntax.tree import Parsed, syntax_tree
 from archcheck.python.text.comments import TOKEN
 from archcheck.python.text.document import Block, Document, LineOrigin, SyntaxProblem
 

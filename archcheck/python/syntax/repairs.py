@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from archcheck.core.finding import Location
-from archcheck.python.syntax.parse import syntax_tree
+from archcheck.python.syntax.tree import syntax_tree
 from archcheck.python.text.comments import without_comment
 from archcheck.python.text.document import Document, SyntaxProblem
 

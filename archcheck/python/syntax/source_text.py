@@ -7,7 +7,8 @@ import re
 from functools import cached_property
 
 from archcheck.core.finding import Location
-from archcheck.python.syntax.parse import Parsed, parse
+from archcheck.python.syntax.parse import parse
+from archcheck.python.syntax.tree import Parsed
 from archcheck.python.text.comments import Comment, comments
 from archcheck.python.text.document import Document, SyntaxProblem
 

@@ -1,4 +1,4 @@
-"""Files as their authors wrote them: Python, Markdown, notebooks; comments and pragmas.
+"""Text as its author wrote it: documents, their positions, comments and pragmas.
 
-In: bytes. Out: a `Document` and the Python text in it.
+In: a file's text. Out: a `Document`, its comments, edits of it.
 """

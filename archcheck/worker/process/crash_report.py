@@ -12,7 +12,8 @@ from archcheck.core.finding import Location
 from archcheck.core.target import Target, TraceRequest, UsageError
 from archcheck.evidence.records import Failure, Frame
 from archcheck.evidence.trace import Trace
-from archcheck.python.text.document import DocumentError, read_document
+from archcheck.python.documents.read import read_document
+from archcheck.python.text.document import DocumentError
 from archcheck.worker.process.wire import Stage
 from archcheck.worker.process.worker_process import WorkerExit
 from archcheck.worker.sandbox.user_paths import is_users, shown

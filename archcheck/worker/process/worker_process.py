@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import archcheck
 from archcheck.core.target import TraceRequest
 from archcheck.worker.process.limits import end_tree, holders, resident_memory
 from archcheck.worker.process.wire import Message, mark, receive_evidence, send
@@ -54,7 +53,7 @@ class WorkerProcess:
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._printed = bytearray()
         self._more_printed = threading.Condition()
-        folder = str(Path(archcheck.__file__).parent.parent)
+        folder = str(Path(__file__).parents[3])
         # The folder that this archcheck lies in may be on the path by accident only: the worker
         # needs it once, and the user's code never. -P keeps the working directory, whose files
         # could hide the standard library's, off the path.

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from archcheck.core.discovery import meant_instead
 from archcheck.core.target import Target, UsageError
+from archcheck.python.documents.read import read_document
 from archcheck.python.syntax.parse import parse
-from archcheck.python.text.document import Document, DocumentError, SyntaxProblem, read_document
+from archcheck.python.text.document import Document, DocumentError, SyntaxProblem
 from archcheck.worker.slicing.units import ModuleUnits
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from archcheck.python.documents.snippets import is_python, language_of, python_of
 from archcheck.python.text.document import Block, Document, LineOrigin
-from archcheck.python.text.snippets import is_python, language_of, python_of
 
 
 def read_markdown(path: str, text: str, encoding: str) -> Document:

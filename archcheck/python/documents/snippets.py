@@ -13,9 +13,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from archcheck.python.syntax.parse import syntax_tree
 from archcheck.python.syntax.python_likeness import is_code, is_python_snippet
 from archcheck.python.syntax.segments import segments
+from archcheck.python.syntax.tree import syntax_tree
 from archcheck.python.text.comments import without_comment
 
 

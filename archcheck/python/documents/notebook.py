@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from archcheck.python.syntax.parse import syntax_tree
+from archcheck.python.documents.snippets import Line, dedented, is_python, without_magics
+from archcheck.python.syntax.tree import syntax_tree
 from archcheck.python.text.document import Block, Document, DocumentError, LineOrigin
-from archcheck.python.text.snippets import Line, dedented, is_python, without_magics
 
 
 @dataclass(frozen=True, slots=True)
