@@ -7,7 +7,7 @@ comes after a set of values, and one walk back what comes before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -109,6 +109,7 @@ class Dataflow:
         for op in reversed(self.trace.ops):
             if not found.isdisjoint(op.outputs):
                 found.update(op.inputs)
+                found.update(self.wrapped[v] for v in op.inputs if v in self.wrapped)
         return frozenset(found)
 
     def after(self, values: Iterable[int], ops: Iterable[Op] | None = None) -> frozenset[int]:
@@ -242,26 +243,73 @@ class Dataflow:
     # Gradients ----------------------------------------------------------------------------
 
     @cached_property
+    def carrying(self) -> frozenset[int]:
+        """The values that a gradient may flow through.
+
+        Below a scripted function torch records kernels and says nothing of gradients: there it is
+        what comes of such values.
+        """
+        found = {value.index for value in self.trace.values if value.requires_grad}
+        for op in self.trace.ops:
+            is_kernel = op.function.startswith("aten.") and op.name != "detach"
+            if is_kernel and op.grad_enabled and not found.isdisjoint(op.inputs):
+                found.update(op.outputs)
+        return frozenset(found)
+
+    @cached_property
+    def wrapped(self) -> Mapping[int, int]:
+        """The tensors that user code made anew from the memory of a computed one, without its
+        history (`nn.Parameter(x)`), with that one."""
+        computed: dict[int, int] = {}
+        found: dict[int, int] = {}
+        for value in self.trace.values:
+            if value.producer is not None:
+                computed[value.storage] = value.index
+            elif value.kind == "constant" and value.storage in computed:
+                found[value.index] = computed[value.storage]
+        return found
+
+    @cached_property
     def reached_by_gradient(self) -> frozenset[int]:
         """The values that a loss on what the pass ends in would compute a gradient for.
 
         A pass ends in its outputs, and in whatever nothing reads: a loss may be kept somewhere.
         """
         values = self.trace.values
-        found = {value.index for value in values if not value.users and value.requires_grad}
-        found.update(value for value in self.outputs if values[value].requires_grad)
+        ends = self.carrying.difference(self.wrapped.values())
+        found = {value for value in ends if not values[value].users}
+        found.update(self.carrying.intersection(self.outputs))
         for op in reversed(self.trace.ops):
-            if not found.isdisjoint(op.outputs) and not self.stops_gradient(op):
-                found.update(value for value in op.inputs if values[value].requires_grad)
+            through = self._behind_autograd(op)
+            found.update(before for output, before in through.items() if output in found)
+            own = [output for output in op.outputs if output not in through]
+            if not found.isdisjoint(own) and not self.stops_gradient(op):
+                found.update(self.carrying.intersection(op.inputs))
         return frozenset(found)
+
+    def _behind_autograd(self, op: Op) -> Mapping[int, int]:
+        """The tensors whose memory an op rewrote without autograd's knowledge (`x.data[i] = y`),
+        each with what it was before: its gradient goes on from there."""
+        values = self.trace.values
+        if not op.in_place or not op.outputs or values[op.outputs[0]].requires_grad:
+            return {}
+        found: dict[int, int] = {}
+        for output in op.outputs[1:]:
+            now = values[output]
+            before = [
+                v.index for v in values[: op.outputs[0]]
+                if v.storage == now.storage and v.shape == now.shape and v.requires_grad
+            ]  # fmt: skip
+            if now.requires_grad and before:
+                found[output] = before[-1]
+        return found
 
     def stops_gradient(self, op: Op) -> bool:
         """Whether no gradient goes from what an op gives back to what it was given, although that
         has one: below `no_grad`, a detached copy, an index, a step function."""
-        values = self.trace.values
-        if not any(values[value].requires_grad for value in op.inputs):
+        if self.carrying.isdisjoint(op.inputs):
             return False
-        return op.name in STEPS or not any(values[value].requires_grad for value in op.outputs)
+        return op.name in STEPS or self.carrying.isdisjoint(op.outputs)
 
     def barriers(self, parameter: int) -> list[Op]:
         """The ops that keep the gradient of a live output from a parameter, in order."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from archcheck.analysis.source.gradient_mode import is_without_gradients, managers_of
 from archcheck.python import Call, ClassDefinition, Function, Layer, Loop, SourceFile, Statement
 
 from ._optimizers import is_optimizer_class
@@ -17,8 +18,6 @@ from ._scripts import (
     functions_called,
     given_to,
     is_given,
-    is_without_gradients,
-    managers_of,
     names_of,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from archcheck.python import (
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     )
 
 LoopStatement: TypeAlias = ast.For | ast.AsyncFor | ast.While
-
-_NO_GRAD: Final = frozenset({
-    "torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.set_grad_enabled",
-    "torch.autograd.inference_mode", "torch.autograd.grad_mode.no_grad",
-})  # fmt: skip
 
 
 def enclosing_loops(statement: Statement) -> tuple[LoopStatement, ...]:
@@ -53,24 +48,6 @@ def is_in_try(statement: Statement) -> bool:
         suite.kind in ("try", "handler") and isinstance(suite.owner, ast.Try | ast.ExceptHandler)
         for suite in statement.suite.outward()
     )
-
-
-def is_without_gradients(statement: Statement) -> bool:
-    """Whether a statement runs under `torch.no_grad()` or the like."""
-    file = statement.scope.file
-    if any(file.dotted(manager, statement) in _NO_GRAD for manager in managers_of(statement)):
-        return True
-    around = statement.scope.function
-    return around is not None and any(name in _NO_GRAD for name in around.decorators)
-
-
-def managers_of(statement: Statement) -> Iterator[ast.expr]:
-    """What the `with` statements around a statement enter, without its arguments."""
-    for suite in statement.suite.outward():
-        if isinstance(suite.owner, ast.With | ast.AsyncWith):
-            for item in suite.owner.items:
-                entered = item.context_expr
-                yield entered.func if isinstance(entered, ast.Call) else entered
 
 
 def names_of(node: ast.AST) -> Iterator[str]:

@@ -6,9 +6,10 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from archcheck.analysis.source.gradient_mode import is_without_gradients
 from archcheck.python import Call, Scope, SourceFile, Statement
 
-from ._scripts import calls_in, enclosing_loops, is_without_gradients, text_of
+from ._scripts import calls_in, enclosing_loops, text_of
 
 
 class Total(NamedTuple):

@@ -50,7 +50,7 @@ def linear_pairs(trace: Trace) -> Iterator[tuple[Op, Op]]:
             continue
         if _is_read_elsewhere(trace, chain) or _feeds_attention(trace, second):
             continue
-        if _is_stem_of_blocks(trace, chain):
+        if _is_stem_of_blocks(trace, chain) or _is_another_axis(trace, chain):
             continue
         source = trace.dataflow.last_nonlinear(chain[0].inputs[0])
         if source is None or source.name not in _PRODUCTS:
@@ -106,6 +106,8 @@ def _is_read_elsewhere(trace: Trace, chain: tuple[Op, ...]) -> bool:
     flow = trace.dataflow
     later = trace.ops[chain[-1].index :]
     through = flow.after(chain[-1].outputs, later)
+    if _is_strided(chain[0]) and any(len(trace.values[v].users) > 1 for v in chain[0].outputs):
+        return True  # it brings a stage to the next resolution, and the block's skip goes on there
     for op, following in pairwise(chain):
         for value in op.outputs:
             if value in flow.outputs:
@@ -116,6 +118,46 @@ def _is_read_elsewhere(trace: Trace, chain: tuple[Op, ...]) -> bool:
                 if user is not following and not (skips and _is_activated(trace, user)):
                     return True
     return False
+
+
+def _is_strided(op: Op) -> bool:
+    stride = op.arguments.get("stride", 1)
+    return any(step > 1 for step in (stride if isinstance(stride, tuple | list) else (stride,)))
+
+
+def _is_another_axis(trace: Trace, chain: tuple[Op, ...]) -> bool:
+    """Whether the second op weighs another axis than the one that the first gives: tokens and
+    then channels. Told only where nothing but transpositions stands between them."""
+    axis = _weighed_axis(trace, chain[0], chain[0].outputs[0])
+    for op in chain[1:-1]:
+        rank = len(trace.shape(op.outputs[0]))
+        moved = _moved_to(op, axis, rank) if rank == len(trace.shape(op.inputs[0])) else None
+        if moved is None:
+            return False
+        axis = moved
+    return axis != _weighed_axis(trace, chain[-1], chain[-1].inputs[0])
+
+
+def _weighed_axis(trace: Trace, op: Op, value: int) -> int:
+    rank = len(trace.shape(value))
+    if not op.name.startswith("conv"):
+        return rank - 1
+    return rank - len(trace.shape(op.inputs[1])) + 1
+
+
+def _moved_to(op: Op, axis: int, rank: int) -> int | None:
+    """Where an op leaves an axis; None where that is not known."""
+    numbers = [value for value in op.arguments.values() if isinstance(value, int)]
+    if op.name in ("transpose", "swapaxes", "swapdims") and len(numbers) == 2:
+        first, second = (number % rank for number in numbers)
+        return {first: second, second: first}.get(axis, axis)
+    if op.name in ("T", "mT", "t") and rank > 1:
+        return {rank - 1: rank - 2, rank - 2: rank - 1}.get(axis, axis)
+    if op.name == "permute":
+        dims = [v for v in op.arguments.values() if isinstance(v, tuple | list)]
+        order = list(dims[0]) if dims else numbers
+        return [number % rank for number in order].index(axis) if len(order) == rank else None
+    return axis if op.name in ("contiguous", "clone", "dropout") else None
 
 
 def _is_stem_of_blocks(trace: Trace, chain: tuple[Op, ...]) -> bool:

@@ -11,10 +11,13 @@ from archcheck.analysis.dataflow.dropped_values import flow_around, is_thrown_aw
 from archcheck.analysis.dataflow.final_op_in_trace import written_at
 from archcheck.analysis.edits.syntax_edits import replacement
 from archcheck.analysis.shapes.failures import node_at, source_file
+from archcheck.analysis.source.gradient_mode import is_without_gradients
 from archcheck.core.finding import Edit, Fix, Location
 from archcheck.evidence.dataflow import JOINS, MOVES, indices
 from archcheck.python.names.scope import argument_of
 from archcheck.python.names.unknown import UNKNOWN
+
+from ._saved import saved_before, saved_before_step
 
 if TYPE_CHECKING:
     from archcheck.evidence.records import ModuleCall, Op
@@ -29,6 +32,7 @@ _WHOLE: Final = frozenset(
 _POSITIVE: Final = frozenset("relu relu6 sigmoid softmax softplus square exp abs".split())
 _KEEP_SIGN: Final = MOVES | frozenset("max_pool2d avg_pool2d adaptive_avg_pool2d dropout".split())
 _DELIBERATE: Final = frozenset("setitem fill zero copy index_put index_copy index_add".split())
+_ARITHMETIC: Final = frozenset("+ - * / add sub mul div".split())
 _JOINING: Final = frozenset("+ - * add sub mul cat concat concatenate stack".split())
 
 _SECOND: Final = ("torch.nn.functional.relu", "torch.nn.functional.silu")
@@ -40,8 +44,9 @@ class Overwrite(NamedTuple):
     Attributes:
         at: Where the operation is written.
         node: The expression there.
-        joined: Where the changed value is read.
+        joined: Where the changed value is read, or was saved for the backward pass.
         name: What the code calls it there.
+        spoils: Whether the backward pass raises: it needs the value as it was.
     """
 
     at: Location
@@ -49,6 +54,7 @@ class Overwrite(NamedTuple):
     file: SourceFile
     joined: Location
     name: str
+    spoils: bool = False
 
 
 def overwrites(flow: Flow) -> Iterator[Overwrite]:
@@ -101,6 +107,21 @@ def _called(kept: Step, join: Step) -> str:
     return names[0] if names else "it"
 
 
+def spoils(flow: Flow) -> Iterator[Overwrite]:
+    """The in-place arithmetic of a function on what an earlier step has saved for its gradient."""
+    file, own = flow.scope.file, flow.derived
+    for write in flow.steps:
+        kept = write.inputs[0] if write.inputs and write.in_place else None
+        if kept is None or kept not in own or write.operation not in _ARITHMETIC:
+            continue
+        if is_without_gradients(write.statement):
+            continue
+        saver = saved_before_step(flow, write)
+        if saver is not None and not is_without_gradients(saver.statement):
+            name = kept.names[-1] if kept.names else kept.name or "it"
+            yield Overwrite(write.location, write.node, file, saver.location, name, spoils=True)
+
+
 # On the trace ---------------------------------------------------------------------------------
 
 
@@ -120,6 +141,33 @@ def traced_overwrites(trace: Trace, project: Project) -> Iterator[Overwrite]:
                 yield found
                 break
             place = trace.calls[place].parent
+
+
+def traced_spoils(trace: Trace, project: Project) -> Iterator[Overwrite]:
+    """The same, seen in a pass."""
+    for write in trace.ops:
+        if not write.in_place or not write.inputs or trace.mode != "train":
+            continue
+        # What is written through `.data` is written behind autograd's back.
+        source = trace.dataflow.producer(write.inputs[0])
+        if source is not None and source.name == "data":
+            continue
+        saver = next(saved_before(trace, write), None)
+        at = written_at(trace, write)
+        file = source_file(project, at) if saver is not None and at is not None else None
+        node = node_at(file, at) if file is not None and at is not None else None
+        joined = written_at(trace, saver) if saver is not None else None
+        if at is None or file is None or node is None or joined is None:
+            continue
+        name = _written_name(node) or "it"
+        yield Overwrite(at, node, file, joined, name, spoils=True)
+
+
+def _written_name(node: ast.AST) -> str | None:
+    target = node.target if isinstance(node, ast.AugAssign) else node
+    if isinstance(target, ast.Call) and isinstance(target.func, ast.Attribute):
+        target = target.func.value
+    return target.id if isinstance(target, ast.Name) else None
 
 
 def _same(trace: Trace, write: Op) -> bool:

@@ -27,13 +27,20 @@ if TYPE_CHECKING:
 SKIP_NAME: Final = re.compile(
     r"(?:^|_)(?:identity|short_?cut|residual|skip)(?:_?(?:x|in|out|\d+))?$"
 )
-_SPOKEN_OF: Final = ("identity", "shortcut", "short_cut", "residual", "skip")
+# Names of copies of the input, which are a skip where the class says that it has one.
+_COPY_NAME: Final = re.compile(
+    r"^(?:x_?)?(?:orig|original|prev|previous|saved|copy|old|input|inp|in|start|0)$|^(?:res|resid)$"
+)
+_SPOKEN_OF: Final = (
+    "identity", "shortcut", "short_cut", "residual", "skip", "Res", "res",
+)  # fmt: skip
 # Attributes that bring a skip to the shape of what it is added to.
 PROJECTION_NAME: Final = re.compile(
     r"downsample|short_?cut|identity|residual|skip|proj|match|adjust|extra|res_?conv", re.IGNORECASE
 )
 _CLASS_NAME: Final = re.compile(
-    r"Residual|(?<![a-z])Res_?(?:Net|NeXt|Block|Unit|Layer|Module|Bottleneck|Basic)|"
+    r"Residual|(?<![Hh]igh)(?<![Ll]ow)(?<!uper)(?<!ulti)(?<!ull)(?<!alf)(?<!ingle)(?<!Hi)(?<!Lo)"
+    r"(?<!ross)(?<!eat)(?<!ore)Res_?(?:Net|NeXt|Block|Unit|Layer|Module|Bottleneck|Basic)|"
     r"(?<![a-z])Skip_?(?:Connection|Block|Layer)"
 )
 _NETWORK_NAME: Final = (
@@ -226,7 +233,11 @@ def may_be_joined_outside(module: ModuleClass) -> bool:
 def vain_skips(module: ModuleClass) -> Iterator[tuple[Flow, str, list[tuple[Step, ast.AST]]]]:
     """The names under which a class's own methods keep a skip in vain, as `kept_in_vain` tells."""
     for method in module.computing:
-        names = [name for name in method.bindings if SKIP_NAME.search(name)]
+        names = [
+            name for name in method.bindings
+            if SKIP_NAME.search(name)
+            or (_COPY_NAME.search(name) and says_residual(module) is not None)
+        ]  # fmt: skip
         flow = module.flow(method) if names and method.owner is module.definition else None
         if flow is None:
             continue
@@ -244,7 +255,7 @@ def kept_in_vain(flow: Flow, name: str) -> list[tuple[Step, ast.AST]]:
     joined under that name; what a layer computed for the skip alone cannot.
     """
     function = flow.function
-    if function is None or not SKIP_NAME.search(name):
+    if function is None:
         return []
     bound = function.bindings.get(name, [])
     if any(b.kind != "assign" or b.path or b.within is not None for b in bound):
