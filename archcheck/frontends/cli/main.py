@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "explain": "catalogue",
         "rules": "catalogue",
         "lsp": "lsp",
+        "weights": "weights",
     }
 )
 

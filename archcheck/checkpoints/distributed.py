@@ -1,0 +1,95 @@
+"""Distributed checkpoints (DCP): a folder with `.metadata` beside the `.distcp` files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from archcheck.checkpoints.byte_source import LARGEST_PIECE, ByteSource
+from archcheck.checkpoints.pickle_opcodes import Call, Global, PickleError, read_pickle
+from archcheck.evidence.checkpoint import Checkpoint, CheckpointError, StateDict, Tensor
+
+METADATA = ".metadata"
+
+
+def read_distributed(folder: Path) -> Checkpoint:
+    """Read the pickle of the metadata, and nothing of the shards.
+
+    Raises:
+        CheckpointError: It is damaged, or of something else.
+    """
+    with ByteSource(str(folder / METADATA)) as source:
+        data = source.at(0, min(source.size, LARGEST_PIECE))
+        read = source.bytes_read
+    try:
+        value, _, names = read_pickle(data)
+    except PickleError as error:
+        raise CheckpointError(f"{folder / METADATA}: its pickle is damaged: {error}") from None
+    state = value.state if isinstance(value, Call) else None
+    entries = state.get("state_dict_metadata") if isinstance(state, dict) else None
+    if not isinstance(entries, dict) or not isinstance(state, dict):
+        raise CheckpointError(f"{folder / METADATA} is no metadata of a distributed checkpoint")
+    files = sorted(set(_files(state.get("storage_data"))))
+    tensors = {name: _tensor(str(name), entry) for name, entry in entries.items()}
+    return Checkpoint(
+        path=str(folder),
+        form="distributed checkpoint",
+        size=sum(_size(folder / name) for name in files),
+        bytes_read=read,
+        state_dicts=_by_top_key(
+            [tensor for tensor in tensors.values() if tensor is not None],
+            tuple(str(name) for name, tensor in tensors.items() if tensor is None),
+        ),
+        globals=names,
+        files=tuple(files),
+        problems=tuple(_missing(folder, files)),
+    )
+
+
+def _by_top_key(tensors: Sequence[Tensor], values: tuple[str, ...]) -> tuple[StateDict, ...]:
+    """Return the flattened names as one state dict: DCP joins the keys of nested ones by dots."""
+    return (StateDict((), tuple(tensors), values),) if tensors else ()
+
+
+def _tensor(name: str, entry: Any) -> Tensor | None:
+    state = entry.state if isinstance(entry, Call) else None
+    if not isinstance(state, dict) or "size" not in state:
+        return None
+    size = state["size"]
+    sizes = size.arguments[0] if isinstance(size, Call) and size.arguments else ()
+    if not isinstance(sizes, tuple) or not all(isinstance(one, int) for one in sizes):
+        return None
+    return Tensor(name, sizes, _dtype(state.get("properties")))
+
+
+def _dtype(properties: Any) -> str:
+    state = properties.state if isinstance(properties, Call) else None
+    first = state[0] if isinstance(state, tuple) and state else None
+    if isinstance(state, dict):
+        first = state.get("dtype")
+    return first.name.removeprefix("torch.") if isinstance(first, Global) else "unknown"
+
+
+def _files(storage: Any) -> Iterator[str]:
+    """Yield the names of the shards that the metadata points to."""
+    for info in storage.values() if isinstance(storage, Mapping) else ():
+        state = info.state if isinstance(info, Call) else None
+        name = state.get("relative_path") if isinstance(state, dict) else None
+        if isinstance(name, str):
+            yield name
+
+
+def _missing(folder: Path, files: Sequence[str]) -> Iterator[str]:
+    for name in files:
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            yield f"its metadata points outside its folder: {name!r}"
+        elif not (folder / name).is_file():
+            yield f"{name} is missing from the folder"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
