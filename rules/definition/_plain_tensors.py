@@ -43,6 +43,7 @@ _UNMAKE = frozenset({
     "transpose", "unsqueeze", "view", "mul", "div", "half", "double", "bfloat16",
 })  # fmt: skip
 _OWN_WAYS = frozenset({"_apply", "to", "cuda", "__setattr__", "__getattr__", "state_dict"})
+_SHAPING = frozenset({"view", "reshape", "unsqueeze", "expand", "flatten", "repeat"})
 _ARITHMETIC = frozenset({"+", "-", "*", "/", "@", "**"})
 _COMBINE = frozenset({
     "add", "addmm", "bmm", "cat", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
@@ -295,8 +296,19 @@ def _reached(step: Step) -> Iterator[Step]:
             continue
         seen.add(user)
         yield user
+        if user.kind == "item" and not _surely_keeps_a_dimension(user):
+            continue
         if user.kind in ("item", "attribute", "merge") or user.operation in _DERIVE:
             waiting += user.users
+
+
+def _surely_keeps_a_dimension(item: Step) -> bool:
+    """Whether what is taken out of a table is no single number, which works on every device."""
+    node = item.node
+    if not isinstance(node, ast.Subscript) or _keeps_a_dimension(node.slice):
+        return True
+    # A number cannot be viewed or indexed any further.
+    return any(user.kind == "item" or user.operation in _SHAPING for user in item.users)
 
 
 def _combines(step: Step) -> bool:

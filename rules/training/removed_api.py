@@ -73,9 +73,8 @@ _FUNCTIONS = {
 @rule.on_source
 def gone_or_inert(file: SourceFile) -> Iterator[Finding]:
     yield from _imports(file)
+    yield from _variable(file)
     for call in file.calls_to(_VARIABLE):
-        if len(call.parts) > 1 and not is_in_try(call.statement):
-            yield _variable(file, call.node.func, unwrapped(file, call))
         for keyword in call.node.keywords:
             if keyword.arg == "volatile":
                 yield Finding(
@@ -99,36 +98,48 @@ def gone_or_inert(file: SourceFile) -> Iterator[Finding]:
 
 
 def _imports(file: SourceFile) -> Iterator[Finding]:
-    if not any(dotted.rpartition(".")[2] in file.code for dotted in (_VARIABLE, *_TRANSFORMS)):
+    if not any(dotted.rpartition(".")[2] in file.code for dotted in _TRANSFORMS):
         return
-    calls = file.calls_to(_VARIABLE)
     for scope in file.scopes:
         for bindings in scope.bindings.values():
             for binding in bindings:
                 if binding.kind != "import" or binding.level or is_in_try(binding.statement):
                     continue
-                if binding.dotted == _VARIABLE and calls:
-                    edits = without_import(file, binding, calls)
-                    yield _variable(file, binding.node, edits, first=calls[0])
-                elif binding.dotted in _TRANSFORMS:
+                if binding.dotted in _TRANSFORMS:
                     dotted, instead = binding.dotted, _TRANSFORMS[binding.dotted]
                     edits = renamed_import(file, binding, dotted, instead)
                     yield _gone(file, binding.node, "torchvision", dotted, instead, edits)
 
 
-def _variable(
-    file: SourceFile, node: ast.AST, edits: tuple[Edit, ...], first: Call | None = None
-) -> Finding:
-    related: tuple[Related, ...] = ()
-    if first is not None:
-        related = (Related(file.location(first.node), "gives back the tensor"),)
-    return Finding(
+def _variable(file: SourceFile) -> Iterator[Finding]:
+    """One finding for all uses in a file, at the import or else at the first use."""
+    calls = file.calls_to(_VARIABLE)
+    imported = [
+        binding
+        for scope in (file.scopes if calls else ())
+        for bindings in scope.bindings.values()
+        for binding in bindings
+        if binding.kind == "import" and not binding.level and binding.dotted == _VARIABLE
+        and not is_in_try(binding.statement)
+    ]  # fmt: skip
+    dotted = [call for call in calls if len(call.parts) > 1 and not is_in_try(call.statement)]
+    if not imported and not dotted:
+        return
+    parts = [without_import(file, binding, calls) for binding in imported]
+    parts += [unwrapped(file, call) for call in dotted]
+    edits = tuple(dict.fromkeys(edit for part in parts for edit in part))
+    first = imported[0].node if imported else dotted[0].node.func
+    others = [call for call in calls if call.node.func is not first]
+    yield Finding(
         "`Variable` has been nothing but another name for a tensor since PyTorch 0.4",
-        file.location(node),
+        file.location(first),
         label="inert",
-        related=related,
+        related=tuple(
+            Related(file.location(call.node), "gives back the tensor") for call in others[:1]
+        ),
+        notes=(f"{len(calls)} uses in this file",) if len(calls) > 1 else (),
         help="use the tensor itself",
-        fix=Fix("safe", edits) if edits else None,
+        fix=Fix("safe", edits) if edits and all(parts) else None,
     )
 
 

@@ -37,7 +37,7 @@ from ._scripts import calls_in, name_of, names_of, text_of
 rule = Rule("AC504", "train-loader-not-shuffled", Severity.WARNING, fix="unsafe")
 
 _TRAIN = r"(?i)train"
-_NOT_TRAIN = r"(?i)eval|valid|val_|_val|test|order|ordered|untrain|noshuff|no_shuff"
+_NOT_TRAIN = r"(?i)eval|calib|valid|val_|_val|test|order|ordered|untrain|noshuff|no_shuff"
 _MAP_STYLE = frozenset({
     "torch.utils.data.TensorDataset", "torch.utils.data.Subset", "torch.utils.data.ConcatDataset",
     "torch.utils.data.random_split", "torch.utils.data.StackDataset",

@@ -29,7 +29,7 @@ SKIP_NAME: Final = re.compile(
 )
 # Names of copies of the input, which are a skip where the class says that it has one.
 _COPY_NAME: Final = re.compile(
-    r"^(?:x_?)?(?:orig|original|prev|previous|saved|copy|old|input|inp|in|start|0)$|^(?:res|resid)$"
+    r"^(?:x_?)?(?:orig|original|prev|previous|saved|copy|old|input|inp|in|start)$|^(?:res|resid)$"
 )
 _SPOKEN_OF: Final = (
     "identity", "shortcut", "short_cut", "residual", "skip", "Res", "res",
@@ -236,7 +236,7 @@ def vain_skips(module: ModuleClass) -> Iterator[tuple[Flow, str, list[tuple[Step
         names = [
             name for name in method.bindings
             if SKIP_NAME.search(name)
-            or (_COPY_NAME.search(name) and says_residual(module) is not None)
+            or (_COPY_NAME.search(name) and _CLASS_NAME.search(module.name))
         ]  # fmt: skip
         flow = module.flow(method) if names and method.owner is module.definition else None
         if flow is None:

@@ -69,7 +69,7 @@ def _in_method(function: Function, definition: ClassDefinition) -> Iterator[Attr
                     parts[1], kind, reference.node, value, reference.statement, function, definition
                 )
         for call in scope.calls:
-            if call.name in SETTERS or call.name == "setattr":
+            if call.name in SETTERS or call.name in ("setattr", "__setattr__"):
                 write = _by_call(call, name, function, definition)
                 if write is not None:
                     yield write
@@ -112,6 +112,12 @@ def _by_call(
         target, named, value = arguments
         kind: WriteKind = "setattr"
         if not (isinstance(target, ast.Name) and target.id == self_name):
+            return None
+    elif call.name == "__setattr__" and len(arguments) in (2, 3):
+        # `self.__setattr__("mask", m)`, `super().__setattr__(…)`, `object.__setattr__(self, …)`
+        named, value = arguments[-2:]
+        kind = "setattr"
+        if len(arguments) == 2 and call.parts[0] not in (self_name, ""):
             return None
     elif len(call.parts) == 2 and call.parts[0] == self_name and call.name in SETTERS:
         kind = SETTERS[call.name]

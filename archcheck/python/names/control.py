@@ -22,12 +22,31 @@ def falls_through(body: Sequence[ast.stmt]) -> bool:
 
 
 def is_caught(statement: Statement, error: str) -> bool:
-    """Whether a `try` around a statement of its scope catches an exception of this name."""
+    """Whether a `try` around a statement of its scope catches an exception of this name, or a
+    `with` waits for one: `pytest.raises(TypeError)`, `self.assertRaises(TypeError)`."""
     return any(
-        suite.kind == "try"
-        and isinstance(suite.owner, ast.Try)
-        and any(_catches(handler, error) for handler in suite.owner.handlers)
+        (
+            suite.kind == "try"
+            and isinstance(suite.owner, ast.Try)
+            and any(_catches(handler, error) for handler in suite.owner.handlers)
+        )
+        or (
+            isinstance(suite.owner, ast.With | ast.AsyncWith)
+            and any(_expects(item, error) for item in suite.owner.items)
+        )
         for suite in statement.suite.outward()
+    )
+
+
+def _expects(item: ast.withitem, error: str) -> bool:
+    entered = item.context_expr
+    if not isinstance(entered, ast.Call):
+        return False
+    name = getattr(entered.func, "attr", getattr(entered.func, "id", ""))
+    return name in ("raises", "assertRaises", "assertRaisesRegex", "suppress") and any(
+        isinstance(part, ast.Name) and part.id in (error, "Exception", "BaseException")
+        for argument in entered.args
+        for part in ast.walk(argument)
     )
 
 
