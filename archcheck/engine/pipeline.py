@@ -186,7 +186,7 @@ def report(
         targets=tuple(_targets(examined)),
         files=len(read),
         suppressed=examined.suppressed,
-        unchecked=(*_unchecked(read), *unchecked),
+        unchecked=(*_unchecked(read), *_unseen(examined.traces), *unchecked),
         usage_errors=(*usage_errors, *examined.usage_errors),
         defects=examined.defects,
         fail_on=examined.config.fail_on,
@@ -210,6 +210,12 @@ def _unchecked(results: Iterable[FileResult]) -> Iterable[str]:
         if result.skipped_blocks:
             blocks = "block is" if result.skipped_blocks == 1 else "blocks are"
             yield f"{result.path}: {result.skipped_blocks} {blocks} not Python code"
+
+
+def _unseen(traces: Iterable[Trace]) -> Iterable[str]:
+    for trace in traces:
+        if trace.shows_nothing:
+            yield f"{trace.target}: not traced, because archcheck itself failed on it"
 
 
 def _origin(location: Location, project: Project) -> Location:

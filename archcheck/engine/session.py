@@ -42,8 +42,8 @@ class TargetResult:
     def of(cls, trace: Trace, project: Project, selection: Selection) -> TargetResult:
         """Run the selected trace rules."""
         found: list[Found] = []
-        defects: list[str] = []
-        for rule in selection.rules:
+        defects = list(trace.defects)
+        for rule in () if trace.shows_nothing else selection.rules:
             for reader in rule.trace_readers:
                 found += run_reader(rule, partial(reader, trace, project), trace.target, defects)
         return cls(trace, tuple(found), defects=tuple(defects))

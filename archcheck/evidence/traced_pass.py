@@ -43,7 +43,9 @@ class TracedPass:
         valid_input_sizes: Per dimension that the model limits.
         files: The files of the project that were read while loading.
         versions: Of python and torch.
-        came_of: What it depends on besides the request; None where that is not known, or where
+        defects: Tracebacks of what went wrong in archcheck itself; a pass that is `complete` all
+            the same was made on another rung, or lacks only its valid sizes.
+        dependencies: What it depends on besides the request; None where that is not known, or where
             the next attempt may well end otherwise (a limit was reached, a process crashed).
     """
 
@@ -72,7 +74,13 @@ class TracedPass:
     files: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     printed: str = ""
+    defects: tuple[str, ...] = ()
     dependencies: Dependencies | None = None
+
+    @property
+    def shows_nothing(self) -> bool:
+        """Whether archcheck itself failed before the model was seen to work or to fail."""
+        return bool(self.defects) and not self.complete and not self.failures
 
     def module(self, path: str) -> Module | None:
         """The module at this path, by any of its names."""

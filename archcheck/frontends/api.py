@@ -19,6 +19,7 @@ from archcheck.engine.selection import Selection
 from archcheck.engine.session import SessionResult, TargetResult
 from archcheck.evidence.request import Request
 from archcheck.python import Project
+from archcheck.worker.process.client import WorkerDefect
 
 if TYPE_CHECKING:
     import os
@@ -58,6 +59,7 @@ def check(
 
     Raises:
         UsageError: The call itself is wrong.
+        WorkerDefect: archcheck itself failed.
     """
     config = _config(select, extend_select, ignore, fail_on)
     if isinstance(target, str):
@@ -80,6 +82,8 @@ def check(
 
     request = Request(expect_output, loss, max_params, max_macs, max_memory)
     trace = replace(trace_object(target, input, mode), request=request)
+    if trace.shows_nothing:
+        raise WorkerDefect("\n".join(trace.defects))
     selection = Selection.of(load_rules(), config)
     project = Project(Path.cwd())
     results = [

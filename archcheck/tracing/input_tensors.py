@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 
 from archcheck.core.target import UsageError
+from archcheck.tracing.signatures import signature_of
 
 INTEGRAL = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
 
@@ -155,8 +156,8 @@ def forward_parameters(forward: Callable[..., Any]) -> inspect.Signature | None:
     """The signature of a bound forward; None where Python cannot tell it, or the instance lands in
     an input: the call itself says then that something is missing."""
     try:
-        signature = inspect.signature(forward)
-        own = list(inspect.signature(getattr(forward, "__func__", forward)).parameters)
+        signature = signature_of(forward)
+        own = list(signature_of(getattr(forward, "__func__", forward)).parameters)
     except (TypeError, ValueError):
         return None
     return signature if signature.parameters or own in ([], ["self"]) else None

@@ -21,8 +21,10 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -166,6 +168,7 @@ class _Ladder:
         self._mode: Mode = mode
         self._meta = meta
         self._real = real
+        self._defects: list[str] = []
 
     def climb(self, target: str, path: str) -> Trace:
         steps: list[str] = []
@@ -184,24 +187,51 @@ class _Ladder:
                 except (Exception, SystemExit) as error:
                     failure = describe_error("construct", error, self._spans)
                     return self._unbuilt(failure, target, path, steps)
-                with nullcontext() if rung == "real" else without_collections():
-                    attempt = self._attempt(model, rung, origins)
-                    if attempt.needs_saved:
-                        attempt = self._attempt(model, rung, origins, keep_saved=True)
-                reason = self._reason_to_climb(attempt, before)
-                if reason is None:
-                    return self._sized(attempt, attempt.trace(target, path, steps))
+                attempt: Attempt | None = None
+                try:
+                    attempt = self._attempted(model, rung, origins)
+                    reason = self._reason_to_climb(attempt, before)
+                    if reason is None:
+                        return self._sized(attempt, attempt.trace(target, path, steps))
+                except UsageError:
+                    raise
+                except Exception:
+                    # The pass answers for what the model raises: this is a defect of archcheck.
+                    self._defects.append(f"{target}, {rung}: {traceback.format_exc()}")
+                    reason, attempt = "archcheck itself failed on this rung", None
                 steps.append(f"{rung}: {reason}")
                 rung = _next(rung, attempt)
-                if rung == "real" and not _fits(attempt.model):
+                if rung == "real" and not _fits(model):
                     steps.append("real: not tried, the weights would fill most of the memory")
                     rung = None
-                before = attempt
-        assert before is not None
-        return self._sized(before, before.trace(target, path, steps))
+                before = attempt or before
+        return self._best_of(before, target, path, steps)
+
+    def _attempted(self, model: nn.Module, rung: Rung, origins: Origins) -> Attempt:
+        with nullcontext() if rung == "real" else without_collections():
+            attempt = self._attempt(model, rung, origins)
+            if attempt.needs_saved:
+                attempt = self._attempt(model, rung, origins, keep_saved=True)
+        return attempt
+
+    def _best_of(
+        self, attempt: Attempt | None, target: str, path: str, steps: Sequence[str]
+    ) -> Trace:
+        """What the last rung that could be tried has shown, though another was to confirm it."""
+        if attempt is None:
+            return self._unseen(target, path, steps)
+        try:
+            return self._sized(attempt, attempt.trace(target, path, steps))
+        except Exception:
+            self._defects.append(f"{target}, {attempt.rung}: {traceback.format_exc()}")
+            return self._unseen(target, path, steps)
 
     def _sized(self, attempt: Attempt, trace: Trace) -> Trace:
-        return self._sizes.found(attempt, trace)
+        try:
+            trace = self._sizes.found(attempt, trace)
+        except Exception:
+            self._defects.append(f"{trace.target}, valid sizes: {traceback.format_exc()}")
+        return replace(trace, defects=tuple(self._defects))
 
     def _attempt(
         self, model: nn.Module, rung: Rung, origins: Origins, keep_saved: bool = False
@@ -242,18 +272,22 @@ class _Ladder:
         return f"it raised {first.error}, which another kind of tensor must confirm"
 
     def _unbuilt(self, failure: Failure, target: str, path: str, steps: Sequence[str]) -> Trace:
+        return replace(self._unseen(target, path, steps), failures=(failure,))
+
+    def _unseen(self, target: str, path: str, steps: Sequence[str]) -> Trace:
+        """The trace of a model that no pass has shown."""
         return Trace(
             target=target,
             path=path,
             mode=self._mode,
             steps=tuple(steps),
-            failures=(failure,),
             versions=versions(),
+            defects=tuple(self._defects),
         )
 
 
-def _next(rung: Rung, attempt: Attempt) -> Rung | None:
-    if rung == "meta" and not attempt.reads_values:
+def _next(rung: Rung, attempt: Attempt | None) -> Rung | None:
+    if rung == "meta" and (attempt is None or not attempt.reads_values):
         return "fake"
     return None if rung == "real" else "real"
 

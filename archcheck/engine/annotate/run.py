@@ -10,7 +10,7 @@ from archcheck.core.target import UsageError, parse_target
 from archcheck.engine.annotate.annotation import Annotation, annotate
 from archcheck.engine.selection import Selection
 from archcheck.engine.session import Session
-from archcheck.worker.process.client import Workers
+from archcheck.worker.process.client import WorkerDefect, Workers
 
 
 def annotated(
@@ -40,6 +40,8 @@ def annotated(
     if examined.usage_errors:
         raise UsageError(examined.usage_errors[0])
     (trace,) = examined.traces
+    if trace.shows_nothing:
+        raise WorkerDefect("\n".join(trace.defects))
     annotation = annotate(trace, examined.project, examined.findings, depth)
     if not write:
         return annotation, []

@@ -44,7 +44,8 @@ class RememberedTraces:
         made = self._workers.results()
         for key, trace in self._asked:
             outcome: Outcome = trace if trace is not None else next(made)
-            if isinstance(outcome, Trace) and outcome.dependencies is not None:
+            is_whole = isinstance(outcome, Trace) and not outcome.defects
+            if isinstance(outcome, Trace) and is_whole and outcome.dependencies is not None:
                 self._memory.notes.include(outcome.dependencies)
                 if trace is None:
                     self._memory.keep(

@@ -83,6 +83,8 @@ def trace_models(
 
 def _why_not(trace: Trace, apart_from: Path | None) -> str | None:
     """Why a trace does not show what a model is; None where it does."""
+    if trace.shows_nothing:
+        return "archcheck itself failed on it: a defect of archcheck, please report it"
     if not trace.failures:
         strayed = _strayed(trace, apart_from)
         if strayed is not None:

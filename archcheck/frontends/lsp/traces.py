@@ -24,7 +24,7 @@ from archcheck.engine.targets import Plan
 from archcheck.evidence.target_summary import TargetReport
 from archcheck.frontends.lsp.documents import OpenDocument
 from archcheck.python import Project
-from archcheck.worker.process.client import Cancelled, Tracers, Workers
+from archcheck.worker.process.client import Cancelled, Tracers, WorkerDefect, Workers
 
 T = TypeVar("T")
 
@@ -139,6 +139,8 @@ def trace(model: Model, documents: Mapping[str, OpenDocument], workers: Workers)
     if result.trace is None:
         raise UsageError(result.usage_error or f"{model.target} cannot be traced")
     found = result.trace
+    if found.shows_nothing:
+        raise WorkerDefect("\n".join(found.defects))
     return Traced(
         model,
         result,

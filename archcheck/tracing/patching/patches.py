@@ -34,6 +34,15 @@ def replaced(*replacements: tuple[Any, str, Any]) -> Iterator[None]:
                 setattr(owner, name, value)
 
 
+def passed_on(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return what the replaced function gives.
+
+    What one written in C raises ends its traceback here, and so tells itself from what the code of
+    this package raises.
+    """
+    return function(*args, **kwargs)
+
+
 def on_this_thread() -> Callable[[], bool]:
     """Tells whether the caller runs on the thread that asked: torch's modes know only that one."""
     owner = threading.get_ident()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from archcheck.tracing.patching.patches import on_this_thread, replaced
+from archcheck.tracing.patching.patches import on_this_thread, passed_on, replaced
 from archcheck.tracing.record.lines import Lines
 from archcheck.tracing.record.recorder import Recorder, tensors_in
 from archcheck.tracing.record.spans import Spans
@@ -66,21 +66,23 @@ def recorded_autograd_functions(recorder: Recorder, spans: Spans, lines: Lines) 
     gradients, so it is run as if there were no checkpoint.
     """
     function = torch.autograd.Function
+    # Until torch 2.13 a classmethod in Python, from 2.14 on one in C: both bind to a class.
     original = vars(function)["apply"]
     mine = on_this_thread()
 
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        bound = original.__get__(None, cls)
         if not mine() or recorder.running is not None:
-            return original.__func__(cls, *args, **kwargs)
+            return passed_on(bound, *args, **kwargs)
         if cls.__name__ == "CheckpointFunction" and cls.__module__ == "torch.utils.checkpoint":
             run_function, _, *rest = args
-            return run_function(*rest)
+            return passed_on(run_function, *rest)
         with torch._C.DisableTorchFunction():
             frame = spans.frame(1)
             lines.event(frame)
             found: list[tuple[int, torch.Tensor]] = []
             arguments = {str(place): recorder.nest(arg, found) for place, arg in enumerate(args)}
-        result = original.__func__(cls, *args, **kwargs)
+        result = passed_on(bound, *args, **kwargs)
         with torch._C.DisableTorchFunction():
             name = f"{cls.__module__}.{cls.__qualname__}"
             op = recorder.begin_op(cls.__name__, name, spans.at(frame))
@@ -109,7 +111,7 @@ def fused_attention(recorder: Recorder) -> Iterator[None]:
         # Below a recorded function (multi-head attention) nobody else chooses the kernel.
         if mine() and recorder.running is not None:
             return attention_as_on_cpu(*args, **kwargs)
-        return original(*args, **kwargs)
+        return passed_on(original, *args, **kwargs)
 
     with replaced((F, "scaled_dot_product_attention", attention)):
         yield

@@ -16,7 +16,7 @@ from archcheck.evidence.records import Rung, TracedInput
 from archcheck.evidence.trace import Trace
 from archcheck.tracing.costs.memory import ActivationMemory
 from archcheck.tracing.input_tensors import leaves
-from archcheck.tracing.patching.patches import without_slow_imports
+from archcheck.tracing.patching.patches import passed_on, without_slow_imports
 from archcheck.tracing.patching.substitutes import (
     NothingSaved,
     compiled_as_written,
@@ -266,9 +266,7 @@ def _raise_own(error: BaseException) -> None:
     if traceback is None:
         return
     code = traceback.tb_frame.f_code
-    # Arguments that do not fit the model's own `forward` are refused where that is called for it.
-    refused = isinstance(error, TypeError) and code.co_name == "direct"
-    if code.co_filename.startswith(_HERE) and not refused:
+    if code.co_filename.startswith(_HERE) and code is not passed_on.__code__:
         raise error
 
 

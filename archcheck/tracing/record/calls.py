@@ -12,12 +12,13 @@ import torch
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from archcheck.tracing.patching.patches import on_this_thread, replaced
+from archcheck.tracing.patching.patches import on_this_thread, passed_on, replaced
 from archcheck.tracing.record.kernels import KernelMode
 from archcheck.tracing.record.lines import Lines
 from archcheck.tracing.record.recorder import PendingCall, Recorder
 from archcheck.tracing.record.spans import Spans
 from archcheck.tracing.recover.failures import Failures
+from archcheck.tracing.signatures import signature_of
 
 
 class Calls:
@@ -120,7 +121,7 @@ class Calls:
         names: tuple[str, ...] = ()
         rest = None
         try:
-            parameters = inspect.signature(module.forward).parameters
+            parameters = signature_of(module.forward).parameters
         except (TypeError, ValueError):
             parameters = {}  # type: ignore[assignment]
         names = tuple(
@@ -144,11 +145,11 @@ def recorded_calls(calls: Calls, model: nn.Module) -> Iterator[None]:
 
     def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if not mine():
-            return original_call(self, *args, **kwargs)
+            return passed_on(original_call, self, *args, **kwargs)
         record = calls.begin(self, args, kwargs, 1)
         try:
             calls.materialise(self, args, kwargs)
-            result = original_call(self, *args, **kwargs)
+            result = passed_on(original_call, self, *args, **kwargs)
         except Exception as error:
             result = calls.failures.answer_call(record, self, args, error)
             if result is None:
@@ -164,12 +165,12 @@ def recorded_calls(calls: Calls, model: nn.Module) -> Iterator[None]:
         @functools.wraps(forward)
         def direct(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if not mine() or not calls.is_new_call(self, forward):
-                return forward(self, *args, **kwargs)
+                return passed_on(forward, self, *args, **kwargs)
             record = calls.begin(self, args, kwargs, 1)
             record.direct = True
             calls.enter(record)
             try:
-                result = forward(self, *args, **kwargs)
+                result = passed_on(forward, self, *args, **kwargs)
             except BaseException:
                 calls.end(record, None, returned=False)
                 raise

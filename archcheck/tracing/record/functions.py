@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from archcheck.tracing.record.traced_size import TracedSize
+from archcheck.tracing.signatures import signature_of
 
 _SAME: Mapping[str, str] = {
     "__add__": "add", "__radd__": "add", "__iadd__": "add",
@@ -218,7 +219,7 @@ def _bind_python(func: Any, args: Sequence[Any]) -> _Binding | None:
     if "boolean_dispatch" in getattr(func, "__qualname__", ""):
         func = getattr(F, f"_{func.__name__}", func)
     try:
-        parameters = inspect.signature(func).parameters
+        parameters = signature_of(func).parameters
     except (TypeError, ValueError):
         return None
     found: list[tuple[str, Any]] = []

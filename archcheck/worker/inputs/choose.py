@@ -13,6 +13,7 @@ from torch import nn
 
 from archcheck.core.target import InputSpec, Size, UsageError
 from archcheck.tracing.input_tensors import NamedInput, TensorSpec, map_nest
+from archcheck.tracing.signatures import signature_of
 from archcheck.worker.inputs.calls_in_file import Argument, OwnCall, TensorArgument, own_calls
 from archcheck.worker.slicing.module_source import ModuleSource
 
@@ -130,7 +131,7 @@ def inputs_from(result: Any, forward: Callable[..., Any] | None, told: str) -> C
         return Candidate(tuple(NamedInput(value) for value in nest), told)
     if isinstance(nest, dict):
         try:
-            parameters = set(inspect.signature(forward).parameters) if forward else set(nest)
+            parameters = set(signature_of(forward).parameters) if forward else set(nest)
         except (TypeError, ValueError):
             parameters = set()
         if nest and set(nest) <= parameters:
@@ -161,7 +162,7 @@ def guessed_inputs(
 
 def _fits(call: OwnCall, forward: Callable[..., Any]) -> bool:
     try:
-        inspect.signature(forward).bind(*call.arguments, **call.keywords)
+        signature_of(forward).bind(*call.arguments, **call.keywords)
     except TypeError:
         return False
     except ValueError:
@@ -245,7 +246,7 @@ def _refuse_nests(model: nn.Module, name: str) -> None:
         UsageError: The parameter is annotated so.
     """
     try:
-        parameter = inspect.signature(model.forward).parameters[name]
+        parameter = signature_of(model.forward).parameters[name]
     except (KeyError, TypeError, ValueError):
         return
     kind = _NEST.match(inspect.formatannotation(parameter.annotation).strip("'\""))
@@ -262,7 +263,7 @@ def _refuse_nests(model: nn.Module, name: str) -> None:
 
 def _required(forward: Callable[..., Any]) -> list[str] | None:
     try:
-        parameters = inspect.signature(forward).parameters.values()
+        parameters = signature_of(forward).parameters.values()
     except (TypeError, ValueError):
         return None
     required = [

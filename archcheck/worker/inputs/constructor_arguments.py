@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import difflib
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from archcheck.core.target import Target, UsageError, check_arguments, unusual_part
+from archcheck.tracing.signatures import signature_of
 from archcheck.worker.slicing.units import ModuleUnits
 
 # Built-in types that make plain data.
@@ -99,7 +99,7 @@ def check_call(
         UsageError: Arguments are missing, too many or unknown.
     """
     try:
-        signature = inspect.signature(function)
+        signature = signature_of(function)
     except (TypeError, ValueError):
         return
     positional = [None] * len(call.args) if call is not None else []

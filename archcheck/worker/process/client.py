@@ -200,9 +200,9 @@ class Workers:
             if message.kind == "defect" and message.request < 0:
                 raise WorkerDefect(str(message.content))
             if message.request == number and message.kind in ("trace", "usage", "defect"):
-                return self._read(process, message)
+                return self._read(process, request, message)
 
-    def _read(self, process: WorkerProcess, message: Message) -> Outcome:
+    def _read(self, process: WorkerProcess, request: TraceRequest, message: Message) -> Outcome:
         from archcheck.evidence.trace import Trace
 
         printed = process.printed(message.request)
@@ -212,7 +212,9 @@ class Workers:
         if message.kind == "usage":
             return UsageError(str(message.content))
         if message.kind == "defect" or not isinstance(message.content, Trace):
-            raise WorkerDefect(str(message.content))
+            # The model goes unseen; those after it are traced all the same.
+            defect = f"{request.target.text}: {message.content}"
+            return Trace(request.target.text, "", request.mode, defects=(defect,))
         return replace(message.content, printed=printed)
 
     def _overstepped(
@@ -256,6 +258,8 @@ def trace(requests: Iterable[TraceRequest]) -> Iterator[Trace]:
         for outcome in workers.results():
             if isinstance(outcome, UsageError):
                 raise outcome
+            if outcome.shows_nothing:
+                raise WorkerDefect("\n".join(outcome.defects))
             yield outcome
 
 

@@ -163,7 +163,7 @@ class RequestHandler:
             ),
             files=tuple(sorted({shown(file, self._home) for file in files})),
         )
-        if not any(failure.stage == "limit" for failure in trace.failures):
+        if not trace.defects and not any(f.stage == "limit" for f in trace.failures):
             dependencies = self._watch.dependencies(files, request.buffers)
             trace = replace(trace, dependencies=dependencies)
         return relocated(trace, lambda file: shown(file, self._home))
