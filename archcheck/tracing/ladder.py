@@ -142,6 +142,7 @@ def trace_live(
         meta=lambda origins: copied(model, on_meta=True),
         real=lambda origins: copied(model, on_meta=False),
         sizes=Sizing(free, find_sizes),
+        only_real=_is_scripted(model),
     )
     return ladder.climb(target if target is not None else type(model).__name__, path)
 
@@ -161,6 +162,7 @@ class _Ladder:
         meta: Callable[[Origins], nn.Module],
         real: Callable[[Origins], nn.Module],
         sizes: Sizing,
+        only_real: bool = False,
     ) -> None:
         self._spans = spans
         self._sizes = sizes
@@ -168,12 +170,16 @@ class _Ladder:
         self._mode: Mode = mode
         self._meta = meta
         self._real = real
+        self._only_real = only_real
         self._defects: list[str] = []
 
     def climb(self, target: str, path: str) -> Trace:
         steps: list[str] = []
         before: Attempt | None = None
         rung: Rung | None = "meta"
+        if self._only_real:
+            steps.append("meta: TorchScript keeps its weights where only real tensors reach them")
+            rung = "real"
         with preserved_settings():
             while rung is not None:
                 origins = Origins(self._spans)
@@ -328,6 +334,11 @@ def _build_on_meta(build: Callable[[], nn.Module], origins: Origins) -> nn.Modul
     return model
 
 
+def _is_scripted(model: nn.Module) -> bool:
+    """Whether a part of the model is TorchScript, whose weights Python cannot exchange."""
+    return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
+
+
 def _build_for_real(build: Callable[[], nn.Module], origins: Origins) -> nn.Module:
     with compiled_as_written(), noted_origins(origins), placed_on_cpu():
         return _checked(build())
@@ -340,7 +351,7 @@ def _checked(model: Any) -> nn.Module:
             "module class, a function that returns a module, or a module"
         )
     # torch.compile wraps the module that the user wrote.
-    inner = vars(model).get("_modules", {}).get("_orig_mod")
+    inner = getattr(model, "_orig_mod", None)
     return inner if isinstance(inner, nn.Module) else model
 
 

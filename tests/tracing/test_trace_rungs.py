@@ -26,7 +26,7 @@ from archcheck.tracing import ladder as engine  # noqa: E402
 from archcheck.tracing.input_tensors import make_tensor  # noqa: E402
 from archcheck.tracing.ladder import TensorSpec, trace_module  # noqa: E402
 from archcheck.tracing.patching import patches  # noqa: E402
-from archcheck.tracing.patching.substitutes import attention_as_on_cpu  # noqa: E402
+from archcheck.tracing.patching.attention import attention_as_on_cpu  # noqa: E402
 from archcheck.tracing.record import kernels  # noqa: E402
 
 Case = tuple[Callable[[], nn.Module], tuple[TensorSpec, ...]]
@@ -200,7 +200,8 @@ def test_shortcuts_change_nothing(
 SAME = """
 import sys
 import traced_models as models
-from archcheck.tracing import attempt, engine
+from archcheck.tracing import ladder as engine
+from archcheck.tracing.record import attempt
 from contextlib import nullcontext
 from torch import nn
 

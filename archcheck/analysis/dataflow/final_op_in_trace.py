@@ -54,7 +54,8 @@ def resolved_dim(trace: Trace, op: Op) -> int | None:
     dim = op.arguments.get("dim")
     if dim is None:
         return 0 if rank in (0, 1, 3) else 1
-    return dim % rank if isinstance(dim, int) and rank else None
+    # Where there is no such dimension the call raises, and normalises over none.
+    return dim % rank if isinstance(dim, int) and -rank <= dim < rank else None
 
 
 def is_returned(trace: Trace, op: Op) -> bool:

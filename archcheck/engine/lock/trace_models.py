@@ -28,6 +28,7 @@ class Traced:
     architectures: tuple[Architecture, ...]
     failed: dict[str, str]
     usage_errors: tuple[str, ...]
+    defects: tuple[str, ...] = ()
 
     def said(self, side: str) -> list[str]:
         """A sentence for each model that has no architecture in the files of this name."""
@@ -78,7 +79,9 @@ def trace_models(
             architectures.append(architecture_of(target.trace))
         else:
             failed[target.name] = why
-    return Traced(tuple(architectures), failed, tuple(dict.fromkeys(report.usage_errors)))
+    return Traced(
+        tuple(architectures), failed, tuple(dict.fromkeys(report.usage_errors)), report.defects
+    )
 
 
 def _why_not(trace: Trace, apart_from: Path | None) -> str | None:

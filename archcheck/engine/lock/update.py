@@ -30,10 +30,11 @@ class Update:
     said: tuple[str, ...]
     failed: tuple[str, ...]
     usage_errors: tuple[str, ...]
+    defects: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        return 2 if self.usage_errors else 1 if self.failed else 0
+        return 3 if self.defects else 2 if self.usage_errors else 1 if self.failed else 0
 
 
 def update_lock(targets: Sequence[str], config: Config, asked: Model, root: Path) -> Update:
@@ -58,6 +59,7 @@ def update_lock(targets: Sequence[str], config: Config, asked: Model, root: Path
         ),
         tuple(f"{name} is not locked: {why}" for name, why in traced.failed.items()),
         traced.usage_errors,
+        traced.defects,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from archcheck.core.config import Model, read_config
 from archcheck.frontends.cli.options import Inputs, Timeout, Train, mode_of, overridden
-from archcheck.frontends.cli.terminal import complain, show
+from archcheck.frontends.cli.terminal import DEFECT, complain, show
 
 
 def lock(
@@ -38,4 +39,7 @@ def lock(
     show("".join(f"{line}\n" for line in update.said))
     for sentence in (*update.failed, *update.usage_errors):
         complain(sentence)
+    for defect in update.defects:
+        print(defect, file=sys.stderr)
+        complain(DEFECT)
     raise typer.Exit(update.exit_code)

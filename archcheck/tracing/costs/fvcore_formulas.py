@@ -38,7 +38,7 @@ def _fvcore_formulas() -> Mapping[str, Callable[[list[Any], list[Any]], Any]]:
     """
     package = importlib.util.find_spec("fvcore")
     if package is None or not package.submodule_search_locations:
-        raise ModuleNotFoundError("fvcore is not installed: pip install 'archcheck-torch[trace]'")
+        raise ModuleNotFoundError("fvcore is not installed", name="fvcore")
     path = Path(package.submodule_search_locations[0]) / "nn" / "jit_handles.py"
     spec = importlib.util.spec_from_file_location("fvcore.nn.jit_handles", path)
     assert spec is not None and spec.loader is not None

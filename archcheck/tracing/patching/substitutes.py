@@ -10,12 +10,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from archcheck.tracing.patching.attention import attention_as_on_cpu
 from archcheck.tracing.patching.patches import on_this_thread, passed_on, replaced
 from archcheck.tracing.record.lines import Lines
 from archcheck.tracing.record.recorder import Recorder, tensors_in
 from archcheck.tracing.record.spans import Spans
-
-_FLASH_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 @contextmanager
@@ -99,11 +98,7 @@ def recorded_autograd_functions(recorder: Recorder, spans: Spans, lines: Lines) 
 
 @contextmanager
 def fused_attention(recorder: Recorder) -> Iterator[None]:
-    """Attention on meta tensors runs the fused kernel wherever it runs on the CPU.
-
-    Left alone, torch takes the plain formula for meta tensors, with the whole matrix of weights
-    in memory, which real tensors never need.
-    """
+    """Attention on meta tensors runs the fused kernel wherever it runs on the CPU."""
     original = F.scaled_dot_product_attention
     mine = on_this_thread()
 
@@ -115,52 +110,3 @@ def fused_attention(recorder: Recorder) -> Iterator[None]:
 
     with replaced((F, "scaled_dot_product_attention", attention)):
         yield
-
-
-def attention_as_on_cpu(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attn_mask: torch.Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> torch.Tensor:
-    """Scaled dot-product attention by the kernel that the CPU would choose."""
-    plain = torch._C._nn.scaled_dot_product_attention
-    tensors = (query, key, value)
-    fused = (
-        dropout_p == 0.0
-        and all(tensor.dim() == 4 and tensor.is_meta and tensor.numel() for tensor in tensors)
-        and len({tensor.dtype for tensor in tensors}) == 1
-        and query.dtype in _FLASH_DTYPES
-        and len({tensor.shape[-1] for tensor in tensors}) == 1
-        and len({tensor.shape[0] for tensor in tensors}) == 1
-        and all(tensor.stride(-1) == 1 for tensor in tensors)
-        and key.shape[1:3] == value.shape[1:3]
-        and (query.shape[1] == key.shape[1] or (enable_gqa and query.shape[1] % key.shape[1] == 0))
-        and (
-            attn_mask is None or (not attn_mask.requires_grad and _mask_fits(attn_mask, query, key))
-        )
-    )
-    if not fused:
-        result: torch.Tensor = plain(
-            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
-        )
-        return result
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        attn_mask = torch.empty(attn_mask.shape, dtype=query.dtype, device="meta")
-    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    output: torch.Tensor
-    output, _ = flash(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)
-    return output
-
-
-def _mask_fits(mask: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> bool:
-    """The fused kernel takes masks of two and four dimensions that broadcast to the weights."""
-    if mask.dim() not in (2, 4) or mask.dtype not in (torch.bool, query.dtype):
-        return False
-    wanted = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
-    pairs = zip(mask.shape, wanted[-mask.dim() :], strict=True)
-    return all(size in (1, want) for size, want in pairs)

@@ -97,7 +97,11 @@ class Attempt:
         self._hidden = hidden_modules(model, module_paths(model))
 
     def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str]) -> None:
-        """Runs forward once."""
+        """Runs forward once.
+
+        Raises:
+            Exception: A defect of this package; what the model raises is recorded.
+        """
         recorder = self.recorder
         self.given = (args, kwargs)
         given = [*args, *kwargs.values()]
@@ -156,6 +160,8 @@ class Attempt:
             recorder.running = None
             recorder.settle()
             self.lines.finish()
+        if recorder.defect is not None:
+            raise recorder.defect
 
     def _doubt(self, functions: FunctionMode) -> None:
         """The code handled what only this rung raised: it took a way that it never takes."""

@@ -56,13 +56,30 @@ class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         op = self._recorder.running
         if op is None:
             return self._own_op(func, args, kwargs)
-        result = answer(func, args, kwargs) if self._shortcuts else None
+        result = self._answered(func, args, kwargs)
         if result is None:
             result = func(*args, **kwargs)
         self._account(op, func, args, kwargs, result)
         return result
 
+    def _answered(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """The result of a slow kernel, None for all others."""
+        try:
+            return answer(func, args, kwargs) if self._shortcuts else None
+        except (RuntimeError, ValueError, IndexError):
+            raise  # as the kernel itself would
+        except Exception as error:
+            self._recorder.defect = self._recorder.defect or error
+            return None
+
     def _account(self, op: PendingOp, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """Add a kernel to its function. An error here must not look like one of the function."""
+        try:
+            self._add(op, func, args, kwargs, result)
+        except Exception as error:
+            self._recorder.defect = self._recorder.defect or error
+
+    def _add(self, op: PendingOp, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         recorder = self._recorder
         try:
             cost = self._constant[func]

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from archcheck.tracing.patching.substitutes import attention_as_on_cpu
+from archcheck.tracing.patching.attention import attention_as_on_cpu
 from archcheck.tracing.record.functions import Function
 from archcheck.tracing.record.kernels import KernelMode
 from archcheck.tracing.record.recorder import Recorder

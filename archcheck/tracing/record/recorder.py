@@ -139,6 +139,8 @@ class Recorder:
         self.size_names: list[SizeName] = []
         self.open_calls: list[PendingCall] = []
         self.running: PendingOp | None = None
+        # The first exception of the recording itself, where it would look like the model's.
+        self.defect: Exception | None = None
         # id(tensor) -> (weak reference, value, its memory): tensors must not live longer for
         # being watched.
         self._tensors: dict[int, tuple[Any, int, StorageRecord]] = {}

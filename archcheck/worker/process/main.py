@@ -99,6 +99,12 @@ def main() -> None:
         from archcheck.worker.process.serve import RequestHandler
 
         session = RequestHandler(channel.stage)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "archcheck":
+            _answer_all(channel, requests, "defect", traceback.format_exc())
+        else:
+            _answer_all(channel, requests, "usage", _lacking(error.name))
+        return
     except Exception:
         _answer_all(channel, requests, "defect", traceback.format_exc())
         return
@@ -136,9 +142,13 @@ def _fetch(channel: Channel, requests: queue.SimpleQueue[tuple[int, TraceRequest
         requests.put(item)
 
 
+def _lacking(package: str) -> str:
+    return f"{package} is not installed for {sys.executable}: pip install 'archcheck-torch[trace]'"
+
+
 def _without_torch(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name == "torch":
-        return f"torch is not installed for {sys.executable}: pip install 'archcheck-torch[trace]'"
+        return _lacking("torch")
     reason = " ".join(str(error).split())
     return f"torch cannot be imported by {sys.executable}: {type(error).__name__}: {reason}"
 
