@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from archcheck.tracing.costs.counts import KernelCost, constant_cost, kernel_costs
 from archcheck.tracing.patching.shortcuts import answer
 from archcheck.tracing.record.lines import Lines
+from archcheck.tracing.record.memory_formats import in_cpu_format
 from archcheck.tracing.record.recorder import PendingOp, Recorder, tensors_in
 from archcheck.tracing.record.spans import Spans
 
@@ -59,6 +60,8 @@ class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = self._answered(func, args, kwargs)
         if result is None:
             result = func(*args, **kwargs)
+            if self._shortcuts:
+                result = in_cpu_format(func, args, result)
         self._account(op, func, args, kwargs, result)
         return result
 
