@@ -41,7 +41,7 @@ from torch import Tensor, nn
 
 from archcheck.evidence.records import ValueIndex
 from archcheck.evidence.trace import Trace
-from archcheck.tracing.engine import TensorSpec, trace_module
+from archcheck.tracing.ladder import TensorSpec, trace_module
 
 TABLE = Path(__file__).with_suffix(".txt")
 DTYPES = ("float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool", "complex64")
@@ -83,7 +83,9 @@ class Outcome(NamedTuple):
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="only functions whose names contain one of these")
     parser.add_argument("--every", type=int, default=1, help="only every Nth variant")
     parser.add_argument("--show", action="store_true", help="list what differs")
@@ -151,11 +153,9 @@ def parsed(line: str) -> Call:
     scope = {"torch": torch, "F": F, "slice": slice, "Ellipsis": Ellipsis, "collect": _collect}
     scope |= {
         letter: lambda *shape, dtype=dtype: Given(shape, dtype)
-        for letter, dtype in zip(
-            "tibc", ("float32", "int64", "bool", "complex64"), strict=True
-        )
+        for letter, dtype in zip("tibc", ("float32", "int64", "bool", "complex64"), strict=True)
     }
-    sides = [eval(f"collect({part})", scope) for part in parts]  # noqa: S307 - our own table
+    sides = [eval(f"collect({part})", scope) for part in parts]
     return Call(name, sides[0] if len(sides) > 1 else None, *sides[-1])
 
 
@@ -183,7 +183,9 @@ def variants(call: Call) -> Iterator[Call]:
             yield _with(call, [(path, other)], f"{what} of {number}: {other.shape}")
         for dtype in DTYPES if len(tensors) > 1 or leaf.dtype != "float32" else ():
             if dtype != leaf.dtype:
-                yield _with(call, [(path, replace(leaf, dtype=dtype))], f"dtype of {number}: {dtype}")
+                yield _with(
+                    call, [(path, replace(leaf, dtype=dtype))], f"dtype of {number}: {dtype}"
+                )
     for path, leaf in paths:
         for other in _numbers(leaf):
             yield _with(call, [(path, other)], f"number at {path}: {other}")
@@ -347,7 +349,9 @@ def traced(call: Call) -> Trace:
     """The trace of a call."""
     specs = [TensorSpec(given.shape, given.dtype) for given in _input_shapes(call)]
     with contextlib.redirect_stderr(io.StringIO()):
-        return trace_module(lambda: built(call), specs, path=one_call.__file__, user_files=[one_call.__file__])
+        return trace_module(
+            lambda: built(call), specs, path=one_call.__file__, user_files=[one_call.__file__]
+        )
 
 
 def _kinds(value: Any) -> list[tuple[Any, ...]]:

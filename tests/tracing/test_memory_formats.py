@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from archcheck.evidence.records import ValueIndex  # noqa: E402
-from archcheck.tracing.engine import TensorSpec, trace_module  # noqa: E402
+from archcheck.tracing.ladder import TensorSpec, trace_module  # noqa: E402
 
 LAYERS = {
     "conv": lambda n: getattr(nn, f"Conv{n}d")(4, 6, 3, padding=1),
@@ -49,7 +49,7 @@ class Formatted(nn.Module):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("rank, of_weights", itertools.product((2, 3), (False, True)))
+@pytest.mark.parametrize("rank, of_weights", list(itertools.product((2, 3), (False, True))))
 @pytest.mark.parametrize("batch", [1, 2])
 def test_strides_are_those_of_the_cpu(name: str, rank: int, of_weights: bool, batch: int) -> None:
     def build() -> nn.Module:

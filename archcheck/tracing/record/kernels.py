@@ -10,9 +10,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archcheck.tracing.costs.counts import KernelCost, constant_cost, kernel_costs
+from archcheck.tracing.patching.memory_formats import in_cpu_format
 from archcheck.tracing.patching.shortcuts import answer
 from archcheck.tracing.record.lines import Lines
-from archcheck.tracing.record.memory_formats import in_cpu_format
 from archcheck.tracing.record.recorder import PendingOp, Recorder, tensors_in
 from archcheck.tracing.record.spans import Spans
 
@@ -61,7 +61,7 @@ class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if result is None:
             result = func(*args, **kwargs)
             if self._shortcuts:
-                result = in_cpu_format(func, args, result)
+                result = in_cpu_format(op.name, func, args, result)
         self._account(op, func, args, kwargs, result)
         return result
 

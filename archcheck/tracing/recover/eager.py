@@ -23,8 +23,9 @@ MOST_FOR_DTYPES = 1 << 22
 # What tensors are filled with: values that are legal for one call are not for another.
 _FILLS = (0, 1)
 _ABOUT_DTYPES = re.compile(
-    r"not implemented for|dtype|scalar type|data ?type|without overflow|bool|integ|floating|"
-    r"result type|[Cc]omplex|\b(?:Float|Double|Half|BFloat16|Long|Int|Byte|Char|Short)\b"
+    r"not implemented for|dtype|scalar type|data ?type|same type|without overflow|bool|integ"
+    r"|floating|result type|[Cc]omplex|primitive descriptor|itensor"
+    r"|\b(?:Float|Double|Half|BFloat16|Long|Int|Byte|Char|Short)(?:Tensor)?\b"
 )
 
 

@@ -19,14 +19,17 @@ Arguments = Mapping[str, Any]
 _ANY_DTYPE = frozenset(
     "view reshape flatten unflatten squeeze unsqueeze transpose permute movedim t contiguous clone "
     "detach expand expand_as repeat chunk split unbind narrow select to float double half bfloat16 "
-    "long int bool type type_as size zeros_like ones_like empty_like rand_like randn_like full_like "
-    "new_zeros new_ones new_empty new_full new_tensor tensor as_tensor requires_grad_ T mT H mH "
-    "data real imag broadcast_to view_as reshape_as ravel tile stack cat dropout copy".split()
+    "long int bool type type_as size zeros_like ones_like empty_like rand_like randn_like "
+    "full_like new_zeros new_ones new_empty new_full new_tensor tensor as_tensor requires_grad_ "
+    "T mT H mH istft data real imag broadcast_to view_as reshape_as ravel tile stack cat "
+    "copy".split()
 )
 _RECURRENT = frozenset("lstm gru rnn_tanh rnn_relu".split())
 
 # Every number dtype holds these, so that it does not matter which one it is.
 _SMALL = 128
+# Calls of so few elements take eager no longer than anything else.
+_FEW = 1 << 14
 
 
 class Doubt(NamedTuple):
@@ -86,6 +89,8 @@ def _description(values: Any, sizes: bool) -> Iterator[object]:
     for value in values:
         if isinstance(value, torch.Tensor):
             yield value.dtype, (tuple(value.shape) if sizes else value.dim()), value.is_meta
+            if sizes and not value.is_meta and value.numel() and _is_index(value):
+                yield int(value.min()), int(value.max())
         elif isinstance(value, list | tuple):
             yield tuple(_description(value, sizes))
         elif isinstance(value, int | float | complex | str | bool | torch.dtype | type(None)):
@@ -100,7 +105,9 @@ def _description(values: Any, sizes: bool) -> Iterator[object]:
 
 def _linear(arguments: Arguments) -> bool:
     bias, weight = arguments.get("bias"), arguments.get("weight")
-    return bias is not None and tuple(bias.shape) != tuple(weight.shape[:-1])
+    if not isinstance(bias, torch.Tensor) or not isinstance(weight, torch.Tensor):
+        return False
+    return tuple(bias.shape) != tuple(weight.shape[:-1])
 
 
 def _convolution(arguments: Arguments) -> bool:
@@ -112,7 +119,7 @@ def _convolution(arguments: Arguments) -> bool:
         return True
     if weight.dim() < 1 or not weight.shape[0] or weight.shape[0] % groups:
         return True
-    return not _are_positive(arguments)
+    return not weight[0].numel() or not _are_positive(arguments)
 
 
 def _are_positive(arguments: Arguments) -> bool:
@@ -176,16 +183,52 @@ def _matrices(one: str, two: str) -> Callable[[Arguments], bool]:
     return is_careless
 
 
-def _added(arguments: Arguments) -> bool:
-    """Products that are added to something: what is added must fit."""
-    return True
+def _if_small(arguments: Arguments) -> bool:
+    """Functions that look at little; larger calls are taken for right."""
+    return sum(tensor.numel() for tensor in _tensors(arguments.values())) <= _FEW
+
+
+def _weighted(arguments: Arguments) -> bool:
+    """Losses whose weights, or whose target, nothing compares with the prediction."""
+    x, target = arguments.get("input"), arguments.get("target")
+    if not isinstance(x, torch.Tensor) or not isinstance(target, torch.Tensor):
+        return False
+    if arguments.get("weight") is not None or target.dim() > 1:
+        return _if_small(arguments)
+    return _out_of_range(arguments)
+
+
+def _setitem(arguments: Arguments) -> bool:
+    index = arguments.get("index")
+    return any(True for _ in _tensors([index])) and _if_small(arguments)
+
+
+def _looked_up(arguments: Arguments) -> bool:
+    """Constant indices that a table does not have; a table may be too large to make."""
+    table = arguments.get("weight")
+    index = arguments.get("input")
+    if not isinstance(table, torch.Tensor) or not isinstance(index, torch.Tensor):
+        return False
+    if index.is_meta or not index.numel() or index.is_floating_point() or not table.dim():
+        return not table.numel()
+    return int(index.min()) < 0 or int(index.max()) >= table.shape[0]
+
+
+def _out_of_range(arguments: Arguments) -> bool:
+    """Whether some of the arguments are integer constants, which eager must look at."""
+    return _if_small(arguments) and any(map(_is_index, _tensors(arguments.values())))
+
+
+def _is_index(tensor: torch.Tensor) -> bool:
+    whole = not (tensor.is_floating_point() or tensor.is_complex())
+    return whole and not tensor.is_meta and tensor.dtype is not torch.bool
 
 
 def _attention(arguments: Arguments) -> bool:
     query, key, mask = (arguments.get(name) for name in ("query", "key", "attn_mask"))
     if mask is None or not isinstance(query, torch.Tensor) or not isinstance(key, torch.Tensor):
         return False
-    if mask.dim() > query.dim() or query.dim() < 2 or key.dim() < 2:
+    if not 1 < mask.dim() <= query.dim() or key.dim() < 2:
         return True
     weights = (*query.shape[:-1], key.shape[-2])
     pairs = zip(reversed(mask.shape), reversed(weights), strict=False)
@@ -210,10 +253,51 @@ _CARELESS: Mapping[str, Callable[[Arguments], bool]] = MappingProxyType(
         **{f"conv_transpose{n}d": _transposed for n in (1, 2, 3)},
         "mm": _matrices("input", "mat2"),
         "mv": _matrices("input", "vec"),
-        "addmm": _added,
-        "addmv": _added,
-        "addbmm": _added,
-        "baddbmm": _added,
+        **dict.fromkeys(
+            (
+                "addmm",
+                "addmv",
+                "addbmm",
+                "baddbmm",
+                "soft_margin_loss",
+                "searchsorted",
+                "bucketize",
+                "index_add",
+                "index_copy",
+                "index_reduce",
+                "index_put",
+                "index_select",
+                "as_strided",
+                "gumbel_softmax",
+                "multinomial",
+                "binary_cross_entropy",
+                "randint_like",
+            ),
+            _if_small,
+        ),
+        **dict.fromkeys(
+            (
+                "gather",
+                "scatter",
+                "scatter_add",
+                "scatter_reduce",
+                "index_fill",
+                "take",
+                "getitem",
+                "take_along_dim",
+                "max_unpool1d",
+                "max_unpool2d",
+                "max_unpool3d",
+                "embedding_bag",
+                "multi_margin_loss",
+                "multilabel_margin_loss",
+                "one_hot",
+            ),
+            _out_of_range,
+        ),
+        **dict.fromkeys(("nll_loss", "cross_entropy"), _weighted),
+        "embedding": _looked_up,
+        "setitem": _setitem,
         "scaled_dot_product_attention": _attention,
         "batch_norm": _normalised,
         "instance_norm": _normalised,

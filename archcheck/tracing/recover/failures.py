@@ -17,7 +17,7 @@ from archcheck.evidence.records import Failure
 from archcheck.tracing.record.functions import Function
 from archcheck.tracing.record.kernels import KernelMode
 from archcheck.tracing.record.placement import LeaveRung, Placement
-from archcheck.tracing.record.recorder import PendingCall, PendingOp, Recorder, tensors_in
+from archcheck.tracing.record.recorder import PendingCall, PendingOp, Recorder
 from archcheck.tracing.record.spans import Spans
 from archcheck.tracing.recover import guesses
 from archcheck.tracing.recover.eager import (
@@ -244,9 +244,7 @@ class Failures:
             raise LeaveRung(f"{op.function} works on real tensors only: {first}")
         return real, True
 
-    def ask(
-        self, doubt: Doubt, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> None:
+    def ask(self, doubt: Doubt, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raises what eager raises for a call that other kinds of tensors let pass."""
         if doubt.key in self._passed:
             return

@@ -11,15 +11,39 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch._prims_common import suggest_memory_format
 
 # oneDNN's convolution takes over from the plain one where there is enough to do.
 _ENOUGH = 20480
 
 
-def in_cpu_format(func: Any, args: Sequence[Any], result: Any) -> Any:
-    """A kernel's result on meta tensors, with the strides that it has on the CPU."""
+def suggest_memory_format(tensor: torch.Tensor) -> torch.memory_format:
+    """Return the format that torch takes a tensor's strides for; contiguous where both fit.
+
+    As `is_channels_last_strides_2d` of c10/core/MemoryFormat.h decides it.
+    """
+    rank = tensor.dim()
+    if rank not in (4, 5) or tensor.layout is not torch.strided:
+        return torch.contiguous_format
+    sizes, strides = tensor.shape, tensor.stride()
+    least = 0
+    if strides[1] == 0:
+        return torch.contiguous_format
+    for dim in (1, *range(rank - 1, 1, -1), 0):
+        if sizes[dim] == 0 or strides[dim] < least or (dim == 0 and least == strides[1]):
+            return torch.contiguous_format
+        least = strides[dim] * max(sizes[dim], 1)
+    return torch.channels_last if rank == 4 else torch.channels_last_3d
+
+
+def in_cpu_format(name: str, func: Any, args: Sequence[Any], result: Any) -> Any:
+    """Return a kernel's result on meta tensors with the strides that it has on the CPU.
+
+    Args:
+        name: The function that runs the kernel.
+    """
     chosen = _FORMATS.get(func)
+    if chosen is None and func is _CLONE and name == "group_norm":
+        chosen = _of_first  # where it is not the CPU's, the input is made contiguous
     if chosen is None:
         return result
     first = result[0] if isinstance(result, tuple) else result
@@ -48,13 +72,14 @@ def _takes_onednn(args: Sequence[Any]) -> bool:
     if x.dtype is not torch.float32 or weight.dtype is not torch.float32:
         return False
     wide = weight.shape[-1] > 3 and weight.shape[-2] > 3
-    return x.shape[0] > 1 or groups > 1 or wide or x.shape[:4].numel() > _ENOUGH
+    return bool(x.shape[0] > 1 or groups > 1 or wide or x.shape[:4].numel() > _ENOUGH)
 
 
 def _of_first(args: Sequence[Any]) -> torch.memory_format:
     return suggest_memory_format(args[0])
 
 
+_CLONE = torch.ops.aten.clone.default
 _FORMATS: Mapping[Any, Callable[[Sequence[Any]], torch.memory_format]] = MappingProxyType(
     {
         torch.ops.aten.convolution.default: _of_convolution,
