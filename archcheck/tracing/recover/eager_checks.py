@@ -119,7 +119,7 @@ def _convolution(arguments: Arguments) -> bool:
         return True
     if weight.dim() < 1 or not weight.shape[0] or weight.shape[0] % groups:
         return True
-    return not weight[0].numel() or not _are_positive(arguments)
+    return 0 in weight.shape or not _are_positive(arguments)
 
 
 def _are_positive(arguments: Arguments) -> bool:
