@@ -67,6 +67,7 @@ class Report:
         files: How many files were checked.
         suppressed: How many findings comments and the configuration silenced.
         unchecked: Sentences that say what was not checked, and why.
+        unreadable: The same of files in a named folder that cannot be read.
         complaints: What is wrong with single targets of the call; the others were checked.
         defects: What went wrong in archcheck itself, with tracebacks; the rest was checked.
         fail_on: The least severity that makes the check fail.
@@ -81,6 +82,7 @@ class Report:
     files: int = 0
     suppressed: int = 0
     unchecked: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
     usage_errors: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
     fail_on: Severity = Severity.WARNING

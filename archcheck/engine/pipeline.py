@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -104,7 +104,8 @@ def run(
     unchecked = [f"{text}: not traced, because tracing is off" for text in plan.untraced]
     unchecked += lock.passed_over(examined.traces) if lock is not None else ()
     known = _compared(baseline, examined) if baseline is not None else None
-    checked = report(examined, verdicts, usage_errors, unchecked, known)
+    met = {str(path) for path in plan.files} - plan.named
+    checked = report(examined, verdicts, usage_errors, unchecked, known, met)
     if mending is None:
         return checked
     return replace(checked, repairs=repairs or Repairs(written=mending.write))
@@ -164,10 +165,13 @@ def report(
     usage_errors: Sequence[str] = (),
     unchecked: Sequence[str] = (),
     comparison: Comparison | None = None,
+    met: Container[str] = (),
 ) -> Report:
     """What was found, as the user sees it: with the positions of the files as they wrote them.
 
     Args:
+        met: Files that only stand in a folder that is named. One that cannot be read is said not
+            to be checked; one that is named itself is an error of the call.
         verdicts: The fixes that were tried: as they hold, or None where they do not.
         comparison: Which findings the baseline hides.
     """
@@ -181,13 +185,20 @@ def report(
         key=lambda f: (f.location.path, f.location.cell or 0, f.location, f.code, f.message),
     )
     read = [result for result in examined.files if not result.usage_error]
+    unreadable = [
+        result.usage_error for result in examined.files if result.usage_error and result.path in met
+    ]
     return Report(
         findings=tuple(findings),
         targets=tuple(_targets(examined)),
         files=len(read),
         suppressed=examined.suppressed,
         unchecked=(*_unchecked(read), *_unseen(examined.traces), *unchecked),
-        usage_errors=(*usage_errors, *examined.usage_errors),
+        unreadable=tuple(unreadable),
+        usage_errors=(
+            *usage_errors,
+            *(error for error in examined.usage_errors if error not in unreadable),
+        ),
         defects=examined.defects,
         fail_on=examined.config.fail_on,
         sources=_sources(findings, project),

@@ -21,6 +21,7 @@ class Plan(NamedTuple):
         complaints: What is wrong with single targets.
         untraced: The models that are not traced, because no code may run.
         folders: The folders that are named: absolute imports in them may start there.
+        named: The files that are named themselves.
     """
 
     files: tuple[Path, ...]
@@ -28,6 +29,7 @@ class Plan(NamedTuple):
     usage_errors: tuple[str, ...] = ()
     untraced: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    named: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -80,7 +82,13 @@ class Plan(NamedTuple):
         if targets and not pairs and not usage_errors:
             _refuse_what_only_models_take(asked, files)
         folders = tuple(os.path.abspath(path) for path in paths if os.path.isdir(path))
-        plan = cls(tuple(dict.fromkeys(files)), tuple(pairs), tuple(usage_errors), folders=folders)
+        plan = cls(
+            tuple(dict.fromkeys(files)),
+            tuple(pairs),
+            tuple(usage_errors),
+            folders=folders,
+            named=frozenset(str(Path(path)) for path in [*map(str, buffers), *map(str, paths)]),
+        )
         return plan if config.trace else plan._without_traces()
 
     def _without_traces(self) -> Plan:

@@ -145,6 +145,23 @@ def test_the_other_targets_are_checked_when_one_is_wrong(folder: Path) -> None:
     assert "nothing.py" in run.stderr
 
 
+def test_what_cannot_be_read_in_a_folder_is_named_and_the_rest_decides(folder: Path) -> None:
+    place = folder / "mixed"
+    place.mkdir()
+    (place / "good.py").write_text("import torch\n")
+    (place / "bad.py").write_bytes(b"\xff\xfe\x00b\x81")
+    (place / "broken.ipynb").write_text('{"cells":')
+    (place / "dangling.py").symlink_to("nowhere.py")
+    done = archcheck("mixed", cwd=folder)
+    assert done.returncode == 0
+    for name in ("bad.py", "broken.ipynb", "dangling.py"):
+        assert f"not checked: mixed/{name}" in done.stderr
+    # One that is named itself is an error of the call.
+    assert archcheck("mixed/bad.py", cwd=folder).returncode == 2
+    (place / "good.py").write_text("def f(:\n")
+    assert archcheck("mixed", cwd=folder).returncode == 1
+
+
 def test_torch_missing_is_said_in_one_line(folder: Path) -> None:
     (folder / "hidden").mkdir()
     (folder / "hidden" / "torch.py").write_text("raise ModuleNotFoundError('x', name='torch')\n")

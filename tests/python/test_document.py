@@ -318,6 +318,28 @@ def test_magics_and_parts_left_out_are_no_broken_code() -> None:
     assert [type(s).__name__ for s in parsed.tree.body] == ["FunctionDef", "FunctionDef"]
 
 
+# What IPython 9.18 does with a cell: its transformations, and then, of one line, the prefilter.
+AUTOMAGIC = {
+    "pip install torch": True, "  pip install torch\n": True, "\n\npip install torch": True,
+    "cd data": True, "cd data; ls": True, "ls -la": True, "time model(x)": True,
+    "env X=1": True, "matplotlib inline": True, "rm a b": True, "uv pip install torch": True,
+    "echo hello": False, "git clone x": False, "pip install torch\nimport torch": False,
+    "# first\npip install torch": False, "import torch\npip install torch": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cell", "is_magic"), AUTOMAGIC.items())
+def test_a_line_alone_in_its_cell_may_be_a_magic_without_its_sign(cell, is_magic) -> None:
+    parsed = parse(read("a.ipynb", notebook("x = 1", cell, "y = 2")))
+    assert (parsed.problems == ()) is is_magic
+
+
+def test_a_variable_hides_the_magic_of_its_name() -> None:
+    for before, is_magic in (("import time", False), ("import times", True)):
+        parsed = parse(read("a.ipynb", notebook(before, "time model(x)")))
+        assert (parsed.problems == ()) is is_magic
+
+
 def test_what_is_left_out_within_a_line_is_passed_over_in_silence() -> None:
     text = (
         "```python\nx = build(1)\nfor i in <your data>:\n    f(i)\ny = f(x, ..., k=…)\nz = 2\n```\n"

@@ -107,6 +107,7 @@ def _remarks(report: Report, manner: RenderOptions) -> list[str]:
         remarks += repairs.untouched
     if report.baseline is not None and report.baseline.gone:
         remarks.append(_gone(report.baseline.gone))
+    remarks += (f"not checked: {sentence}" for sentence in report.unreadable)
     return [*remarks, *report.usage_errors]
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from archcheck.python.documents.snippets import Line, dedented, is_python, without_magics
+from archcheck.python.documents.snippets import (
+    Line,
+    dedented,
+    is_automagic,
+    is_python,
+    without_magics,
+)
 from archcheck.python.syntax.tree import syntax_tree
 from archcheck.python.text.document import Block, Document, DocumentError, LineOrigin
 
@@ -35,8 +43,9 @@ def read_notebook(path: str, text: str, encoding: str) -> Document:
     origins: dict[int, LineOrigin] = {}
     blocks: list[Block] = []
     skipped = 0
+    bound: set[str] = set()
     for cell in cells:
-        code = _python_of(cell)
+        code = _python_of(cell, bound)
         if code is None:
             skipped += 1
             continue
@@ -58,17 +67,38 @@ def read_notebook(path: str, text: str, encoding: str) -> Document:
     )
 
 
-def _python_of(cell: _Cell) -> list[Line] | None:
-    """The cell's lines as Python; None where they are for another program."""
+def _python_of(cell: _Cell, bound: set[str]) -> list[Line] | None:
+    """The cell's lines as Python; None where they are for another program.
+
+    `bound` are the names that the cells before have bound; those of this one are added.
+    """
     code = dedented([Line(text) for text, _ in cell.lines])
     try:
-        syntax_tree("\n".join(line.text for line in code))
+        tree = syntax_tree("\n".join(line.text for line in code))
     except SyntaxError:
+        if is_automagic([line.text for line in code], bound):
+            return [Line("") for _ in code]
         had_code = any(line.text for line in code)
         code = without_magics(code)
         if had_code and not any(line.text for line in code):
             return None
+        with suppress(SyntaxError):
+            bound.update(_names_bound(syntax_tree("\n".join(line.text for line in code))))
+        return code
+    bound.update(_names_bound(tree))
     return code
+
+
+def _names_bound(tree: ast.Module) -> Iterator[str]:
+    """The names that a cell's own statements bind."""
+    for statement in tree.body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                yield node.name
+            elif isinstance(node, ast.alias):
+                yield (node.asname or node.name).partition(".")[0]
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                yield node.id
 
 
 def _code_cells(text: str) -> Iterator[_Cell]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from archcheck.python.syntax.python_likeness import is_code, is_python_snippet
@@ -152,6 +152,36 @@ def without_prompts(lines: Sequence[Line]) -> list[Line]:
 _PYTHON_CELL = re.compile(r"%%(?:time|timeit|capture|prun|memit|mprun|lprun|debug|python3?|pypy)\b")
 _MAGIC = re.compile(r"(?P<indent>[ \t]*)(?:%{1,2}[A-Za-z]|!|\?{1,2}[\w.]|[\w.]+\?{1,2}\s*$)")
 _MAGIC_VALUE = re.compile(r"(?P<target>[ \t]*[\w\[(][\w.,\[\]() ]*=[ \t]*)(?:%[A-Za-z]|!)")
+
+
+# The line magics of IPython 9 and of Jupyter's kernel, with the aliases that it has on Unix.
+_LINE_MAGICS = frozenset(
+    "alias alias_magic autoawait autocall automagic autosave bookmark cat cd clear code_wrap "
+    "colors conda config connect_info cp debug dhist dirs doctest_mode ed edit env gui hist "
+    "history killbgscripts ldir less lf lk ll load load_ext loadpy logoff logon logstart logstate "
+    "logstop ls lsmagic lx macro magic mamba man matplotlib micromamba mkdir more mv notebook "
+    "page pastebin pdb pdef pdoc pfile pinfo pinfo2 pip popd pprint precision prun psearch "
+    "psource pushd pwd pycat pylab qtconsole quickref recall rehashx reload_ext rep rerun reset "
+    "reset_selective rm rmdir run save sc set_env store sx system tb time timeit unalias "
+    "unload_ext uv who who_ls whos xdel xmode".split()
+)
+
+
+def is_automagic(cell: Sequence[str], bound: Container[str]) -> bool:
+    """Whether IPython takes a cell for a magic without its `%`.
+
+    As it decides itself: the cell is one line (empty ones before it aside), begins with the name of
+    a line magic that no variable hides, and assigns nothing.
+    """
+    lines = list(cell)
+    while lines and not lines[0].strip():
+        del lines[0]
+    if len(lines) > 1 and lines[-1] == "":  # the line break at the end
+        lines.pop()
+    match = re.match(r"\s*([\w.]+)\s*(.*)", lines[0]) if len(lines) == 1 else None
+    if match is None or match[1] not in _LINE_MAGICS or match[1] in bound:
+        return False
+    return not match[2].startswith(("=", ","))
 
 
 def without_magics(lines: Sequence[Line]) -> list[Line]:
