@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from archcheck.core.finding import Severity
+from archcheck.core.precisions import precision
 from archcheck.core.target import Shape, UsageError, parse_input, parse_target
 from archcheck.core.wording import nearest
 
@@ -29,11 +30,14 @@ class Model:
     max_params: int | None = None
     max_macs: int | None = None
     max_memory: int | None = None
+    max_training_memory: int | None = None
+    optimizer: str | None = None
+    precision: str | None = None
+    device: str | None = None
+    generate: int | None = None
     timeout: float | None = None  # seconds; None: that of the configuration
     input_from: str | None = None  # `file.py:function` that returns the inputs
     import_whole: bool = False
-    weights: str | None = None  # a checkpoint that the model is to load
-    allow_missing: tuple[str, ...] = ()  # keys that it may lack, as glob patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +254,18 @@ def _string(value: Any) -> str:
     return value
 
 
+def _precision(value: Any) -> str:
+    text = _string(value)
+    precision(text)
+    return text
+
+
+def _tokens(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise TypeError("must be a positive number of tokens")
+    return value
+
+
 def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise TypeError("must be a positive number of seconds")
@@ -304,9 +320,12 @@ MODEL_KEYS: Mapping[str, tuple[str, Reader]] = {
     "max-params": ("max_params", parse_count),
     "max-macs": ("max_macs", parse_count),
     "max-memory": ("max_memory", parse_bytes),
+    "max-training-memory": ("max_training_memory", parse_bytes),
+    "optimizer": ("optimizer", _string),
+    "precision": ("precision", _precision),
+    "device": ("device", _string),
+    "generate": ("generate", _tokens),
     "timeout": ("timeout", _seconds),
     "input-from": ("input_from", _named("function")),
     "import": ("import_whole", _whole),
-    "weights": ("weights", _string),
-    "allow-missing": ("allow_missing", _strings),
 }

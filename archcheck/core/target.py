@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from archcheck.core.cost_request import StepRequest
+
 
 class UsageError(Exception):
     """The call itself is wrong. The text is one line: what is wrong, and how to mend it."""
@@ -69,6 +71,7 @@ class TraceRequest:
         import_whole: Import the target's file the ordinary way, not only what the name needs.
         input_from: `file.py:function` that returns the arguments of forward.
         buffers: The bytes of files that are read in the place of the disk's, by absolute path.
+        training: Record a training step, too.
     """
 
     target: Target
@@ -81,6 +84,7 @@ class TraceRequest:
     options: Mapping[str, str] = field(default_factory=dict)
     input_from: Target | None = None
     buffers: Mapping[str, bytes] = field(default_factory=dict)
+    training: StepRequest | None = None
 
 
 # File name endings that make a place a file even where it is a dotted name too.

@@ -125,8 +125,11 @@ _OF_MODELS: Mapping[str, str] = MappingProxyType(
         "max_params": "--max-params",
         "max_macs": "--max-macs",
         "max_memory": "--max-memory",
-        "weights": "--weights",
-        "allow_missing": "--allow-missing",
+        "max_training_memory": "--max-training-memory",
+        "optimizer": "--optimizer",
+        "precision": "--precision",
+        "device": "--device",
+        "generate": "--generate",
     }
 )
 
@@ -169,7 +172,6 @@ def _from_here(model: Model, root: Path) -> Model:
         model,
         target=_target_from_here(model.target, root),
         input_from=source and _target_from_here(source, root),
-        weights=model.weights and _place_from_here(model.weights, root),
     )
 
 

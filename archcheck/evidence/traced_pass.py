@@ -19,10 +19,10 @@ from archcheck.evidence.records import (
     Rung,
     SizeName,
     Sizes,
-    StateEntry,
     TracedInput,
     Value,
 )
+from archcheck.evidence.training_step import TrainingStep
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,6 @@ class TracedPass:
         inferred_input: The sentence that says where the input came from, if the user gave none.
         outputs: What forward returned, nested, `ValueIndex` for tensors.
         complete: The pass reached its end (over recovered failures, perhaps).
-        state_dict: The entries of `state_dict()`, in order, and the buffers that it leaves out.
-        renaming_modules: The paths of modules that rename keys by code of their own on loading.
         peak_activation_bytes: In train mode with all that autograd keeps, in eval mode what is
             alive at once.
         uncounted_ops: Ops with work that no formula covers, and how often they ran.
@@ -50,6 +48,7 @@ class TracedPass:
             the same was made on another rung, or lacks only its valid sizes.
         dependencies: What it depends on besides the request; None where that is not known, or where
             the next attempt may well end otherwise (a limit was reached, a process crashed).
+        step: A training step, where costs were asked for.
     """
 
     target: str
@@ -69,8 +68,6 @@ class TracedPass:
     size_names: tuple[SizeName, ...] = ()
     failures: tuple[Failure, ...] = ()
     parameters: tuple[Parameter, ...] = ()
-    state_dict: tuple[StateEntry, ...] = ()
-    renaming_modules: tuple[str, ...] = ()
     macs: int = 0
     flops: int = 0
     peak_activation_bytes: int = 0
@@ -81,6 +78,7 @@ class TracedPass:
     printed: str = ""
     defects: tuple[str, ...] = ()
     dependencies: Dependencies | None = None
+    step: TrainingStep | None = None
 
     @property
     def shows_nothing(self) -> bool:

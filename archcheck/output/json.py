@@ -7,6 +7,8 @@ import re
 from typing import Any
 
 from archcheck._version import __version__
+from archcheck.analysis.costs.movement import module_bytes
+from archcheck.analysis.costs.training import generation_costs, training_costs
 from archcheck.core.finding import Edit, Finding, Fix, Location
 from archcheck.core.report import Report, severity_of
 from archcheck.evidence.target_summary import Layer, TargetReport, Tensor
@@ -57,6 +59,8 @@ def _baseline(report: Report) -> dict[str, int]:
 
 def _target(target: TargetReport) -> dict[str, Any]:
     params, outputs, sizes = target.params, target.outputs, target.valid_input_sizes
+    training = training_costs(target.trace)
+    moved = module_bytes(target.trace) if target.complete else {}
     return {
         "target": target.name,
         "mode": target.mode,
@@ -78,7 +82,11 @@ def _target(target: TargetReport) -> dict[str, Any]:
             one.dimension: [one.low, one.high] + [one.multiple_of] * (one.multiple_of > 1)
             for one in sizes
         },
-        "modules": [_layer(layer, target.trace.path) for layer in target.modules],
+        "training": None if training is None else dict(training.as_json()),
+        "generation": _generation(target),
+        "modules": [
+            _layer(layer, target.trace.path, moved.get(layer.path)) for layer in target.modules
+        ],
     }
 
 
@@ -86,7 +94,21 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
     return {"shape": list(tensor.shape), "dtype": tensor.dtype}
 
 
-def _layer(layer: Layer, path: str) -> dict[str, Any]:
+def _generation(target: TargetReport) -> dict[str, Any] | None:
+    costs = generation_costs(target.trace)
+    if costs is None:
+        return None
+    return {
+        "kv_cache_bytes_per_token": costs.kv_cache_bytes_per_token,
+        "prompt": costs.prompt,
+        "tokens": costs.tokens,
+        "cache_bytes": costs.cache_bytes,
+        "peak_bytes": costs.peak_bytes,
+        "decode_bytes": costs.decode_bytes,
+    }
+
+
+def _layer(layer: Layer, path: str, moved: int | None) -> dict[str, Any]:
     # A line without its file would be read as one of the target's own file.
     place = layer.place if layer.place and layer.place.path == path else None
     return {
@@ -97,6 +119,8 @@ def _layer(layer: Layer, path: str) -> dict[str, Any]:
         "output": [list(tensor.shape) for tensor in layer.outputs],
         "params": layer.params,
         "macs": layer.macs,
+        "bytes_moved": moved,
+        "intensity": round(layer.flops / moved, 3) if moved else None,
         "line": place.line if place else None,
     }
 

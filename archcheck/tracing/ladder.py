@@ -32,6 +32,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from archcheck.core.cost_request import StepRequest
 from archcheck.core.target import UsageError
 from archcheck.evidence.records import Failure, Rung
 from archcheck.evidence.trace import Trace
@@ -61,6 +62,7 @@ from archcheck.tracing.record.placement import LeaveRung
 from archcheck.tracing.record.spans import Spans
 from archcheck.tracing.recover.errors import describe_error
 from archcheck.tracing.sizes.passes import Sizing
+from archcheck.tracing.step.casting import cast_inputs, cast_model
 
 UserFiles: TypeAlias = Callable[[str], bool] | Collection[str]
 Mode: TypeAlias = Literal["train", "eval"]
@@ -92,12 +94,14 @@ def trace_module(
     user_files: UserFiles | None = None,
     find_sizes: bool = False,
     free: Sequence[Mapping[str, int]] = (),
+    training: StepRequest | None = None,
 ) -> Trace:
     """Traces one forward pass of the model that `build` makes.
 
     Args:
         find_sizes: Find the input sizes that the model accepts, too.
         free: For each input the letters of its free dimensions.
+        training: Record a training step, too; only in train mode.
 
     Raises:
         UsageError: The inputs don't fit forward's parameters.
@@ -110,6 +114,7 @@ def trace_module(
         meta=lambda origins: _build_on_meta(build, origins),
         real=lambda origins: _build_for_real(build, origins),
         sizes=Sizing(free, find_sizes),
+        training=training,
     )
     return ladder.climb(target, path)
 
@@ -124,6 +129,7 @@ def trace_live(
     user_files: UserFiles | None = None,
     find_sizes: bool = False,
     free: Sequence[Mapping[str, int]] = (),
+    training: StepRequest | None = None,
 ) -> Trace:
     """Traces a model that somebody holds; nothing of it changes, whatever is raised.
 
@@ -143,6 +149,7 @@ def trace_live(
         real=lambda origins: copied(model, on_meta=False),
         sizes=Sizing(free, find_sizes),
         only_real=_is_scripted(model),
+        training=training,
     )
     return ladder.climb(target if target is not None else type(model).__name__, path)
 
@@ -163,9 +170,11 @@ class _Ladder:
         real: Callable[[Origins], nn.Module],
         sizes: Sizing,
         only_real: bool = False,
+        training: StepRequest | None = None,
     ) -> None:
         self._spans = spans
         self._sizes = sizes
+        self._training = training if mode == "train" else None
         self._inputs = inputs
         self._mode: Mode = mode
         self._meta = meta
@@ -198,7 +207,8 @@ class _Ladder:
                     attempt = self._attempted(model, rung, origins)
                     reason = self._reason_to_climb(attempt, before)
                     if reason is None:
-                        return self._sized(attempt, attempt.trace(target, path, steps))
+                        trace = self._with_step(attempt.trace(target, path, steps), rung)
+                        return self._sized(attempt, trace)
                 except UsageError:
                     raise
                 except Exception:
@@ -215,7 +225,7 @@ class _Ladder:
 
     def _attempted(self, model: nn.Module, rung: Rung, origins: Origins) -> Attempt:
         with nullcontext() if rung == "real" else without_collections():
-            attempt = self._attempt(model, rung, origins)
+            attempt = self._attempt(model, rung, origins, training=self._training_alongside)
             if attempt.needs_saved:
                 attempt = self._attempt(model, rung, origins, keep_saved=True)
         return attempt
@@ -232,6 +242,27 @@ class _Ladder:
             self._defects.append(f"{target}, {attempt.rung}: {traceback.format_exc()}")
             return self._unseen(target, path, steps)
 
+    @property
+    def _training_alongside(self) -> StepRequest | None:
+        """The step that is recorded in the pass that rules see."""
+        training = self._training
+        return training if training is not None and training.precision == "fp32" else None
+
+    def _with_step(self, trace: Trace, rung: Rung) -> Trace:
+        """The trace with its step in another precision than the model is built in.
+
+        The step has a pass of its own, so that no finding depends on the precision.
+        """
+        training = self._training
+        if training is None or training.precision == "fp32":
+            return trace
+        origins = Origins(self._spans)
+        seeded()
+        model = self._real(origins) if rung == "real" else self._meta(origins)
+        cast_model(model, training)
+        step = self._attempt(model, rung, origins, training=training).step(trace.ops)
+        return replace(trace, step=step)
+
     def _sized(self, attempt: Attempt, trace: Trace) -> Trace:
         try:
             trace = self._sizes.found(attempt, trace)
@@ -240,7 +271,12 @@ class _Ladder:
         return replace(trace, defects=tuple(self._defects))
 
     def _attempt(
-        self, model: nn.Module, rung: Rung, origins: Origins, keep_saved: bool = False
+        self,
+        model: nn.Module,
+        rung: Rung,
+        origins: Origins,
+        keep_saved: bool = False,
+        training: StepRequest | None = None,
     ) -> Attempt:
         fake_mode: Any = None
         signature = forward_parameters(model.forward)
@@ -255,11 +291,20 @@ class _Ladder:
             fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
             convert(model, lambda tensor: _as_fake(tensor, fake_mode))
         attempt = Attempt(
-            model, rung, self._mode, self._spans, origins, fake_mode or nullcontext(), keep_saved
+            model,
+            rung,
+            self._mode,
+            self._spans,
+            origins,
+            fake_mode or nullcontext(),
+            keep_saved,
+            training,
         )
 
         with fake_mode or nullcontext():
             given = make_inputs(args, kwargs, names, "meta" if rung == "meta" else "cpu")
+            if training is not None:
+                given = cast_inputs(given, training)
         seeded()
         attempt.run(*given, names)
         return attempt

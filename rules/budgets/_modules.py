@@ -58,3 +58,13 @@ def own_macs(trace: Trace) -> list[tuple[str, int]]:
         path = module.path if module else ""
         counts[path] = counts.get(path, 0) + op.macs
     return list(counts.items())
+
+
+def byte_text(size: int) -> str:
+    """Bytes with a unit that suits them: 1.21 GiB."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.4g} {unit}"
+        value /= 1024
+    return f"{value:,.4g} TiB"

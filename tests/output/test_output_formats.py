@@ -221,6 +221,8 @@ def test_json_says_what_the_contract_says() -> None:
         "output": [[8, 16, 32, 32]],
         "params": 448,
         "macs": 8 * 16 * 32 * 32 * 27,
+        "bytes_moved": 4 * (8 * 3 * 32 * 32 + 448 + 8 * 16 * 32 * 32),
+        "intensity": 11.336,
         "line": 10,
     }
     assert document["summary"] == {
@@ -249,6 +251,8 @@ def test_json_has_null_for_what_is_not_known() -> None:
         "peak_activation_bytes",
         "uncounted_ops",
         "valid_input_sizes",
+        "training",
+        "generation",
     }
     assert document["torch"] is None
 

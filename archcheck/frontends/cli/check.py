@@ -16,6 +16,7 @@ from archcheck.core.finding import Severity
 from archcheck.core.report import Report
 from archcheck.core.target import UsageError
 from archcheck.frontends.cli.answer import Answer, RenderOptions
+from archcheck.frontends.cli.costs import known_device, known_optimizer, known_precision
 from archcheck.frontends.cli.options import (
     TEXT,
     Format,
@@ -103,6 +104,22 @@ def check(
     max_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="More activation memory is an error: 8GiB.")
     ] = None,
+    max_training_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="A larger training step is an error: 24GiB.")
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="The costs of a training step with it: adamw, sgd, lion.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="That step's: fp32, bf16, fp16, amp-bf16 or amp-fp16.")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|SIZE", help="Whether it fits: h100-80gb, 24GiB."),
+    ] = None,
+    generate: Annotated[
+        int | None, typer.Option(min=1, metavar="TOKENS", help="The costs of generating them.")
+    ] = None,
     depth: Annotated[int | None, typer.Option(min=0, help="How deep the layer table goes.")] = None,
     timeout: Timeout = None,
     memory_limit: Annotated[
@@ -116,14 +133,6 @@ def check(
     import_: Annotated[
         Import, typer.Option("--import", help="Run what a target needs of its file, or all of it.")
     ] = Import.SLICE,
-    weights: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="A checkpoint that the model is to load."),
-    ] = None,
-    allow_missing: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", help="Keys that the checkpoint may lack."),
-    ] = None,
     no_trace: Annotated[
         bool, typer.Option("--no-trace", help="Run no model's code: check its source alone.")
     ] = False,
@@ -187,10 +196,13 @@ def check(
         max_params=read(parse_count, "--max-params", max_params),
         max_macs=read(parse_count, "--max-macs", max_macs),
         max_memory=read(parse_bytes, "--max-memory", max_memory),
+        max_training_memory=read(parse_bytes, "--max-training-memory", max_training_memory),
+        optimizer=read(known_optimizer, "--optimizer", optimizer),
+        precision=read(known_precision, "--precision", precision),
+        device=read(known_device, "--device", device),
+        generate=generate,
         input_from=input_from,
         import_whole=import_ is Import.WHOLE,
-        weights=weights,
-        allow_missing=tuple(allow_missing or ()),
     )
     named = [target for target in targets or () if target != "-"]
     piped = "-" in (targets or ())

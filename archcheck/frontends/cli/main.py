@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "rules": "catalogue",
         "lsp": "lsp",
         "weights": "weights",
+        "devices": "costs",
     }
 )
 

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from archcheck.core.report import Report
 from archcheck.evidence.target_summary import TargetReport, Tensor
+from archcheck.output.costs import cost_lines
 from archcheck.output.layer_rows import Row, table_rows
 from archcheck.output.terminal.cells import fit, fit_left, wrap
 from archcheck.output.terminal.excerpt import SEVERITY_STYLE
@@ -99,6 +100,7 @@ def totals(target: TargetReport) -> Iterator[tuple[str, str]]:
             "Peak activations",
             f"{byte_text(target.peak_activation_bytes)} in {target.mode} mode, {kept}",
         )
+    yield from cost_lines(target.trace)
     if sizes := valid_sizes_text(target):
         yield "Valid input sizes", sizes
     if target.uncounted_ops:

@@ -193,6 +193,12 @@ def _attention(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Kern
     return _product(_attention_macs(query, key, value))
 
 
+def _attention_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> KernelCost:
+    """The scores again, and a product each for the gradients of weights, value, query and key."""
+    query, key, value = (tuple(args[place].shape) for place in (1, 2, 3))
+    return _product(prod(query[:-1]) * key[-2] * (3 * query[-1] + 2 * value[-1]))
+
+
 def _attention_macs(query: Shape, key: Shape, value: Shape) -> int:
     """Scores and weighted values: (..., heads, length, width) each.
 
@@ -292,6 +298,7 @@ _KERNELS: Mapping[str, _Kernel] = MappingProxyType(
         "aten::cudnn_grid_sampler": _elementwise("grid_sampler"),
         "aten::grid_sampler": _elementwise("grid_sampler"),
         "aten::_scaled_dot_product_flash_attention_for_cpu": _attention,
+        "aten::_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
         "aten::_scaled_dot_product_flash_attention": _attention,
         "aten::_scaled_dot_product_efficient_attention": _attention,
         "aten::_scaled_dot_product_cudnn_attention": _attention,

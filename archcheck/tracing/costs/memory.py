@@ -18,9 +18,19 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+
+
+class Observer(Protocol):
+    """Is told of each storage that is no parameter's or buffer's."""
+
+    def appeared(self, storage: int, size: int) -> None: ...
+
+    def vanished(self, storage: int) -> None: ...
+
+    def model_own(self, storage: int) -> None: ...
 
 
 class ActivationMemory:
@@ -33,12 +43,14 @@ class ActivationMemory:
     Attributes:
         alive: The bytes alive now.
         peak: The most bytes that were alive at once.
+        observer: Is told what comes and goes, if anybody wants to know.
     """
 
     def __init__(self, model_tensors: Iterable[torch.Tensor] = ()) -> None:
         """`model_tensors`: the parameters and buffers, which are no activations."""
         self.alive = 0
         self.peak = 0
+        self.observer: Observer | None = None
         self._entries: dict[int, tuple[int, int, weakref.ref[Any]]] = {}
         self._count = 0
         for tensor in model_tensors:
@@ -53,12 +65,23 @@ class ActivationMemory:
         """
         return self._enter(tensor, activation=True)
 
+    def known(self, tensor: torch.Tensor) -> int | None:
+        """The number of a storage that was seen before; None for another."""
+        try:
+            storage = tensor.untyped_storage()
+        except (NotImplementedError, RuntimeError):
+            return None
+        entry = self._entries.get(id(storage))
+        return entry[0] if entry is not None and entry[2]() is storage else None
+
     def leave_out(self, tensor: torch.Tensor) -> None:
         """This storage is the model's own, which a lazy module made during the pass."""
         entry = self._entries.get(id(tensor.untyped_storage()))
         if entry is not None:
             self.alive -= entry[1]
             self._entries[id(tensor.untyped_storage())] = (entry[0], 0, entry[2])
+            if self.observer is not None:
+                self.observer.model_own(entry[0])
         else:
             self._enter(tensor, activation=False)
 
@@ -78,6 +101,8 @@ class ActivationMemory:
         self._entries[key] = (self._count, size, weakref.ref(storage, partial(self._forget, key)))
         self.alive += size
         self.peak = max(self.peak, self.alive)
+        if activation and self.observer is not None:
+            self.observer.appeared(self._count, size)
         return self._count
 
     def _forget(self, key: int, reference: weakref.ref[Any]) -> None:
@@ -85,3 +110,5 @@ class ActivationMemory:
         if entry is not None and entry[2] is reference:
             del self._entries[key]
             self.alive -= entry[1]
+            if self.observer is not None:
+                self.observer.vanished(entry[0])

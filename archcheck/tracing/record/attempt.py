@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +13,10 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from archcheck.evidence.records import Rung, TracedInput
+from archcheck.core.cost_request import StepRequest
+from archcheck.evidence.records import Op, Rung, TracedInput
 from archcheck.evidence.trace import Trace
+from archcheck.evidence.training_step import TrainingStep
 from archcheck.tracing.costs.memory import ActivationMemory
 from archcheck.tracing.input_tensors import leaves
 from archcheck.tracing.patching.patches import passed_on, without_slow_imports
@@ -28,7 +31,6 @@ from archcheck.tracing.patching.substitutes import (
 from archcheck.tracing.record.build import Origins, noted_origins
 from archcheck.tracing.record.calls import Calls, recorded_calls
 from archcheck.tracing.record.describe import modules_of, parameters_of
-from archcheck.tracing.record.describe_state import renaming_modules, state_dict_of
 from archcheck.tracing.record.functions import Functions
 from archcheck.tracing.record.kernels import KernelMode
 from archcheck.tracing.record.lines import Lines
@@ -38,6 +40,7 @@ from archcheck.tracing.record.recorder import Recorder
 from archcheck.tracing.record.spans import Spans
 from archcheck.tracing.record.watch import FunctionMode
 from archcheck.tracing.recover.failures import Failures
+from archcheck.tracing.step.measurement import StepMeasurement
 
 
 class Attempt:
@@ -61,6 +64,7 @@ class Attempt:
         origins: Origins,
         fake_mode: AbstractContextManager[Any] | None = None,
         keep_saved: bool = False,
+        training: StepRequest | None = None,
     ) -> None:
         self.model = model
         self.rung: Rung = rung
@@ -90,12 +94,14 @@ class Attempt:
             spans,
             self.placement,
             self.kernels,
-            ask_eager=rung != "real",
+            # Halves that meet singles are autocast's doing.
+            ask_eager=rung != "real" and (training is None or training.precision == "fp32"),
             certain=rung == "real",
         )
         self._inputs: tuple[TracedInput, ...] = ()
         self._outputs: Any = None
         self._hidden = hidden_modules(model, module_paths(model))
+        self._step = None if training is None else StepMeasurement(self, training)
 
     def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str]) -> None:
         """Runs forward once.
@@ -120,6 +126,8 @@ class Attempt:
                 recorder.unmade[id(tensor)] = (tensor, name, is_buffer)
             else:
                 recorder.new_value(tensor, "buffer" if is_buffer else "parameter", name=name)
+        if self._step is not None:
+            self._step.begin()
         registered = module_paths(self.model)
         paths = {key: path for key, (_, path) in self._hidden.items()}
         paths |= {key: names[0] for key, names in registered.items()}
@@ -148,11 +156,15 @@ class Attempt:
                     stack.enter_context(nothing_saved())
                 stack.enter_context(self.fake_mode or nullcontext())
                 stack.enter_context(self.kernels)
+                if self._step is not None:
+                    stack.enter_context(self._step.forward())
                 stack.enter_context(functions)
                 result = self.model(*args, **kwargs)
             self._outputs = recorder.nest(result)
             self.complete = True
             self._doubt(functions)
+            if self._step is not None and self.leave is None:
+                self._step.finish(result)
         except LeaveRung as reason:
             self.leave = str(reason)
         except (Exception, SystemExit) as error:
@@ -195,6 +207,19 @@ class Attempt:
         if call is not None:
             self.recorder.calls[call].failure = index
 
+    def step(self, ops: Sequence[Op]) -> TrainingStep | None:
+        """The training step, for the ops of a trace of the same model; None where none was asked.
+
+        Those ops may be another pass's; where it went another way, the kernels belong to none.
+        """
+        if self._step is None:
+            return None
+        step = self._step.evidence()
+        if [op.name for op in ops] == [op.name for op in self.recorder.ops]:
+            return step
+        kernels = tuple(replace(kernel, op=None) for kernel in step.kernels)
+        return replace(step, kernels=kernels, saved=())
+
     def trace(self, target: str, path: str, steps: Sequence[str], **more: Any) -> Trace:
         """The evidence."""
         recorder = self.recorder
@@ -224,11 +249,10 @@ class Attempt:
             size_names=tuple(recorder.size_names),
             failures=tuple(self.failures.found),
             parameters=parameters_of(self.model),
-            state_dict=state_dict_of(self.model),
-            renaming_modules=renaming_modules(self.model),
             macs=sum(op.macs for op in ops),
             flops=sum(op.flops for op in ops),
-            peak_activation_bytes=recorder.memory.peak,
+            peak_activation_bytes=recorder.memory.peak if self._step is None else self._step.peak,
+            step=self.step(ops),
             uncounted_ops=dict(sorted(uncounted.items())),
             versions=versions(),
             **more,

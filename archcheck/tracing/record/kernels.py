@@ -10,11 +10,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archcheck.tracing.costs.counts import KernelCost, constant_cost, kernel_costs
-from archcheck.tracing.patching.memory_formats import in_cpu_format
 from archcheck.tracing.patching.shortcuts import answer
 from archcheck.tracing.record.lines import Lines
 from archcheck.tracing.record.recorder import PendingOp, Recorder, tensors_in
 from archcheck.tracing.record.spans import Spans
+from archcheck.tracing.step.shortcuts import step_answer
 
 
 class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -41,6 +41,11 @@ class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Wrapping the handler in torch._disable_dynamo would import the compiler.
         return False
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether what runs now is the tool's own."""
+        return self._paused
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Kernels in this block are the tool's own."""
@@ -54,14 +59,15 @@ class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if self._paused:
             return func(*args, **kwargs)
-        op = self._recorder.running
+        recorder = self._recorder
+        op = recorder.running
         if op is None:
             return self._own_op(func, args, kwargs)
         result = self._answered(func, args, kwargs)
+        if result is None and self._shortcuts and recorder.step is not None:
+            result = step_answer(func, args, kwargs)
         if result is None:
             result = func(*args, **kwargs)
-            if self._shortcuts:
-                result = in_cpu_format(op.name, func, args, result)
         self._account(op, func, args, kwargs, result)
         return result
 
@@ -107,6 +113,8 @@ class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             for tensor in tensors_in(result):
                 recorder.memory.saw(tensor)
+        if recorder.step is not None:
+            recorder.step.kernel(func, args, kwargs, result, op.index, cost.flops)
 
     def _own_op(self, func: Any, args: Any, kwargs: Any) -> Any:
         recorder = self._recorder

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,8 +17,11 @@ from archcheck.evidence.records import LineValue, ModuleCall, Op, SizeName, Valu
 from archcheck.tracing.costs.memory import ActivationMemory
 from archcheck.tracing.record.traced_size import TracedSize, as_evidence
 
+if TYPE_CHECKING:
+    from archcheck.tracing.step.recorder import StepRecorder
+
 _PLAIN = (int, float, bool, str, complex, type(None), type(Ellipsis))
-_DTYPES: Mapping[torch.dtype, str] = {
+DTYPES: Mapping[torch.dtype, str] = {
     value: str(value).removeprefix("torch.")
     for value in vars(torch).values()
     if isinstance(value, torch.dtype)
@@ -130,6 +133,7 @@ class Recorder:
 
     def __init__(self, memory: ActivationMemory, tells_devices: bool = False) -> None:
         self.memory = memory
+        self.step: StepRecorder | None = None
         # On the meta rung a stranger that is real was made without a thought of devices.
         self.tells_devices = tells_devices
         self.values: list[PendingValue] = []
@@ -207,7 +211,7 @@ class Recorder:
         self.values.append(
             PendingValue(
                 tuple(tensor.shape),
-                _DTYPES[tensor.dtype],
+                DTYPES[tensor.dtype],
                 kind,
                 name,
                 producer,
@@ -261,7 +265,7 @@ class Recorder:
             parts = (value.start, value.stop, value.step)
             return slice(*(self.nest(part, found) for part in parts))
         if isinstance(value, torch.dtype):
-            return _DTYPES[value]
+            return DTYPES[value]
         if isinstance(value, torch.device | torch.memory_format | torch.layout):
             return str(value).removeprefix("torch.")
         fields = fields_of(value)

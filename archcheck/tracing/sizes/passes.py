@@ -16,7 +16,6 @@ from math import prod
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archcheck.core.target import Shape
@@ -28,6 +27,7 @@ from archcheck.tracing.patching.shortcuts import answer
 from archcheck.tracing.patching.snapshot import preserved_settings
 from archcheck.tracing.record.attempt import Attempt
 from archcheck.tracing.record.functions import Functions
+from archcheck.tracing.record.placed import OutOfTime, PlacedMode
 from archcheck.tracing.record.placement import LeaveRung, MetaPlacement, Placement
 from archcheck.tracing.record.recorder import Recorder, tensors_in
 from archcheck.tracing.sizes.dimensions import values_in
@@ -118,7 +118,7 @@ class ResizedPasses:
                 result = self._model(
                     *map_nest(list(self._args), resized), **map_nest(dict(self._kwargs), resized)
                 )
-        except (LeaveRung, _OutOfTime):
+        except (LeaveRung, OutOfTime):
             return None
         except (Exception, SystemExit) as error:
             return None if _is_the_rungs(error) else False
@@ -147,36 +147,8 @@ class ResizedPasses:
             stack.enter_context(without_slow_imports())
             stack.enter_context(self._fake_mode or nullcontext())
             stack.enter_context(_Kernels(self._rung == "meta"))
-            stack.enter_context(_Placed(self._functions, placement, self._end))
+            stack.enter_context(PlacedMode(self._functions, placement, self._end))
             yield
-
-
-class _OutOfTime(BaseException):
-    """The passes took too long; no Exception, so that the model's own handlers let it pass."""
-
-
-class _Placed(TorchFunctionMode):
-    """Makes tensors where the recorded pass made them, and stops when the time is over.
-
-    It stops between functions: torch asks a tensor for its device from code that ends the process
-    at an exception.
-    """
-
-    def __init__(self, functions: Functions, placement: Placement, end: float) -> None:
-        super().__init__()
-        self._functions = functions
-        self._placement = placement
-        self._end = end
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if time.monotonic() > self._end:
-            raise _OutOfTime
-        kwargs = kwargs or {}
-        described = self._functions.of(func)
-        if not described.quiet:
-            tensors = [(0, tensor) for tensor in tensors_in([args, kwargs])]
-            func, args, kwargs = self._placement.prepare(func, described, args, kwargs, tensors)
-        return func(*args, **kwargs)
 
 
 class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]

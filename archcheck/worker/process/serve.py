@@ -205,6 +205,7 @@ class RequestHandler:
                 user_files=job.found.user_files,
                 find_sizes=request.find_sizes,
                 free=candidate.free,
+                training=request.training,
             )
             return replace(trace, inferred_input=candidate.sentence)
 

@@ -20,6 +20,7 @@ _EVIDENCE = (
     "archcheck.evidence.records",
     "archcheck.evidence.request",
     "archcheck.evidence.trace",
+    "archcheck.evidence.training_step",
 )
 _PLAIN_TYPES = (str, int, float, complex, tuple, list, dict, set, frozenset, bytes, bytearray)
 _PLAIN = {("builtins", kind.__name__) for kind in (*_PLAIN_TYPES, slice, range)} | {
