@@ -33,6 +33,8 @@ def models(path: Path) -> list[Model]:
     parser.add_argument("--max-params", type=parse_count)
     parser.add_argument("--max-macs", type=parse_count)
     parser.add_argument("--max-memory", type=parse_bytes)
+    parser.add_argument("--weights")
+    parser.add_argument("--allow-missing", action="append", default=[])
     parser.add_argument("--max-training-memory", type=parse_bytes)
     parser.add_argument("--optimizer")
     parser.add_argument("--precision")
@@ -42,5 +44,8 @@ def models(path: Path) -> list[Model]:
     for head in TRACE.findall(path.read_text(encoding="utf-8")):
         options = vars(parser.parse_args(shlex.split(head)))
         target = f"{path.relative_to(ROOT).as_posix()}:{options.pop('name')}"
-        found.append(Model(**{**options, "target": target, "inputs": tuple(options["inputs"])}))
+        lists = {name: tuple(options[name]) for name in ("inputs", "allow_missing")}
+        if options["weights"]:
+            options["weights"] = str(path.with_name(options["weights"]).relative_to(ROOT))
+        found.append(Model(**{**options, **lists, "target": target}))
     return found

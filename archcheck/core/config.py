@@ -38,6 +38,8 @@ class Model:
     timeout: float | None = None  # seconds; None: that of the configuration
     input_from: str | None = None  # `file.py:function` that returns the inputs
     import_whole: bool = False
+    weights: str | None = None  # a checkpoint that the model is to load
+    allow_missing: tuple[str, ...] = ()  # keys that it may lack, as glob patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,4 +330,6 @@ MODEL_KEYS: Mapping[str, tuple[str, Reader]] = {
     "timeout": ("timeout", _seconds),
     "input-from": ("input_from", _named("function")),
     "import": ("import_whole", _whole),
+    "weights": ("weights", _string),
+    "allow-missing": ("allow_missing", _strings),
 }

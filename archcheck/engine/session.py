@@ -255,7 +255,24 @@ class Session:
             return TargetResult(None, usage_error=str(outcome))
         locked = self._lock.find(outcome) if self._lock is not None else None
         request = replace(_request_of(model), architecture=locked)
+        if model.weights is not None and not os.path.exists(model.weights):
+            return TargetResult(None, usage_error=f"--weights {model.weights}: no such file")
+        if model.weights is not None:
+            request = self._with_checkpoint(request, model.weights)
         return TargetResult.of(replace(outcome, request=request), project, selection)
+
+    def _with_checkpoint(self, request: Request, path: str) -> Request:
+        """The request with the checkpoint, or with why there is none."""
+        # Imported only now: few checks have one.
+        from archcheck.checkpoints import CheckpointError, read_checkpoint
+
+        if self._notes is not None:
+            # Hashing a file of weights would cost more than all else.
+            self._notes.include_unseen("the content of a checkpoint")
+        try:
+            return replace(request, checkpoint=read_checkpoint(path))
+        except CheckpointError as error:
+            return replace(request, checkpoint_error=str(error))
 
 
 def _followed(target: Target, start: Project, now: Project) -> Target:
@@ -296,6 +313,7 @@ def _request_of(model: Model) -> Request:
         max_params=model.max_params,
         max_macs=model.max_macs,
         max_memory=model.max_memory,
+        allow_missing=model.allow_missing,
         costs=cost_request(model),
     )
 

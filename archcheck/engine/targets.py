@@ -125,6 +125,8 @@ _OF_MODELS: Mapping[str, str] = MappingProxyType(
         "max_params": "--max-params",
         "max_macs": "--max-macs",
         "max_memory": "--max-memory",
+        "weights": "--weights",
+        "allow_missing": "--allow-missing",
         "max_training_memory": "--max-training-memory",
         "optimizer": "--optimizer",
         "precision": "--precision",
@@ -172,6 +174,7 @@ def _from_here(model: Model, root: Path) -> Model:
         model,
         target=_target_from_here(model.target, root),
         input_from=source and _target_from_here(source, root),
+        weights=model.weights and _place_from_here(model.weights, root),
     )
 
 

@@ -197,6 +197,28 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class StateEntry:
+    """An entry of the model's `state_dict()`, or a buffer that is left out of it.
+
+    Attributes:
+        name: Its key, hooks and wrappers included.
+        shape: None for what is no tensor (`_extra_state`), or a lazy parameter without a size.
+        kind: `unsaved` is a buffer that is registered as not persistent.
+        module: The class of the module that has it, such as `Linear`.
+        tie: Equal and not 0 for entries that are one tensor.
+        optional: Batch norms load without it from files of before torch 0.4.
+    """
+
+    name: str
+    shape: Shape | None
+    dtype: str
+    kind: Literal["parameter", "buffer", "extra", "unsaved"]
+    module: str = ""
+    tie: int = 0
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LineValue:
     """What an executed line of a user's forward bound to a name: one tensor, or a nest of them."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from archcheck.core.cost_request import CostRequest
 from archcheck.core.target import Shape
 from archcheck.evidence.architecture import Architecture
+from archcheck.evidence.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,9 @@ class Request:
 
     `output` is a shape, `loss` one of the names of `--loss`; the limits count parameters,
     multiply-accumulates and bytes; `architecture` is what the lock file has for this model with
-    these inputs; `costs`, what to tell of a training step.
+    these inputs. `checkpoint` is the file of `--weights` as it was read, `checkpoint_error` why it
+    could not be; keys that match a pattern of `allow_missing` may be missing from it.
+    `costs` is what to tell of a training step.
     """
 
     output: Shape | None = None
@@ -24,4 +27,7 @@ class Request:
     max_macs: int | None = None
     max_memory: int | None = None
     architecture: Architecture | None = None
+    checkpoint: Checkpoint | None = None
+    checkpoint_error: str | None = None
+    allow_missing: tuple[str, ...] = ()
     costs: CostRequest | None = None

@@ -19,6 +19,7 @@ from archcheck.evidence.records import (
     Rung,
     SizeName,
     Sizes,
+    StateEntry,
     TracedInput,
     Value,
 )
@@ -38,6 +39,8 @@ class TracedPass:
         inferred_input: The sentence that says where the input came from, if the user gave none.
         outputs: What forward returned, nested, `ValueIndex` for tensors.
         complete: The pass reached its end (over recovered failures, perhaps).
+        state_dict: The entries of `state_dict()`, in order, and the buffers that it leaves out.
+        renaming_modules: The paths of modules that rename keys by code of their own on loading.
         peak_activation_bytes: In train mode with all that autograd keeps, in eval mode what is
             alive at once.
         uncounted_ops: Ops with work that no formula covers, and how often they ran.
@@ -68,6 +71,8 @@ class TracedPass:
     size_names: tuple[SizeName, ...] = ()
     failures: tuple[Failure, ...] = ()
     parameters: tuple[Parameter, ...] = ()
+    state_dict: tuple[StateEntry, ...] = ()
+    renaming_modules: tuple[str, ...] = ()
     macs: int = 0
     flops: int = 0
     peak_activation_bytes: int = 0

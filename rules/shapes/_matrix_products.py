@@ -10,6 +10,12 @@ from archcheck.analysis.shapes.arithmetic import broadcast
 if TYPE_CHECKING:
     from archcheck.core.target import Shape
 
+# How many dimensions the factors of an operator have that takes no others.
+_RANKS = {
+    "mm": (2, 2), "bmm": (3, 3), "mv": (2, 1), "dot": (1, 1), "addmm": (2, 2), "addmv": (2, 1),
+    "baddbmm": (3, 3), "addbmm": (3, 3),
+}  # fmt: skip
+
 
 def clash(left: Shape, right: Shape) -> str | None:
     """Why `left @ right` is impossible, in words; None if it is not."""
@@ -21,6 +27,18 @@ def clash(left: Shape, right: Shape) -> str | None:
     if broadcast(left[:-2], right[:-2]) is None:
         return "the dimensions before the matrices do not broadcast"
     return None
+
+
+def rank_clash(kind: str, left: Shape, right: Shape) -> str | None:
+    """Why two shapes are not what an operator multiplies, in words; None if they are."""
+    wanted = _RANKS.get(kind)
+    if wanted is None or (len(left), len(right)) == wanted:
+        return None
+    what = {1: "a vector", 2: "a matrix", 3: "a batch of matrices"}
+    if wanted[0] == wanted[1]:
+        plural = {1: "vectors", 2: "matrices", 3: "batches of matrices"}
+        return f"`{kind}` takes {plural[wanted[0]]} only"
+    return f"`{kind}` takes {what[wanted[0]]} and {what[wanted[1]]}"
 
 
 def transposed_fits(left: Shape, right: Shape) -> bool:

@@ -46,7 +46,11 @@ rule = Rule("AC216", "device-mismatch", Severity.ERROR)
 # Ops that want all their tensors on one device; copies and assignments bring them there.
 MEETINGS = (JOINS - {"setitem", "copy", "index_put"}) | frozenset(
     "eq ne lt le gt ge linear embedding conv1d conv2d conv3d index_select gather lstm gru rnn_tanh "
-    "rnn_relu mse_loss l1_loss cross_entropy floor_divide".split()
+    "rnn_relu mse_loss l1_loss cross_entropy floor_divide stft istft nll_loss huber_loss kl_div "
+    "smooth_l1_loss binary_cross_entropy binary_cross_entropy_with_logits grid_sample cdist "
+    "batch_norm layer_norm group_norm instance_norm lstm_cell gru_cell isin searchsorted bucketize "
+    "index_fill take_along_dim take embedding_bag conv_transpose1d conv_transpose2d "
+    "conv_transpose3d bitwise_xor dist cosine_similarity".split()
 )
 
 

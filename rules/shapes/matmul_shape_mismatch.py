@@ -36,15 +36,16 @@ from archcheck.core.finding import Finding, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Project
 
-from ._matrix_products import attention_clash, clash, einsum_clash, transposed_fits
+from ._matrix_products import attention_clash, clash, einsum_clash, rank_clash, transposed_fits
 from ._unsuitable_inputs import misfed, taken_by_attention
 
 if TYPE_CHECKING:
+    from archcheck.core.target import Shape
     from archcheck.evidence.trace import Trace
 
 rule = Rule("AC207", "matmul-shape-mismatch", Severity.ERROR)
 
-PRODUCTS = ("matmul", "mm", "bmm", "mv", "dot", "addmm", "baddbmm", "addbmm")
+PRODUCTS = ("matmul", "mm", "bmm", "mv", "dot", "addmm", "addmv", "baddbmm", "addbmm")
 ATTENTION = ("scaled_dot_product_attention", "multi_head_attention_forward")
 
 
@@ -56,13 +57,14 @@ def factors(trace: Trace, project: Project) -> Iterator[Finding]:
         if len(factors) < 2 or misfed(fault):
             continue
         left, right = factors
-        why = clash(left, right)
+        ranks = rank_clash(fault.kind, left, right)
+        why = ranks or clash(left, right)
         if why is None:
             continue
         yield fault.finding(
             f"{fault.subject} multiplies {text(left)} by {text(right)}: {why}",
             label=f"{text(left)} by {text(right)}",
-            help=_advice(fault) if transposed_fits(left, right) else None,
+            help="torch.matmul, which takes batches" if ranks else _advice(fault, left, right),
         )
 
 
@@ -101,7 +103,9 @@ def sums_of_products(trace: Trace, project: Project) -> Iterator[Finding]:
             yield fault.finding(f"`einsum` with {equation!r}: {why}", label=f"got {listed}")
 
 
-def _advice(fault: ShapeError) -> str:
+def _advice(fault: ShapeError, left: Shape, right: Shape) -> str | None:
+    if not transposed_fits(left, right):
+        return None
     names = fault.operands()
-    right = names[1] if len(names) > 1 else "the second factor"
-    return f"{right}.transpose(-2, -1) as the second factor"
+    factor = names[1] if len(names) > 1 else "the second factor"
+    return f"{factor}.transpose(-2, -1) as the second factor"

@@ -3,7 +3,9 @@
 What it does
 ------------
 Looks for float indices into an embedding, integers into a linear layer or a convolution, and for
-matrix products of two dtypes, in the forward pass.
+matrix products of two dtypes, in the forward pass; for arithmetic with truth values (`1 - mask`),
+for constants that a half precision cannot hold, and for every other operator that has no kernel
+for what it is given.
 
 Why it is bad
 -------------
@@ -35,6 +37,7 @@ from archcheck.core.finding import Finding, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Project
 
+from ._dtypes_refused import refused
 from ._unsuitable_inputs import source_of, wrong_dtype
 
 if TYPE_CHECKING:
@@ -71,3 +74,11 @@ def dtype_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
             declared=fault.declared("dtype"),
             help=f"{name}{cast}{given}",
         )
+
+
+@rule.on_trace
+def dtype_without_a_kernel(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project):
+        found = refused(fault) if wrong_dtype(fault) is None else None
+        if found is not None:
+            yield fault.finding(found.message, label=found.label, help=found.help)

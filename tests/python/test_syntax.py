@@ -256,6 +256,23 @@ def test_newer_syntax_is_called_newer(code: str) -> None:
     assert "need Python 3.12" in parsed(code).problems[0].message
 
 
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        ("try:\n    pass\nexcept ValueError, TypeError:\n    pass", (3, 14)),
+        ('x = t"hello {1}"', (3, 14)),
+        ("f(1, Rt'a')", (3, 14)),
+        ("lazy import json", (3, 15)),
+        ("y = [*a for a in b]", (3, 15)),
+        ("y = {**a for a in b}", (3, 15)),
+    ],
+)
+def test_the_newest_syntax_is_called_newer(code: str, needed: tuple[int, int]) -> None:
+    if sys.version_info >= needed:
+        pytest.skip("this Python reads it")
+    assert f"need Python {needed[0]}.{needed[1]}" in parsed(code).problems[0].message
+
+
 def test_each_broken_statement_is_explained_and_the_others_are_kept() -> None:
     code = "import a\nx = (1\n\n\n@b\nclass C:\n    '''a\nb (\n'''\n    d = [\n1,\n]\n\n\n"
     code += "def f(:\n    pass\n\n\nif x:\n    pass\nelif y:\n    pass\nelse:\n    pass\n"

@@ -133,6 +133,14 @@ def check(
     import_: Annotated[
         Import, typer.Option("--import", help="Run what a target needs of its file, or all of it.")
     ] = Import.SLICE,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A checkpoint that the model is to load."),
+    ] = None,
+    allow_missing: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Keys that the checkpoint may lack."),
+    ] = None,
     no_trace: Annotated[
         bool, typer.Option("--no-trace", help="Run no model's code: check its source alone.")
     ] = False,
@@ -203,6 +211,8 @@ def check(
         generate=generate,
         input_from=input_from,
         import_whole=import_ is Import.WHOLE,
+        weights=weights,
+        allow_missing=tuple(allow_missing or ()),
     )
     named = [target for target in targets or () if target != "-"]
     piped = "-" in (targets or ())

@@ -10,7 +10,7 @@ from archcheck.core.finding import Finding, Location, Severity
 from archcheck.core.report import severity_of, source_key
 from archcheck.output.terminal.cells import Spread, cell_len, fit, spread, window, wrap
 from archcheck.output.terminal.styled import Styled
-from archcheck.output.wording import one_line
+from archcheck.output.wording import one_line, printable
 
 Sources = Mapping[str, tuple[str, ...]]
 
@@ -133,12 +133,16 @@ def _arrow(pad: str, place: Location, scope: str | None) -> Styled:
 
 
 def _remark(pad: str, text: str, width: int, title: str = "") -> Iterator[Styled]:
+    """A sentence, wrapped; lines behind it are code, and stay as they are."""
     margin = len(pad) + 3
     room = width - margin
+    text, _, code = text.partition("\n")
     lines = wrap(text, room - len(title), room - len(title))
     yield Styled.of((f"{pad} = ", _GUTTER), (title, _HELP), Styled.quoting(lines[0]))
     for line in lines[1:]:
         yield Styled.of(" " * (margin + len(title)), Styled.quoting(line))
+    for line in code.splitlines():
+        yield Styled.of(" " * (margin + 4), printable(line))
 
 
 def _blocks(

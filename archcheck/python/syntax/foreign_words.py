@@ -106,8 +106,10 @@ def misspelled(broken: Broken) -> Reason | None:
 _NEWER = (
     ((3, 12), r"\s*(?:class|(?:async\s+)?def)\s+\w+\s*\[", "type parameters in brackets"),
     ((3, 12), r"\s*type\s+\w+\s*(?:\[.*\])?\s*=", "`type` statements"),
-    ((3, 14), r"\s*except\s+[A-Z]\w*(?:\s*,\s*[A-Z]\w*)+\s*:", "`except` without brackets"),
+    ((3, 14), r"\s*except\s+[A-Z]\w*(?:\s*,\s*[A-Z]\w*)+\s*:", "exceptions without brackets"),
+    ((3, 15), r"\s*lazy\s+(?:import|from)\s", "lazy imports"),
 )
+_TEMPLATE_PREFIX = re.compile(r"(?<!\w)(?:t|tr|rt)$", re.IGNORECASE)
 
 
 _QUOTES_WITHIN = re.compile(r"""\b[fF][rR]?(["'])[^"']*\{[^}"']*\1[^}]*\}""")
@@ -118,6 +120,11 @@ def newer_python(broken: Broken) -> Reason | None:
     found = [(version, what) for version, pattern, what in _NEWER if re.match(pattern, text)]
     if "f-string" in broken.says and _QUOTES_WITHIN.search(broken.lines[broken.at]):
         found.append(((3, 12), "quotes of the same kind inside an f-string's braces"))
+    line, column = broken.lines[broken.at], broken.column
+    if line[column : column + 1] in ("'", '"') and _TEMPLATE_PREFIX.search(line[:column]):
+        found.append(((3, 14), "template strings"))
+    if re.search("unpacking cannot be used in (?:dict )?comprehension", broken.says):
+        found.append(((3, 15), "comprehensions that unpack"))
     for version, what in found:
         if sys.version_info < version:
             needed, running = (".".join(map(str, v[:2])) for v in (version, sys.version_info))

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from archcheck.tracing.patching.memory_formats import suggest_memory_format
+
 Args = Sequence[Any]
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -34,6 +36,15 @@ def _plain(tensor: Any) -> bool:
     )
 
 
+def _is_channels_last(tensor: torch.Tensor) -> bool:
+    """Whether a tensor that is contiguous, for one channel or pixel, is in that format as well."""
+    return (
+        tensor.stride(1) == 1
+        and tensor.dim() > 3
+        and suggest_memory_format(tensor) is not torch.contiguous_format
+    )
+
+
 def _like(tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     return torch.empty(shape, dtype=tensor.dtype, device="meta")
 
@@ -46,6 +57,8 @@ def _convolution(args: Args) -> Any:
     if rank < 1 or weight.dim() != rank + 2 or transposed or x.dtype != weight.dtype:
         return None
     if not _plain(x) or not _plain(weight) or not len(stride) == len(padding) == rank:
+        return None
+    if _is_channels_last(x) or _is_channels_last(weight):
         return None
     out, wanted = weight.shape[0], weight.shape[1] * groups
     if x.shape[1] != wanted or groups < 1 or out % groups or not x.numel():

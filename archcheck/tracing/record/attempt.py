@@ -31,6 +31,7 @@ from archcheck.tracing.patching.substitutes import (
 from archcheck.tracing.record.build import Origins, noted_origins
 from archcheck.tracing.record.calls import Calls, recorded_calls
 from archcheck.tracing.record.describe import modules_of, parameters_of
+from archcheck.tracing.record.describe_state import renaming_modules, state_dict_of
 from archcheck.tracing.record.functions import Functions
 from archcheck.tracing.record.kernels import KernelMode
 from archcheck.tracing.record.lines import Lines
@@ -249,6 +250,8 @@ class Attempt:
             size_names=tuple(recorder.size_names),
             failures=tuple(self.failures.found),
             parameters=parameters_of(self.model),
+            state_dict=state_dict_of(self.model),
+            renaming_modules=renaming_modules(self.model),
             macs=sum(op.macs for op in ops),
             flops=sum(op.flops for op in ops),
             peak_activation_bytes=recorder.memory.peak if self._step is None else self._step.peak,

@@ -18,7 +18,7 @@ from archcheck.tracing.record.recorder import PendingOp, Recorder, tensors_in
 from archcheck.tracing.record.spans import Spans
 from archcheck.tracing.record.traced_size import count_read, size_read, sizes_read
 from archcheck.tracing.recover import guesses
-from archcheck.tracing.recover.eager_checks import is_doubtful
+from archcheck.tracing.recover.eager_checks import doubt
 from archcheck.tracing.recover.failures import Failures
 
 # What tells a tensor's sizes.
@@ -105,8 +105,10 @@ class FunctionMode(TorchFunctionMode):
         run, run_args, run_kwargs = self._placement.prepare(func, described, args, kwargs, found)
         recorder.running = op
         try:
-            if self._failures.asks_eager and is_doubtful(op.name, named):
-                self._failures.ask(func, args, kwargs)
+            if self._failures.asks_eager:
+                doubtful = doubt(op.name, named)
+                if doubtful is not None:
+                    self._failures.ask(doubtful, func, args, kwargs)
             result = run(*run_args, **run_kwargs)
         except Exception as error:
             recorder.running = None

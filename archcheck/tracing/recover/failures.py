@@ -17,10 +17,18 @@ from archcheck.evidence.records import Failure
 from archcheck.tracing.record.functions import Function
 from archcheck.tracing.record.kernels import KernelMode
 from archcheck.tracing.record.placement import LeaveRung, Placement
-from archcheck.tracing.record.recorder import PendingCall, PendingOp, Recorder, tensors_in
+from archcheck.tracing.record.recorder import PendingCall, PendingOp, Recorder
 from archcheck.tracing.record.spans import Spans
 from archcheck.tracing.recover import guesses
-from archcheck.tracing.recover.eager import TooLarge, eager_error
+from archcheck.tracing.recover.eager import (
+    FEW_ELEMENTS,
+    MOST_FOR_DTYPES,
+    TooLarge,
+    dtype_error,
+    eager_error,
+    elements,
+)
+from archcheck.tracing.recover.eager_checks import Doubt
 from archcheck.tracing.recover.errors import ABOUT_SIZES, described_error, handles, is_everywhere
 from archcheck.tracing.recover.layers import Guess
 from archcheck.tracing.recover.outputs import guess
@@ -52,6 +60,7 @@ class Failures:
         self.asks_eager = ask_eager
         self._certain = certain
         self._passed: set[Any] = set()  # calls that eager was asked about, and takes
+        self._left_for_dtypes = MOST_FOR_DTYPES
         self._trees: dict[str, ast.Module | None] = {}
         self._answered: tuple[PendingOp, tuple[Guess, ...], int] | None = None
         # The op that raised last, and what eager said about it.
@@ -235,18 +244,23 @@ class Failures:
             raise LeaveRung(f"{op.function} works on real tensors only: {first}")
         return real, True
 
-    def ask(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def ask(self, doubt: Doubt, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raises what eager raises for a call that other kinds of tensors let pass."""
-        key = (func, *((t.shape, t.dtype) for t in tensors_in((*args, *kwargs.values()))))
-        if key in self._passed:
+        if doubt.key in self._passed:
             return
+        ask = eager_error
+        if doubt.only_dtypes:
+            ask = dtype_error
+            self._left_for_dtypes -= min(elements(args, kwargs), FEW_ELEMENTS)
+            if self._left_for_dtypes < 0:
+                return
         try:
-            error = eager_error(func, args, kwargs)
+            error = ask(func, args, kwargs)
         except TooLarge:
             return
         if error is not None:
             raise error
-        self._passed.add(key)
+        self._passed.add(doubt.key)
 
     def _make(self, part: Guess, grows: bool) -> torch.Tensor:
         with self._kernels.paused():
