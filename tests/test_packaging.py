@@ -205,3 +205,19 @@ def expect_explanation(run: subprocess.CompletedProcess[str]) -> None:
     assert "archcheck 0.26.1 in this environment is another program" in run.stderr
     assert "pip uninstall archcheck" in run.stderr
     assert "pip install --force-reinstall --no-deps archcheck-torch" in run.stderr
+
+
+def test_the_lowest_versions_that_ci_installs_are_those_that_are_allowed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["lsp"]]
+    pinned = dict(
+        line.split("==")
+        for line in (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    )
+    lowest = {
+        match[1]: match[2] for one in wanted if (match := re.match(r"([\w-]+)>=([\d.]+)", one))
+    }
+    assert pinned.keys() == lowest.keys() and len(lowest) == len(wanted)
+    for name, version in lowest.items():
+        assert f"{pinned[name]}.".startswith(f"{version}.")
