@@ -112,9 +112,16 @@ def loads(entry: StateEntry, tensor: Tensor) -> bool:
     """Tell whether a tensor of this shape goes into an entry: one element goes into none."""
     if entry.shape is None or entry.kind == "extra":
         return True
-    if tensor.shape is None:
+    if tensor.shape is None or not copies(entry, tensor):
         return False
     return tensor.shape == entry.shape or (tensor.shape == (1,) and entry.shape == ())
+
+
+def copies(entry: StateEntry, tensor: Tensor) -> bool:
+    """Tell whether torch can copy a tensor of this layout and dtype into an ordinary one."""
+    if tensor.layout != "strided":
+        return entry.dtype.startswith(("qint", "quint")) and tensor.layout == "quantized"
+    return tensor.dtype == entry.dtype or not tensor.dtype.startswith("float4")
 
 
 def _versioned(table: Table) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isqrt
 
 from archcheck.analysis.state_dicts.causes import Cause, listed, sizes
+from archcheck.analysis.state_dicts.compare import copies
 from archcheck.analysis.state_dicts.diagnose import Diagnosis
 from archcheck.analysis.state_dicts.family import another_size, blocks_of
 from archcheck.evidence.checkpoint import Tensor
@@ -26,7 +27,16 @@ def shape_causes(diagnosis: Diagnosis) -> Iterator[Cause]:
     if not pairs:
         return
     claimed: set[str] = set()
-    for find in (_packed, _family, _positions, _recurrent, _vocabulary, _stem, _classes):
+    for find in (
+        _packed,
+        _uncopyable,
+        _family,
+        _positions,
+        _recurrent,
+        _vocabulary,
+        _stem,
+        _classes,
+    ):
         left = [pair for pair in pairs if pair[0] not in claimed]
         for cause in find(diagnosis, left) if left else ():
             claimed |= set(cause.names)
@@ -52,6 +62,18 @@ def _packed(d: Diagnosis, pairs: Sequence[Pair]) -> Iterator[Cause]:
             f"{first.dtype}",
             tuple(names),
             "build the quantized model, or save the weights dequantized",
+        )
+
+
+def _uncopyable(d: Diagnosis, pairs: Sequence[Pair]) -> Iterator[Cause]:
+    names = [name for name, _, _ in pairs if not copies(d.signature.entries[name], d.table[name])]
+    if names:
+        first = d.table[names[0]]
+        kind = first.dtype if first.layout == "strided" else f"{first.layout} {first.dtype}"
+        yield Cause(
+            f"torch cannot copy {kind} tensors into the model's: {listed(names)}",
+            tuple(names),
+            "convert them before loading (`.to_dense()`, `.to(torch.float32)`)",
         )
 
 
