@@ -36,7 +36,7 @@ def test_source_rules_ask_the_project_and_not_the_disk() -> None:
         "archcheck/python/file_dependencies.py",
         "archcheck/python/package_text.py",
         "archcheck/python/project.py",
-        "archcheck/python/text/document.py",
+        "archcheck/python/documents/read.py",
     }
     looking = {
         path.relative_to(ROOT).as_posix()

@@ -11,6 +11,7 @@ import os
 import time
 from pathlib import Path
 
+from archcheck.core.atomic_write import replace_file
 from archcheck.core.facts import digest
 
 FOLDER = ".archcheck_cache"
@@ -74,17 +75,13 @@ class Store:
         if self.problem is not None:
             return
         path = self._path(key)
-        # Another run that writes the same entry has a half of its own.
-        half = self.folder / f"{_HALF}{os.getpid()}-{key}"
+        data = _HEAD + digest(key, body).encode() + body
         try:
             path.parent.mkdir(exist_ok=True)
-            half.write_bytes(_HEAD + digest(key, body).encode() + body)
-            os.replace(half, path)
+            replace_file(path, data, prefix=_HALF, durable=False)
             self._has_written = True
         except OSError as error:
             self._give_up(error)
-            with contextlib.suppress(OSError):
-                os.unlink(half)
 
     def trim(self) -> None:
         """Take the oldest entries away if there are too many; only a run that wrote looks."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 
+from archcheck.core.atomic_write import replace_file
 from archcheck.python.text.document import Document
 
 # How many lines at the top of a file may say that a program wrote it.
@@ -62,25 +61,13 @@ def write(document: Document, data: bytes) -> None:
         WriteError: The file has changed since, or cannot be written. It is as it was.
     """
     place = Path(os.path.realpath(document.path))
-    temporary: str | None = None
     try:
         reason = _closed(place, document)
         if reason is not None:
             raise WriteError(reason)
-        handle, temporary = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _copy_owner(place, temporary)
-        os.replace(temporary, place)
-        temporary = None
+        replace_file(place, data)
     except OSError as error:
         raise WriteError(f"cannot be written ({(error.strerror or str(error)).lower()})") from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
 
 
 def _closed(place: Path, document: Document) -> str | None:
@@ -104,14 +91,3 @@ def _closed(place: Path, document: Document) -> str | None:
     if place.read_bytes() != document.encode(document.text):
         return "has changed on the disk since it was read"
     return None
-
-
-def _copy_owner(place: Path, temporary: str) -> None:
-    status = place.stat()
-    if hasattr(os, "chown"):
-        made = os.stat(temporary)
-        if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
-            # Whoever may write a file may not always give it away.
-            with contextlib.suppress(OSError):
-                os.chown(temporary, status.st_uid, status.st_gid)
-    os.chmod(temporary, stat.S_IMODE(status.st_mode))

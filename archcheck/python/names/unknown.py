@@ -7,12 +7,18 @@ from typing import Final
 
 
 class Unknown(Enum):
-    """The type of `UNKNOWN`. It is false, and equal to nothing but itself."""
+    """The type of `UNKNOWN`. It is false, and equal to nothing, itself included; ask with `is`."""
 
     UNKNOWN = "unknown"
 
     def __bool__(self) -> bool:
         return False
+
+    def __eq__(self, other: object) -> bool:
+        # Two sizes that nobody knows are not the same size.
+        return False
+
+    __hash__ = Enum.__hash__
 
     def __repr__(self) -> str:
         return "UNKNOWN"

@@ -10,28 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
+
 _PROC = Path("/proc")
-# Where the system doesn't tell what is free.
-_USUAL_MEMORY = 8 << 30
 
 
 def free_memory() -> int:
-    """Bytes that a process can still take, as far as the system tells."""
-    found = [amount for amount in (_available(), _left_in_group()) if amount is not None]
-    return min(found, default=_USUAL_MEMORY)
-
-
-def _available() -> int | None:
-    try:
-        for line in (_PROC / "meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
+    """Return the bytes that a process can still take: what is free here, or in its container."""
+    left = _left_in_group()
+    free = int(psutil.virtual_memory().available)
+    return free if left is None else min(free, left)
 
 
 def _left_in_group() -> int | None:
@@ -47,11 +35,10 @@ def _left_in_group() -> int | None:
 
 
 def resident_memory(process: int) -> int | None:
-    """Bytes of memory that a process holds; None where the system doesn't tell, or it ended."""
+    """Return the bytes of memory that a process holds; None where it ended, or is not ours."""
     try:
-        pages = (_PROC / str(process) / "statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError, AttributeError):
+        return int(psutil.Process(process).memory_info().rss)
+    except psutil.Error:
         return None
 
 
@@ -93,26 +80,11 @@ def _private_writable() -> int | None:
 
 
 def descendants(process: int) -> list[int]:
-    """The process's children, theirs, and so on, as far as the system tells."""
-    parents: dict[int, list[int]] = {}
+    """Return the process's children, theirs, and so on."""
     try:
-        entries = [entry for entry in os.listdir(_PROC) if entry.isdecimal()]
-    except OSError:
+        return [child.pid for child in psutil.Process(process).children(recursive=True)]
+    except psutil.Error:
         return []
-    for entry in entries:
-        try:
-            # The command's name stands in brackets, and may hold spaces and brackets itself.
-            fields = (_PROC / entry / "stat").read_text().rpartition(")")[2].split()
-            parents.setdefault(int(fields[1]), []).append(int(entry))
-        except (OSError, ValueError, IndexError):
-            continue
-    found: list[int] = []
-    waiting = [process]
-    while waiting:
-        children = parents.get(waiting.pop(), [])
-        found += children
-        waiting += children
-    return found
 
 
 def holders(pipe: int) -> list[int]:
