@@ -8,7 +8,7 @@ import struct
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 from archcheck.checkpoints.byte_source import ByteSource
 from archcheck.checkpoints.safetensors_file import DTYPES, Header, read_header
@@ -86,7 +86,7 @@ def _spans(path: str, header: Header) -> Iterator[tuple[str, _Span]]:
         yield tensor.name, _Span(path, begin, end, _NAMES[tensor.dtype], shape)
 
 
-def _write(file: BinaryIO, spans: Mapping[str, _Span], metadata: Mapping[str, str]) -> None:
+def _write(file: IO[bytes], spans: Mapping[str, _Span], metadata: Mapping[str, str]) -> None:
     # The format wants the widest elements first, so that every tensor is aligned.
     ordered = sorted(spans.items(), key=lambda item: (-DTYPES[item[1].dtype][1], item[0]))
     table: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
@@ -106,7 +106,7 @@ def _write(file: BinaryIO, spans: Mapping[str, _Span], metadata: Mapping[str, st
         _copy(file, span, name)
 
 
-def _copy(file: BinaryIO, span: _Span, name: str) -> None:
+def _copy(file: IO[bytes], span: _Span, name: str) -> None:
     with open(span.path, "rb") as source:
         source.seek(span.begin)
         left = span.end - span.begin
