@@ -257,23 +257,13 @@ class Session:
         request = replace(_request_of(model), architecture=locked)
         if model.weights is not None and not os.path.exists(model.weights):
             return TargetResult(None, usage_error=f"--weights {model.weights}: no such file")
+        # Imported only now: a check of the source alone has no use for it.
+        from archcheck.engine.checkpoints import with_checkpoint, with_loads
+
         if model.weights is not None:
-            request = self._with_checkpoint(request, model.weights)
+            request = with_checkpoint(request, model.weights, self._notes)
+        request = with_loads(request, outcome, project, self._notes)
         return TargetResult.of(replace(outcome, request=request), project, selection)
-
-    def _with_checkpoint(self, request: Request, path: str) -> Request:
-        """The request with the checkpoint, or with why there is none."""
-        # Imported only now: few checks have one.
-        from archcheck.checkpoints import CheckpointError, read_checkpoint
-
-        if self._notes is not None:
-            # Hashing a file of weights would cost more than all else.
-            self._notes.include_unseen("the content of a checkpoint")
-        try:
-            return replace(request, checkpoint=read_checkpoint(path))
-        except CheckpointError as error:
-            return replace(request, checkpoint_error=str(error))
-
 
 def _followed(target: Target, start: Project, now: Project) -> Target:
     """The target with the line that it names where that is now."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Literal, TypeAlias
 
+from archcheck.core.finding import Location
+
 Layout: TypeAlias = Literal["strided", "sparse", "quantized", "nested", "meta"]
 Form: TypeAlias = Literal[
     "safetensors",
@@ -72,6 +74,23 @@ class StateDict:
     def expression(self) -> str:
         """What stands behind `checkpoint` in Python to reach it: `["state_dict"]`."""
         return "".join(f"[{key!r}]".replace("'", '"') for key in self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadInSource:
+    """A call in the code that loads a file which is there into the model.
+
+    Attributes:
+        keys: What the call takes of the file: `("state_dict",)`.
+        strict: None where that is not certain.
+        checkpoint: None where it cannot be read; `error` says why.
+    """
+
+    location: Location
+    keys: tuple[str, ...]
+    strict: bool | None
+    checkpoint: Checkpoint | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

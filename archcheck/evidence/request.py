@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from archcheck.core.cost_request import CostRequest
 from archcheck.core.target import Shape
 from archcheck.evidence.architecture import Architecture
-from archcheck.evidence.checkpoint import Checkpoint
+from archcheck.evidence.checkpoint import Checkpoint, LoadInSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Request:
     multiply-accumulates and bytes; `architecture` is what the lock file has for this model with
     these inputs. `checkpoint` is the file of `--weights` as it was read, `checkpoint_error` why it
     could not be; keys that match a pattern of `allow_missing` may be missing from it.
+    `loads` are the files that the code itself loads into the model.
     `costs` is what to tell of a training step.
     """
 
@@ -30,4 +31,5 @@ class Request:
     checkpoint: Checkpoint | None = None
     checkpoint_error: str | None = None
     allow_missing: tuple[str, ...] = ()
+    loads: tuple[LoadInSource, ...] = ()
     costs: CostRequest | None = None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from archcheck.analysis.module_classes import class_of
 from archcheck.core.finding import Location
 
 if TYPE_CHECKING:
+    from archcheck.analysis.state_dicts.compare import Comparison
     from archcheck.analysis.state_dicts.diagnose import Diagnosis
+    from archcheck.evidence.checkpoint import Checkpoint, LoadInSource
     from archcheck.evidence.trace import Trace
     from archcheck.python import Project
 
@@ -45,13 +48,43 @@ def layer_location(trace: Trace, name: str, project: Project) -> Location:
     return place or model_location(trace, project)
 
 
+def poor_loads(trace: Trace) -> Iterator[tuple[LoadInSource, Diagnosis, Comparison]]:
+    """Yield the loads in the code of which less than half is taken, and the model lacks the rest.
+
+    Names alone are asked for: the code may build the model in another size than was traced.
+    """
+    if not trace.state_dict or trace.renaming_modules:
+        return
+    for load in trace.request.loads:
+        if load.checkpoint is None or load.checkpoint.problems:
+            continue
+        # Only a file that is loaded so is compared.
+        from archcheck.analysis.state_dicts.compare import Signature, compare
+        from archcheck.analysis.state_dicts.diagnose import diagnose
+
+        signature = Signature.of(trace.state_dict)
+        states = load.checkpoint.state_dicts
+        taken = next((one for one in states if one.keys == load.keys), None)
+        table = {tensor.name: tensor for tensor in (taken.tensors if taken else ())}
+        now = compare(signature, table)
+        known = len(now.matched) + len(now.mismatched)
+        # A file of a part of the model, all of which is taken, may well be meant.
+        if 2 * known < len(signature.entries) and 2 * known < max(1, len(table)):
+            yield load, diagnose(signature, load.checkpoint), now
+
+
 def mapping_help(diagnosis: Diagnosis, trace: Trace) -> str:
-    """Return the code that loads the file, behind a sentence."""
-    checkpoint = trace.request.checkpoint
+    """Return the code that loads the file of `--weights`, behind a sentence."""
+    assert trace.request.checkpoint is not None, "there is no diagnosis without a checkpoint"
+    return load_help(diagnosis, trace.request.checkpoint)
+
+
+def load_help(diagnosis: Diagnosis, checkpoint: Checkpoint) -> str:
+    """Return the code that loads a file, behind a sentence."""
     lines = diagnosis.mapping.splitlines()
     more = [] if len(lines) <= MOST_LINES else [f"…  # {len(lines) - MOST_LINES:,} lines more"]
-    path = checkpoint.path if checkpoint is not None else ""
-    safe = checkpoint is not None and checkpoint.form == "safetensors"
+    path = checkpoint.path
+    safe = checkpoint.form == "safetensors"
     load = f"load_file({path!r})" if safe else f"torch.load({path!r})"
     # Whoever reads the JSON gets the whole of it there.
     code = [f"checkpoint = {load}", *lines[:MOST_LINES], *more, "model.load_state_dict(state)"]

@@ -45,6 +45,12 @@ def no_checkpoint(trace: Trace, project: Project) -> Iterator[Finding]:
     request = trace.request
     if request.checkpoint_error is not None:
         yield Finding(request.checkpoint_error, model_location(trace, project))
+    for load in request.loads:
+        if load.error is not None:
+            yield Finding(load.error, load.location)
+        elif load.checkpoint is not None:
+            for problem in load.checkpoint.problems:
+                yield Finding(f"{load.checkpoint.path}: {problem}", load.location)
     if request.checkpoint is None:
         return
     for message in _problems(request.checkpoint):

@@ -32,7 +32,15 @@ from archcheck.core.finding import Finding, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Project
 
-from ._checkpoint import coverage, diagnosis_of, layer_location, mapping_help, model_location
+from ._checkpoint import (
+    coverage,
+    diagnosis_of,
+    layer_location,
+    load_help,
+    mapping_help,
+    model_location,
+    poor_loads,
+)
 
 if TYPE_CHECKING:
     from archcheck.analysis.state_dicts.diagnose import Diagnosis
@@ -69,6 +77,21 @@ def other_keys(trace: Trace, project: Project) -> Iterator[Finding]:
             notes=(coverage(diagnosis), *_examples(cause.names)),
             help=cause.help or None,
             severity=Severity.NOTE if cause.harmless else None,
+        )
+
+
+@rule.on_trace
+def load_that_raises(trace: Trace, project: Project) -> Iterator[Finding]:
+    for load, diagnosis, now in poor_loads(trace):
+        if load.strict is not True or load.checkpoint is None or not diagnosis.after.matched:
+            continue
+        known, total = len(now.matched) + len(now.mismatched), len(diagnosis.signature.entries)
+        yield Finding(
+            f"{load.checkpoint.path} has {known:,} of the model's {total:,} keys as this call "
+            "takes it: it raises",
+            load.location,
+            notes=tuple(step.cause for step in diagnosis.steps),
+            help=load_help(diagnosis, load.checkpoint),
         )
 
 

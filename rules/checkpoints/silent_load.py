@@ -30,7 +30,7 @@ from archcheck.core.finding import Finding, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Project
 
-from ._checkpoint import diagnosis_of, layer_location
+from ._checkpoint import diagnosis_of, layer_location, load_help, poor_loads
 
 if TYPE_CHECKING:
     from archcheck.evidence.checkpoint import Tensor
@@ -60,6 +60,22 @@ def changed_on_the_way(trace: Trace, project: Project) -> Iterator[Finding]:
             layer_location(trace, names[0], project),
             help="load_state_dict copies without a word; convert the file, or build the model "
             "with the file's dtype",
+        )
+
+
+@rule.on_trace
+def little_is_loaded(trace: Trace, project: Project) -> Iterator[Finding]:
+    for load, diagnosis, now in poor_loads(trace):
+        if load.strict is not False or load.checkpoint is None:
+            continue
+        known, total = len(now.matched) + len(now.mismatched), len(diagnosis.signature.entries)
+        better = len(diagnosis.after.matched) > len(now.matched)
+        yield Finding(
+            f"{load.checkpoint.path} has {known:,} of the model's {total:,} keys, and strict=False "
+            "keeps quiet about the rest",
+            load.location,
+            notes=tuple(step.cause for step in diagnosis.steps) if better else (),
+            help=load_help(diagnosis, load.checkpoint) if better else None,
         )
 
 

@@ -131,3 +131,56 @@ def test_no_file_is_written_that_the_model_would_not_load(project: Path) -> None
         assert (result.returncode, sentence in result.stderr) == (code, True), result.stderr
     assert (project / "old.safetensors").read_bytes() == before
     assert not (project / "new.safetensors").exists()
+
+
+LOADING = (
+    NET
+    + """
+
+def main():
+    model = Net()
+    loaded = torch.load("last.ckpt")
+    model.load_state_dict(loaded{key}{strict})
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "strict", "expected"),
+    [
+        ("", ", strict=False", "warning[AC803] silent-load: last.ckpt has 0 of the model's 4 keys"),
+        ("", "", "error[AC801] checkpoint-keys: last.ckpt has 0 of the model's 4 keys"),
+        ('["state_dict"]', ", strict=False", "warning[AC803] silent-load"),
+        ('["right"]', ", strict=False", None),
+        ('["part"]', ", strict=False", None),
+        ('["right"]', "", None),
+    ],
+)
+def test_a_load_in_the_code_is_checked(
+    key: str, strict: str, expected: str | None, project: Path
+) -> None:
+    right = net().state_dict()
+    content = {
+        "epoch": 1,
+        "state_dict": {f"model.{name}": tensor for name, tensor in right.items()},
+        "right": right,
+        "part": {name: tensor for name, tensor in right.items() if name.endswith("fc.bias")},
+    }
+    torch.save(content, project / "last.ckpt")
+    (project / "net.py").write_text(LOADING.replace("{key}", key).replace("{strict}", strict))
+    result = archcheck("net.py:Net", *SHAPE, "--quiet", cwd=project)
+    if expected is None:
+        assert (result.returncode, result.stdout) == (0, ""), result.stdout
+    else:
+        assert result.returncode == 1 and expected in result.stdout
+
+
+def test_a_file_that_appears_is_seen(project: Path) -> None:
+    """What was remembered when there was no file is asked again."""
+    text = LOADING.replace("{key}", "").replace("{strict}", "")
+    (project / "net.py").write_text(text)
+    command = ("net.py:Net", *SHAPE, "--quiet")
+    assert archcheck(*command, cwd=project).returncode == 0
+    (project / "last.ckpt").write_text("version https://git-lfs.github.com/spec/v1\nsize 5\n")
+    result = archcheck(*command, cwd=project)
+    assert result.returncode == 1 and "error[AC804]" in result.stdout
