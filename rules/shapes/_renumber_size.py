@@ -15,7 +15,7 @@ from archcheck.analysis.shapes.failures import (
     source_file,
 )
 from archcheck.core.finding import Fix
-from archcheck.evidence.dataflow import AFFINE, JOINS
+from archcheck.evidence.dataflow import AFFINE, JOINS, indices
 from archcheck.python.names.scope import argument_of
 from archcheck.python.names.sites import Statement
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from archcheck.core.target import Shape
     from archcheck.evidence.records import Module, Value
     from archcheck.evidence.trace import Trace
+    from archcheck.python import SourceFile
 
 _FARTHEST = 200
 
@@ -49,7 +50,7 @@ def renumbered(
     argument = node_at(file, declared.location) if file is not None else None
     if file is None or not isinstance(argument, ast.expr):
         return None
-    if declared.location == declared.constructor:
+    if declared.location == declared.constructor or is_in_another_axis(fault, expected, dimension):
         return None
     at = file.statement_at(argument)
     giver = _giver(trace, fault.values[0], dimension)
@@ -64,8 +65,44 @@ def renumbered(
     if place.statement.scope is at.scope and not is_built_once(trace, declared.constructor):
         # A number in the class is that of all its modules.
         return None
+    if place.statement.scope is not at.scope and _is_width_of_input(fault, expected, dimension):
+        return None  # the number says what the module takes, and that is what it gets
     edits = rewritten(place.file, place.expression, expected, got)
-    return Fix("safe", edits) if edits else None
+    if not edits:
+        return None
+    return Fix("unsafe" if _is_default(place.file, place.expression) else "safe", edits)
+
+
+def is_in_another_axis(fault: ShapeError, expected: int, dimension: int) -> bool:
+    """Whether the size that a layer wants arrives, and only in another dimension: then the layer
+    is right, and a transpose is missing or one too many."""
+    shape = fault.got
+    place = dimension % len(shape)
+    return expected > 1 and expected in (*shape[:place], *shape[place + 1 :])
+
+
+def _is_width_of_input(fault: ShapeError, expected: int, dimension: int) -> bool:
+    """Whether a module around the layer is given the very size that the layer was built for."""
+    trace, call = fault.trace, fault.call
+    place = call.parent if call is not None else None
+    while place is not None:
+        around = trace.calls[place]
+        for index in indices(around.inputs):
+            shape = trace.shape(index)
+            if len(shape) > 1 and shape[dimension] == expected:
+                return True
+        place = around.parent
+    return False
+
+
+def _is_default(file: SourceFile, expression: ast.expr) -> bool:
+    """Whether an expression stands in the default of a parameter: callers rely on that."""
+    for node in ast.walk(file.tree):
+        if isinstance(node, ast.arguments):
+            defaults = [*node.defaults, *(one for one in node.kw_defaults if one is not None)]
+            if any(part is expression for one in defaults for part in ast.walk(one)):
+                return True
+    return False
 
 
 def reshaped(

@@ -33,13 +33,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from archcheck.analysis.shapes.arithmetic import text
-from archcheck.analysis.shapes.failures import faults
+from archcheck.analysis.shapes.failures import ShapeError, faults
 from archcheck.core.finding import Finding, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Project, SourceFile
 
 from ._chain_shapes import clashes_in, finding
-from ._renumber_size import renumbered
+from ._renumber_size import is_in_another_axis, renumbered
 from ._unsuitable_inputs import in_channels, misfed
 
 if TYPE_CHECKING:
@@ -76,6 +76,15 @@ def channels_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
             declared=declared,
             at_constructor=True,
             notes=notes,
-            help=f"nn.{layer}({got}, …)" if fault.layer is not None else None,
+            help=_help(fault, expected, got, layer),
             fix=renumbered(fault, declared, expected, got, 1),
         )
+
+
+def _help(fault: ShapeError, expected: int, got: int, layer: str) -> str | None:
+    if is_in_another_axis(fault, expected, 1) and expected in fault.got[2:]:
+        place = fault.got.index(expected, 2)
+        name = next(iter(fault.operands()), "x")
+        order = f"{name}.movedim({place}, 1)" if len(fault.got) > 3 else f"{name}.transpose(1, 2)"
+        return f"the {expected} channels are in dimension {place}: {order}, or one transpose less"
+    return f"nn.{layer}({got}, …)" if fault.layer is not None else None

@@ -29,6 +29,7 @@ Use instead
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from archcheck.analysis.shapes.arithmetic import text
@@ -78,6 +79,33 @@ def channels_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]:
             help=_help(fault, got, expected),
             fix=None if is_moved else renumbered(fault, declared, expected, got, 1),
         )
+
+
+@rule.on_trace
+def channels_that_nothing_compares(trace: Trace, project: Project) -> Iterator[Finding]:
+    """Instance norms without weights take any width, and ignore what they were built for."""
+    seen: set[str] = set()
+    for op in trace.ops:
+        module = trace.module_of(op)
+        if op.name != "instance_norm" or op.failure is not None or module is None:
+            continue
+        expected, rank = module.attributes.get("num_features"), module.type[-2:-1]
+        if not isinstance(expected, int) or not rank.isdigit() or module.path in seen:
+            continue
+        fault = ShapeError.of(trace, project, op)
+        got = fault.got[-1 - int(rank)] if len(fault.got) > int(rank) else expected
+        if got == expected or not expected or fault.values[0].guessed:
+            continue
+        seen.add(module.path)
+        found = fault.finding(
+            f"{fault.subject} is built for {expected} channels, got {got}",
+            label=f"got {text(fault.got)}",
+            declared=fault.declared("num_features", 0),
+            at_constructor=True,
+            notes=["without affine=True nothing compares them: torch only warns"],
+            help=f"nn.{module.type}({got})",
+        )
+        yield replace(found, severity=Severity.WARNING)
 
 
 @rule.on_trace

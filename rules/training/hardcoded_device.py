@@ -44,8 +44,10 @@ def insists_on_cuda(file: SourceFile) -> Iterator[Finding]:
         node = _device(call)
         if node is None or not _is_in_a_module(call):
             continue
-        if is_under(call.statement, "cuda", "is_available", "device"):
-            continue
+        if is_under(call.statement, "device", "is_cuda"):
+            continue  # it follows where a tensor is
+        if is_under(call.statement, "cuda") and not is_under(call.statement, "is_available"):
+            continue  # the user's own choice
         yield Finding(
             f"the device is fixed: `{file.text(node)}`",
             file.location(node),

@@ -27,6 +27,9 @@ _CROSSED = re.compile(
     re.ASCII,
 )
 _ARROW = re.compile(r"->|=>|→|⇒|──>|-->")
+_OPERATOR = re.compile(r"(?:[x×✕@·*]|\+(?!\+)|matmul|bmm)(?=[\s(\[])")
+_OPERATOR_BEFORE = re.compile(r"[)\]\w]\s*(?:[×✕@·*+]|(?<=[\s)\]])x)$")
+_CHOICE = re.compile(r"or|/|\||~|vs\.?|and/or|if\b.*|when\b.*|else\b.*|otherwise\b.*")
 _PREFIX = re.compile(r"(?P<name>[A-Za-z_]\w*)(?:\.shape)?\s*(?:[:=]|==|\sis|\shas shape)\s*$")
 _RESULT = frozenset(
     "shape size output out result returns return shapes dim dims dimension dimensions now".split()
@@ -99,6 +102,14 @@ def claims(comment: str) -> tuple[Claim, ...]:
     for claim in found:
         if not apart or claim.start >= apart[-1].end:
             apart.append(claim)
+    operands = [claim for claim in apart if _is_operand(comment, claim)]
+    if operands:
+        # Of `(B x D) x (D x K) -> B x K` the product's own shape alone is the line's.
+        results = [one for one in apart if one.start > operands[-1].end and _follows(comment, one)]
+        return tuple(results[-1:]) if len(operands) < len(apart) else ()
+    gaps = [comment[a.end : b.start].strip("()[] \t") for a, b in pairwise(apart)]
+    if any(map(_CHOICE.fullmatch, gaps)):
+        return ()  # one of several, and nothing tells which
     if len(apart) > 1:
         between = [comment[a.end : b.start] for a, b in pairwise(apart)]
         if all(_ARROW.search(gap) or gap.strip() in ("to", "into") for gap in between):
@@ -108,6 +119,19 @@ def claims(comment: str) -> tuple[Claim, ...]:
     if apart and _ARROW.match(comment[apart[-1].end :].lstrip(" \t])")):
         return ()  # what it was before, and after the arrow something that is not understood
     return tuple(apart)
+
+
+def _is_operand(comment: str, claim: Claim) -> bool:
+    """Whether a shape is a factor in the comment, or a term, and not what the line gives."""
+    after = comment[claim.end :].lstrip(")] \t")
+    before = comment[: claim.start].rstrip("([ \t")
+    return bool(_OPERATOR.match(after) or _OPERATOR_BEFORE.search(before))
+
+
+def _follows(comment: str, claim: Claim) -> bool:
+    """Whether an arrow or an equals sign leads to a shape."""
+    before = comment[: claim.start].rstrip("([ \t")
+    return before.endswith("=") or _ARROW.search(before[-3:]) is not None
 
 
 def _bracketed(comment: str) -> Iterator[Claim]:

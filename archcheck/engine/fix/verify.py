@@ -6,6 +6,7 @@ every model comes as far as before.
 
 from __future__ import annotations
 
+import ast
 import warnings
 from collections import Counter
 from collections.abc import Container, Iterable
@@ -41,6 +42,10 @@ def to_blame(
     ):
         return changed
     found = {path for path in changed if not _parses_as_far(path, before.project, after.project)}
+    group = list(group)
+    for patch in group:
+        if patch.is_safe:
+            found |= {path for path in patch.edits if not _keeps_defaults(path, before, after)}
     reached = {trace.target: _reached(trace) for trace in before.traces}
     further: set[str] = set()
     for trace in after.traces:
@@ -57,6 +62,22 @@ def to_blame(
         if finding.fix is not None and finding.fix.reveals
     }
     return found | _not_better(before, after, gone, further, opened)
+
+
+def _keeps_defaults(path: str, before: SessionResult, after: SessionResult) -> bool:
+    """Whether every constructor can be called as before, and builds the same."""
+    return _defaults(before.project.file(path)) == _defaults(after.project.file(path))
+
+
+def _defaults(file: SourceFile) -> list[str]:
+    """The defaults of the constructors of a file, in order."""
+    return [
+        ast.unparse(default)
+        for node in ast.walk(file.tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+        for default in (*node.args.defaults, *node.args.kw_defaults)
+        if default is not None
+    ]
 
 
 def _not_better(
