@@ -1,10 +1,12 @@
 """What the rules of AC1 to AC4 say about models that work as their authors meant.
 
     python benchmarks/precision.py [--only clean|timm|torchvision|transformers] [--source] [NAME…]
+    python benchmarks/precision.py --folder UNPACKED [--folder …]
 
 Checks the models of fixtures/clean from source and traced, traces one model of every architecture
 family of timm, thirty of torchvision, and small configurations of fifty models of transformers, and
-asks every rule about them; `--source` reads the packages' model code with the source rules as well.
+asks every rule about them; `--source` reads the packages' model code with the source rules as well;
+`--folder` reads what was unpacked in a folder, with the rules that run by default, and no more.
 Packages that are not installed are left out. Every finding at warning or above was read by hand;
 `precision_verdicts.toml` holds the verdicts.
 The exit code is 1 where a finding is false, or was read by nobody. torchvision needs its own two
@@ -244,6 +246,11 @@ class Table:
             if known is not None:
                 print(f"        {known.why}")
 
+    def summary(self) -> int:
+        """Print the counts; the exit code."""
+        print(", ".join(f"{count} {what}" for what, count in sorted(self.counts.items())))
+        return 1 if self.counts["false"] or self.counts["unread"] else 0
+
 
 def main() -> int:
     warnings.simplefilter("ignore")
@@ -251,8 +258,15 @@ def main() -> int:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--only", choices=PACKAGES)
     parser.add_argument("--source", action="store_true")
+    parser.add_argument("--folder", action="append", type=Path, default=[])
     arguments = parser.parse_args()
     table = Table()
+    for folder in arguments.folder:
+        report = archcheck.lint(folder)
+        table.counts["files read"] += report.files
+        table.add(list(report.findings))
+    if arguments.folder:
+        return table.summary()
     cases = {"torchvision": torchvision_cases, "timm": timm_cases,
              "transformers": transformers_cases}  # fmt: skip
     if arguments.only in (None, "clean"):
@@ -265,8 +279,7 @@ def main() -> int:
                 traced(package, case, table)
         if arguments.source:
             read(package, table)
-    print(", ".join(f"{count} {what}" for what, count in sorted(table.counts.items())))
-    return 1 if table.counts["false"] or table.counts["unread"] else 0
+    return table.summary()
 
 
 def clean(names: list[str], table: Table) -> None:

@@ -186,15 +186,23 @@ def _is_parameter(file: SourceFile, element: ast.expr, at: Statement) -> bool:
 
 
 def _elements(display: ast.expr) -> Iterator[ast.expr]:
+    """What a display holds, displays in it taken apart."""
     match display:
         case ast.List() | ast.Tuple():
-            yield from display.elts
+            held = display.elts
         case ast.ListComp():
-            yield display.elt
+            held = [display.elt]
         case ast.Dict():
-            yield from display.values
+            held = display.values
         case ast.DictComp():
-            yield display.value
+            held = [display.value]
+        case _:
+            held = []
+    for element in held:
+        if isinstance(element, _DISPLAYS):
+            yield from _elements(element)
+        else:
+            yield element
 
 
 def _added(module: ModuleClass, parts: tuple[str, ...]) -> list[tuple[ast.expr, Statement]]:

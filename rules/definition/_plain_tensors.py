@@ -150,12 +150,21 @@ def _is_the_only_way(module: ModuleClass, write: AttributeWrite) -> bool:
     if write.owner.is_certain is False and module.definition.is_certain is False:
         return False
     return all(
-        other is write or other.kind == "annotation" for other in module.attributes[write.name]
+        other is write or other.kind == "annotation" or _goes_on_from_itself(other)
+        for other in module.attributes[write.name]
     ) and not any(
         write.name in subclass.definition.bindings
         or write.name in {other.name for other in subclass.own_writes}
         for subclass in module.subclasses
     )
+
+
+def _goes_on_from_itself(write: AttributeWrite) -> bool:
+    """Whether a running value is updated: `self.mean = 0.9 * self.mean + 0.1 * …`."""
+    if write.kind != "assign" or not isinstance(write.value, ast.BinOp):
+        return False
+    read = {part.attr for part in ast.walk(write.value) if isinstance(part, ast.Attribute)}
+    return write.name in read and not read & {"to", "cuda", "cpu", "type_as", "device"}
 
 
 def _is_made_here(file: SourceFile, value: ast.expr, at: Statement, depth: int = 0) -> bool:

@@ -264,6 +264,8 @@ def _twice(
 def _is_weighted(file: SourceFile, element: ast.expr, at: Statement) -> bool:
     """Whether an expression certainly is one layer with parameters, made once."""
     if isinstance(element, ast.Name):
+        if _is_given_weights(file, element.id, at):
+            return True
         binding = _made_once(element.id, at)
         if binding is None or binding.value is None:
             return False
@@ -272,6 +274,22 @@ def _is_weighted(file: SourceFile, element: ast.expr, at: Statement) -> bool:
         return False
     layers = file.layers(element, at)
     return bool(layers) and all(has_weights(layer) for layer in layers)
+
+
+def _is_given_weights(file: SourceFile, name: str, at: Statement) -> bool:
+    """Whether a parameter of the function around gets a layer with parameters from some caller."""
+    function = at.scope.function
+    bindings = at.scope.bindings.get(name, ())
+    if function is None or function.owner is not None or len(bindings) != 1:
+        return False
+    if bindings[0].kind != "parameter":
+        return False
+    for call in file.calls_of(function):
+        given = function.signature.bind(call.node).values.get(name)
+        layers = file.layers(given, call.statement) if isinstance(given, ast.Call) else ()
+        if layers and all(has_weights(layer) for layer in layers):
+            return True
+    return False
 
 
 def _made_once(name: str, at: Statement) -> Binding | None:

@@ -36,6 +36,10 @@ from archcheck.python import SourceFile
 if TYPE_CHECKING:
     from archcheck.evidence.trace import Trace
 
+_RESHAPING = frozenset(
+    "squeeze unsqueeze view reshape flatten unflatten permute transpose movedim t repeat "
+    "expand".split()
+)
 rule = Rule("AC408", "softmax-over-one", Severity.ERROR)
 
 
@@ -43,8 +47,17 @@ rule = Rule("AC408", "softmax-over-one", Severity.ERROR)
 def over_one_feature(file: SourceFile) -> Iterator[Finding]:
     for softmax, given in applied(file, "softmax", "log_softmax"):
         dim = softmax.argument("dim", 1)
-        if given and all(_width(one, dim) == 1 for one in given):
+        if given and all(_width(one, dim) == 1 for one in given) and not _is_reshaped(softmax):
             yield _finding(softmax.location, "", given[0].location)
+
+
+def _is_reshaped(softmax: FinalOp) -> bool:
+    """Whether the dimension of size 1 may be squeezed, viewed or indexed away on the way."""
+    step = softmax.link.step if softmax.link is not None else None
+    while step is not None and (step := step.source) is not None and step.kind != "layer":
+        if step.operation in _RESHAPING or step.kind == "item":
+            return True
+    return False
 
 
 def _width(ending: FinalOp, dim: object) -> object:

@@ -40,7 +40,7 @@ PROJECTION_NAME: Final = re.compile(
 )
 _CLASS_NAME: Final = re.compile(
     r"Residual|(?<![Hh]igh)(?<![Ll]ow)(?<!uper)(?<!ulti)(?<!ull)(?<!alf)(?<!ingle)(?<!Hi)(?<!Lo)"
-    r"(?<!ross)(?<!eat)(?<!ore)Res_?(?:Net|NeXt|Block|Unit|Layer|Module|Bottleneck|Basic)|"
+    r"(?<!ross)(?<!eat)(?<!ore)Res_?(?:[Nn]et|NeXt|[Bb]lock|[Uu]nit|Layer|Module|Bottleneck|Basic)|"
     r"(?<![a-z])Skip_?(?:Connection|Block|Layer)"
 )
 _NETWORK_NAME: Final = (
@@ -242,7 +242,7 @@ def vain_skips(module: ModuleClass) -> Iterator[tuple[Flow, str, list[tuple[Step
         if flow is None:
             continue
         for name in names:
-            found = kept_in_vain(flow, name)
+            found = kept_in_vain(flow, name) or summed_in_vain(flow, name)
             if found:
                 yield flow, name, found
 
@@ -270,6 +270,42 @@ def kept_in_vain(flow: Flow, name: str) -> list[tuple[Step, ast.AST]]:
     if computed or not meetings(flow):
         return found
     return [one for one, step in zip(found, sources, strict=True) if len(set(step.readers)) < 2]
+
+
+def summed_in_vain(flow: Flow, name: str) -> list[tuple[Step, ast.AST]]:
+    """The sums that take a kept value and go nowhere: thrown away, or overwritten unread."""
+    kept = [step for local, step, _ in flow.bindings if local == name]
+    bound = flow.scope.bindings.get(name, ())
+    if len(kept) != 1 or kept[0] not in flow.derived or not SKIP_NAME.search(name):
+        return []
+    if any(binding.kind != "assign" for binding in bound):
+        return []
+    reading = [
+        step for step in flow.steps
+        if kept[0] in step.inputs and not step.describes
+        and any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(step.node))
+    ]  # fmt: skip
+    sums = [step for step in reading if step.operation in ("+", "add", "cat") and not step.in_place]
+    if not sums or sums != reading or any(_may_be_seen(flow, step) for step in sums):
+        return []
+    return [(kept[0], step.node) for step in sums]
+
+
+def _may_be_seen(flow: Flow, step: Step) -> bool:
+    """Whether a value reaches what the function returns, or something that is not followed."""
+    returned = {one for one, _ in flow.returns}
+    seen: set[Step] = set()
+    waiting = [step]
+    while waiting:
+        one = waiting.pop()
+        # What is called for no value, as `append` is, may keep what it is given.
+        is_kept = one.kind in ("method", "function", "layer") and not one.users
+        if one in returned or one.kind == "unknown" or one.in_place or is_kept:
+            return True
+        if one not in seen:
+            seen.add(one)
+            waiting += one.users
+    return False
 
 
 def _never_read(function: Function, name: str, bound: list[Binding]) -> list[Binding]:
