@@ -103,12 +103,45 @@ _FILE_AND_REST = re.compile(
 )
 
 
+NAMED_MODELS = "archcheck.worker.named_models"
+_PACKAGES = ("timm", "torchvision", "hf")
+_MODEL_NAME = re.compile(r"(?P<name>[\w./-]+?)\s*(?:\((?P<call>.*)\))?", re.DOTALL)
+
+
+def _named_model(text: str) -> Target | None:
+    """`timm:resnet50`, `torchvision:vit_b_16`, `hf:FOLDER`: a call of the worker's functions.
+
+    Raises:
+        UsageError: There is no config.json in the folder, or the arguments are no literals.
+    """
+    package, colon, rest = text.partition(":")
+    if not colon or not rest or package not in _PACKAGES or Path(text).exists():
+        return None
+    if package == "hf":
+        if not (Path(rest) / "config.json").is_file():
+            raise UsageError(
+                f"`{text}`: there is no {(Path(rest) / 'config.json').as_posix()}; name the folder "
+                "of a model, as in `hf:path/to/model`"
+            )
+        return Target(text, NAMED_MODELS, False, package, repr(Path(rest).resolve().as_posix()))
+    match = _MODEL_NAME.fullmatch(rest)
+    if match is None or match["name"] in ("create_model", "get_model"):
+        return None
+    arguments = f", {match['call']}" if match["call"] else ""
+    call = repr(match["name"]) + arguments
+    check_arguments(text, package, call)
+    return Target(text, NAMED_MODELS, False, package, call)
+
+
 def parse_target(text: str) -> Target | None:
     """Read a target that names a model; None for a plain path, which is checked from source.
 
     Raises:
         UsageError: It names a file and no model in it, or its arguments are no literals.
     """
+    named = _named_model(text)
+    if named is not None:
+        return named
     match = _NAMED.fullmatch(text)
     if match is None:
         broken = _FILE_AND_REST.fullmatch(text)

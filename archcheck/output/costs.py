@@ -47,6 +47,16 @@ def cost_lines(trace: Trace) -> Iterator[tuple[str, str]]:
         yield "Generation", "no attention of this pass keeps keys and values"
 
 
+def cost_table(trace: Trace) -> Iterator[tuple[str, str]]:
+    """The same lines without the bar, each with a name."""
+    last = ""
+    for name, value in cost_lines(trace):
+        last = name or last
+        if not name and value and not value.strip("".join(_SIGNS.values())):
+            continue
+        yield name or f"{last}, more", value
+
+
 def _training(costs: TrainingCosts) -> Iterator[tuple[str, str]]:
     low, high = costs.occupied.low, costs.occupied.high
     yield (

@@ -10,6 +10,7 @@ from archcheck.core.finding import Finding, Severity
 from archcheck.core.report import Report, severity_of, source_key
 from archcheck.evidence.target_summary import TargetReport
 from archcheck.output import Options
+from archcheck.output.costs import cost_table
 from archcheck.output.graph.build import Graph
 from archcheck.output.graph.mermaid import mermaid
 from archcheck.output.layer_rows import Row, table_rows
@@ -61,6 +62,8 @@ def _lines(report: Report, options: Options, layers: bool, most: int) -> Iterato
             (*titles, "Peak activations", "Valid sizes"), "lllrrrrl", map(_costs, report.targets)
         )
         for target in report.targets:
+            yield from _training(target)
+        for target in report.targets:
             if target.built and layers:
                 yield from _graph(target, report)
                 yield from _layers(target, report, options.depth)
@@ -106,6 +109,14 @@ def _costs(target: TargetReport) -> Sequence[str]:
         "" if peak is None else byte_text(peak),
         prose(valid_sizes_text(target) or ""),
     )
+
+
+def _training(target: TargetReport) -> Iterator[str]:
+    """A training step and generation as a table, where they were asked for."""
+    rows = [(prose(name), prose(value)) for name, value in cost_table(target.trace)]
+    if rows:
+        yield ""
+        yield from table((f"Costs of {code(target.name)}", ""), "ll", rows)
 
 
 def _number(number: int | None) -> str:

@@ -365,3 +365,42 @@ def test_autocast_follows_torchs_own_lists() -> None:
     assert single <= ours
     assert widest <= accelerator.WIDEST
     assert not accelerator.LOWER & ours and not ours & accelerator.WIDEST
+
+
+class Language(nn.Module):
+    """Four heads of eight for the query, one of keys and values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(50, 32)
+        self.project = nn.Linear(32, 32 + 2 * 8)
+        self.head = nn.Linear(32, 50)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        query, key, value = self.project(self.embed(ids)).split([32, 8, 8], dim=-1)
+        query = query.unflatten(-1, (4, 8)).transpose(1, 2)
+        key, value = (one[:, None].expand(-1, 4, -1, -1) for one in (key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return self.head(mixed.transpose(1, 2).flatten(2))
+
+
+def test_keys_and_values_are_counted_before_they_are_repeated() -> None:
+    from archcheck.analysis.costs.generation import generation
+    from archcheck.core.precisions import precision
+
+    trace = trace_module(Language, [TensorSpec((3, 10), "int64")], mode="eval")
+    kept = generation(trace, precision("fp32"), 90, 1000)
+    assert kept is not None
+    assert kept.kv_cache_bytes_per_token == 2 * 8 * 4
+    assert kept.cache_bytes == 3 * 100 * kept.kv_cache_bytes_per_token
+    assert kept.peak_bytes > 1000 + kept.cache_bytes == kept.decode_bytes
+    halved = generation(trace, precision("bf16"), 90, 1000)
+    assert halved is not None and halved.kv_cache_bytes_per_token == 2 * 8 * 2
+
+
+def test_the_step_of_a_model_with_whole_numbers_for_input_grows_with_its_batch() -> None:
+    step = trace_module(
+        Language, [TensorSpec((3, 10), "int64")], training=StepRequest(kernels="cpu")
+    ).step
+    assert step is not None and step.batch == 3
+    assert all(block.growth is not None for block in step.blocks)

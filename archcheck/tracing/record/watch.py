@@ -106,7 +106,8 @@ class FunctionMode(TorchFunctionMode):
         recorder.running = op
         try:
             if self._failures.asks_eager:
-                doubtful = doubt(op.name, named)
+                with self._kernels.paused():
+                    doubtful = doubt(op.name, named)
                 if doubtful is not None:
                     self._failures.ask(doubtful, func, args, kwargs)
             result = run(*run_args, **run_kwargs)

@@ -197,7 +197,8 @@ def _with_one_more(nest: Any) -> Any:
         if not _is_tensor(leaf) or not leaf.dim():
             return leaf
         shape = (leaf.shape[0] + 1, *leaf.shape[1:])
-        tensor = torch.empty(shape, dtype=leaf.dtype, device=leaf.device)
+        # Zeros index anything.
+        tensor = torch.zeros(shape, dtype=leaf.dtype, device=leaf.device)
         return tensor.requires_grad_(leaf.requires_grad)
 
     whole: Mapping[str, Any] | Sequence[Any] = nest

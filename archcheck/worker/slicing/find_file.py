@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
-from archcheck.core.target import Target, UsageError
+from archcheck.core.target import NAMED_MODELS, Target, UsageError
 from archcheck.worker.sandbox.environment import ImportPlace, import_place, module_place
 from archcheck.worker.sandbox.user_paths import among, is_users
 from archcheck.worker.slicing.module_source import ModuleSource, read_source
@@ -60,12 +60,20 @@ class Found:
         if origin and not is_users(origin):
             # A model of an installed package: that package is what the user asks about.
             user_files = among(str(Path(origin).parents[name.count(".")]))
+        if name == NAMED_MODELS:
+            user_files = _files_of({"hf": "transformers"}.get(self.target.name, self.target.name))
         if name in sys.modules or not isinstance(spec.loader, SourceFileLoader):
             return replace(self, user_files=user_files)
         top = Path(origin).parents[name.count(".") + (1 if spec.submodule_search_locations else 0)]
         place = ImportPlace(name, spec.parent or "", (str(top),), ())
         source = read_source(Path(origin), self.buffers)
         return replace(self, place=place, source=source, user_files=user_files)
+
+
+def _files_of(package: str) -> Callable[[str], bool]:
+    """The files of the package that a named model comes from."""
+    spec = importlib.util.find_spec(package)
+    return is_users if spec is None or not spec.origin else among(str(Path(spec.origin).parent))
 
 
 def find_target(target: Target, home: Path, buffers: Mapping[str, bytes]) -> Found:
