@@ -54,6 +54,8 @@ class Architecture:
         macs: Fused multiply-adds, as fvcore counts them.
         flops: As torch's FlopCounterMode counts them.
         layers: In the order of `named_modules()`, the model itself first.
+        weights: The checkpoint that the model loaded when it was locked, "" for none.
+        keys: What it took of it under the model's names: `conv.weight float32 64,3,7,7`.
     """
 
     target: str
@@ -66,3 +68,5 @@ class Architecture:
     flops: int
     peak_activation_bytes: int
     layers: tuple[ArchitectureLayer, ...]
+    weights: str = ""
+    keys: tuple[str, ...] = ()

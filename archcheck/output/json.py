@@ -13,6 +13,7 @@ from archcheck.core.finding import Edit, Finding, Fix, Location
 from archcheck.core.report import Report, severity_of
 from archcheck.evidence.target_summary import Layer, TargetReport, Tensor
 from archcheck.output import Options
+from archcheck.output.checkpoint_json import weights_json
 
 VERSION = 1
 
@@ -84,6 +85,7 @@ def _target(target: TargetReport) -> dict[str, Any]:
         },
         "training": None if training is None else dict(training.as_json()),
         "generation": _generation(target),
+        "weights": weights_json(target.trace),
         "modules": [
             _layer(layer, target.trace.path, moved.get(layer.path)) for layer in target.modules
         ],

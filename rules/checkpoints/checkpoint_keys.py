@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from archcheck.analysis.state_dicts.diagnose import Diagnosis
     from archcheck.evidence.trace import Trace
 
-rule = Rule("AC801", "checkpoint-keys", Severity.ERROR)
+rule = Rule("AC801", "checkpoint-keys", Severity.ERROR, against_lock=True)
 
 
 @rule.on_trace
@@ -78,6 +78,35 @@ def other_keys(trace: Trace, project: Project) -> Iterator[Finding]:
             help=cause.help or None,
             severity=Severity.NOTE if cause.harmless else None,
         )
+
+
+@rule.on_trace
+def keys_of_the_lock(trace: Trace, project: Project) -> Iterator[Finding]:
+    locked = trace.request.architecture
+    if locked is None or not locked.keys or not trace.state_dict:
+        return
+    # Only a model that is locked with a checkpoint is compared with its keys.
+    from archcheck.analysis.state_dicts.compare import Signature
+    from archcheck.analysis.state_dicts.diagnose import diagnose_state
+    from archcheck.analysis.state_dicts.locked_keys import state_of
+
+    signature = Signature.of(trace.state_dict, trace.renaming_modules)
+    diagnosis = diagnose_state(signature, state_of(locked.keys), trace.request.allow_missing)
+    broken = (*diagnosis.before.missing, *diagnosis.before.mismatched)
+    if not broken or "" in signature.hooks:
+        return
+    steps = [step.cause for step in diagnosis.steps]
+    mended = f"with the mapping below, {len(diagnosis.after.matched):,} keys match"
+    yield Finding(
+        f"this breaks {locked.weights}: {len(broken):,} keys of the model, `{broken[0]}` first, "
+        "are not in it any more",
+        layer_location(trace, broken[0], project),
+        notes=(*steps, *([mended] if steps else [])),
+        help="load older files by this mapping, or lock anew:\n"
+        + diagnosis.mapping.replace("dict(checkpoint)", f"dict(torch.load({locked.weights!r}))")
+        if steps
+        else "keep the old names, or lock anew",
+    )
 
 
 @rule.on_trace

@@ -184,3 +184,37 @@ def test_a_file_that_appears_is_seen(project: Path) -> None:
     (project / "last.ckpt").write_text("version https://git-lfs.github.com/spec/v1\nsize 5\n")
     result = archcheck(*command, cwd=project)
     assert result.returncode == 1 and "error[AC804]" in result.stdout
+
+
+def test_a_lock_keeps_a_renaming_from_breaking_a_checkpoint(project: Path) -> None:
+    torch.save(net().state_dict(), project / "best.pt")
+    locked = archcheck("lock", "net.py:Net", *SHAPE, "--weights", "best.pt", cwd=project)
+    assert locked.returncode == 0, locked.stderr
+    text = (project / "archcheck.lock").read_text()
+    assert '"weights": "best.pt"' in text and '"conv.weight float32 2,3,3,3"' in text
+    assert archcheck("net.py:Net", *SHAPE, "--quiet", cwd=project).returncode == 0
+    (project / "net.py").write_text(NET.replace("self.fc", "self.head"))
+    result = archcheck("net.py:Net", *SHAPE, "--select", "AC801", "--quiet", cwd=project)
+    assert result.returncode == 1
+    assert "this breaks best.pt: 2 keys of the model, `head.weight` first" in result.stdout
+    assert "`fc.` is `head.` in the model" in result.stdout
+    assert 'torch.load("best.pt")' in result.stdout.replace("'", '"')
+
+
+def test_json_has_what_matches(project: Path) -> None:
+    state = {f"module.{name}": t for name, t in net(classes=7).state_dict().items()}
+    torch.save(state, project / "x.pt")
+    command = ("net.py:Net", *SHAPE, "--format", "json")
+    target = json.loads(archcheck(*command, "--weights", "x.pt", cwd=project).stdout)["targets"][0]
+    assert target["weights"] == {
+        "file": "x.pt",
+        "matched": 2,
+        "missing": [],
+        "unexpected": [],
+        "mismatched": ["fc.weight", "fc.bias"],
+        "mapping": [
+            "state = dict(checkpoint)",
+            'state = {k.removeprefix("module."): v for k, v in state.items()}',
+        ],
+    }
+    assert json.loads(archcheck(*command, cwd=project).stdout)["targets"][0]["weights"] is None

@@ -120,7 +120,16 @@ def _agreed(architecture: Architecture) -> object:
     """What a team agrees on. FLOPs and memory follow from it, and from the version of torch; the
     order in which attributes are set is none of it."""
     layers = tuple(sorted(architecture.layers, key=lambda layer: layer.path))
-    return replace(architecture, target="", layers=layers, flops=0, peak_activation_bytes=0)
+    # What the model takes of a checkpoint is for the rules on checkpoints to compare.
+    return replace(
+        architecture,
+        target="",
+        layers=layers,
+        flops=0,
+        peak_activation_bytes=0,
+        weights="",
+        keys=(),
+    )
 
 
 def _changes(alignment: Alignment) -> Iterator[tuple[float, Change]]:

@@ -92,6 +92,13 @@ def diagnose(
     return best
 
 
+def diagnose_state(
+    signature: Signature, state: StateDict, allow_missing: Sequence[str] = ()
+) -> Diagnosis:
+    """Find the steps that make the most of one state dict load."""
+    return _solve(signature, state, allow_missing)
+
+
 def _candidates(checkpoint: Checkpoint) -> Iterator[StateDict]:
     yield from checkpoint.state_dicts[:MOST_CANDIDATES]
 

@@ -81,7 +81,11 @@ def lock_text(architectures: Iterable[Architecture]) -> str:
 def _model_lines(architecture: Architecture) -> Iterator[str]:
     yield " {"
     for field in fields(Architecture):
-        if field.name != "layers":
+        if field.name == "keys" and architecture.keys:
+            yield '  "keys": ['
+            yield ",\n".join(f"   {_json(key)}" for key in architecture.keys)
+            yield "  ],"
+        elif field.name != "layers" and getattr(architecture, field.name) != field.default:
             yield f'  "{field.name}": {_json(getattr(architecture, field.name))},'
     yield '  "layers": ['
     yield ",\n".join(f"   {_json(_without_usual(layer))}" for layer in architecture.layers)

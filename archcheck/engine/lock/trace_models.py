@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archcheck.analysis.architectures.read_trace import architecture_of
@@ -76,12 +76,29 @@ def trace_models(
     for target in report.targets:
         why = _why_not(target.trace, apart_from)
         if why is None:
-            architectures.append(architecture_of(target.trace))
+            architectures.append(_with_weights(architecture_of(target.trace), target.trace))
         else:
             failed[target.name] = why
     return Traced(
         tuple(architectures), failed, tuple(dict.fromkeys(report.usage_errors)), report.defects
     )
+
+
+def _with_weights(architecture: Architecture, trace: Trace) -> Architecture:
+    """The architecture with what the model takes of its checkpoint, if it has one."""
+    checkpoint = trace.request.checkpoint
+    if checkpoint is None or not trace.state_dict:
+        return architecture
+    # Imported only now: few models are locked with a checkpoint.
+    from archcheck.analysis.state_dicts.compare import Signature
+    from archcheck.analysis.state_dicts.diagnose import diagnose
+    from archcheck.analysis.state_dicts.locked_keys import key_text
+
+    signature = Signature.of(trace.state_dict, trace.renaming_modules)
+    diagnosis = diagnose(signature, checkpoint, trace.request.allow_missing)
+    taken = ((name, diagnosis.table.get(name)) for name in diagnosis.after.matched)
+    keys = tuple(key_text(name, tensor) for name, tensor in taken if tensor is not None)
+    return replace(architecture, weights=checkpoint.path, keys=keys)
 
 
 def _why_not(trace: Trace, apart_from: Path | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,7 +49,10 @@ def update_lock(targets: Sequence[str], config: Config, asked: Model, root: Path
     """
     before = _known(root / LOCK_NAME, may_be_broken=not targets)
     traced = trace_models(targets, config, asked, root)
-    new = tuple(replace(one, target=before.named(one.target)) for one in traced.architectures)
+    new = tuple(
+        replace(one, target=before.named(one.target), weights=_relative(one.weights, before))
+        for one in traced.architectures
+    )
     kept, dropped = _others(before, new, traced, everything=not targets)
     if new or dropped:
         write_whole(before.path, lock_text((*new, *kept)).encode())
@@ -61,6 +65,11 @@ def update_lock(targets: Sequence[str], config: Config, asked: Model, root: Path
         traced.usage_errors,
         traced.defects,
     )
+
+
+def _relative(path: str, lock: Lock) -> str:
+    """A path as the lock names it: relative to its folder."""
+    return path and os.path.relpath(path, lock.path.parent).replace(os.sep, "/")
 
 
 def _known(path: Path, *, may_be_broken: bool) -> Lock:

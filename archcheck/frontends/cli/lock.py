@@ -24,6 +24,10 @@ def lock(
     inputs: Inputs = None,
     train: Train = None,
     timeout: Timeout = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A checkpoint whose keys the model must keep loading."),
+    ] = None,
 ) -> None:
     """Write the architectures of the models into archcheck.lock."""
     from archcheck.engine.lock.update import update_lock
@@ -34,6 +38,7 @@ def lock(
         "",
         inputs=tuple(inputs or ()),
         mode=mode_of(train),
+        weights=weights,
     )
     update = update_lock(targets or (), config, asked, root)
     show("".join(f"{line}\n" for line in update.said))
