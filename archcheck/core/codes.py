@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from archcheck.core.rule import Rule
@@ -40,3 +41,25 @@ def strength(code: str, prefixes: Iterable[str]) -> int:
         ),
         default=-1,
     )
+
+
+def next_free_code(family: str, taken: Iterable[str]) -> str:
+    """Return the code after the highest one of a family (letters and the first digit): AC2, AC223.
+
+    A number that was once given away is not given away again, so gaps stay.
+
+    Raises:
+        UsageError: It is no family, or has no number left.
+    """
+    family = family.upper()
+    if not re.fullmatch(r"[A-Z]+\d", family):
+        raise UsageError(f"{family!r} is no family of rules: write letters and one digit, as AC2")
+    numbers = [int(code.removeprefix(family)) for code in taken if _is_of(code, family)]
+    following = max(numbers, default=0) + 1
+    if following > 99:
+        raise UsageError(f"the family {family} has no number left")
+    return f"{family}{following:02d}"
+
+
+def _is_of(code: str, family: str) -> bool:
+    return re.fullmatch(rf"{family}\d\d", code) is not None

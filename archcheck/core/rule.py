@@ -114,14 +114,31 @@ def load_rules() -> tuple[Rule, ...]:
     Raises:
         PackError: A rule file is malformed, or two rules share a code or a name.
     """
+    return _by_code(
+        rule for folder, package in pack_folders() for rule in _rules_below(folder, package)
+    )
+
+
+def load_pack(folder: Path, package: str) -> tuple[Rule, ...]:
+    """Return the rules of one pack, by code.
+
+    Args:
+        package: The package name that its files get.
+
+    Raises:
+        PackError: A rule file is malformed, or two rules share a code or a name.
+    """
+    return _by_code(_rules_below(folder, package))
+
+
+def _by_code(found: Iterable[Rule]) -> tuple[Rule, ...]:
     rules: dict[str, Rule] = {}
     names: dict[str, Rule] = {}
-    for folder, package in pack_folders():
-        for rule in _rules_below(folder, package):
-            for key, known in ((rule.code, rules), (rule.name, names)):
-                if key in known:
-                    raise PackError(f"{rule.path}: {key} is already used by {known[key].path}")
-                known[key] = rule
+    for rule in found:
+        for key, known in ((rule.code, rules), (rule.name, names)):
+            if key in known:
+                raise PackError(f"{rule.path}: {key} is already used by {known[key].path}")
+            known[key] = rule
     return tuple(rules[code] for code in sorted(rules))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from archcheck.core.config import Config, Model
 from archcheck.core.finding import Finding, Fix, Location
 from archcheck.core.report import Repairs, Report, source_key
-from archcheck.core.rule import load_rules
+from archcheck.core.rule import Rule, load_rules
 from archcheck.core.target import UsageError
 from archcheck.engine.lock import LOCK_NAME, held_against
 from archcheck.engine.run_rules import FileResult, Reader, read_files
@@ -49,6 +49,7 @@ def run(
     workers: Workers | None = None,
     new_baseline: bool = False,
     memory: Memory | None = None,
+    rules: Sequence[Rule] | None = None,
 ) -> Report:
     """Check targets of all forms; without any, what the configuration names.
 
@@ -60,11 +61,12 @@ def run(
         workers: Those that trace the models, if they are to outlive this check.
         new_baseline: A baseline that is not there is an empty one.
         memory: What is known from earlier runs, and is to be known to later ones.
+        rules: Those to choose from; by default those of every installed pack.
 
     Raises:
         UsageError: The settings are wrong.
     """
-    rules = load_rules()
+    rules = load_rules() if rules is None else rules
     selection = Selection.of(rules, config)
     plan = Plan.of(targets, config, asked, root=root, buffers=tuple(map(Path, buffers)))
     usage_errors = list(plan.usage_errors)

@@ -265,6 +265,7 @@ class Session:
         request = with_loads(request, outcome, project, self._notes)
         return TargetResult.of(replace(outcome, request=request), project, selection)
 
+
 def _followed(target: Target, start: Project, now: Project) -> Target:
     """The target with the line that it names where that is now."""
     if target.line is None:

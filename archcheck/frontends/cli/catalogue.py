@@ -23,9 +23,18 @@ def explain(code: Annotated[str, typer.Argument(help="A rule's code or name.")])
     show(render_rule(rule, color=wants_color()))
 
 
-def rules() -> None:
-    """List every rule."""
+def rules(
+    next_code: Annotated[
+        str | None,
+        typer.Option("--next-code", metavar="FAMILY", help="Print the next free code: AC2."),
+    ] = None,
+) -> None:
+    """List every rule, or say the next free code of a family."""
+    from archcheck.core.codes import next_free_code
     from archcheck.core.rule import load_rules
     from archcheck.output.catalogue import render_rules
 
+    if next_code is not None:
+        show(next_free_code(next_code, [rule.code for rule in load_rules()]) + "\n")
+        return
     show(render_rules(load_rules(), color=wants_color()))

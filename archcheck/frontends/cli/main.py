@@ -30,6 +30,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "diff": "diff",
         "explain": "catalogue",
         "rules": "catalogue",
+        "evidence": "evidence",
+        "test": "test",
         "lsp": "lsp",
         "weights": "weights",
         "devices": "costs",
