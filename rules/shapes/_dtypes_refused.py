@@ -12,7 +12,8 @@ _NO_KERNEL = re.compile(r"\"[\w:]+\" not implemented for '\w+'")
 _ABOUT_DTYPES = re.compile(
     r"not implemented for '|same d?type|scalar type|expected .*\bdtype|different dtypes"
     r"|only supports? (?:boolean|float|int)|Input type \(|with a bool tensor|can't be cast"
-    r"|cannot be applied to|Expected a long tensor|must be (?:long|bool|int)|weight type",
+    r"|only applicable to index tensor|cannot be applied to|Expected a long tensor"
+    r"|must be (?:long|bool|int)|weight type",
     re.IGNORECASE,
 )
 _SIGNS = {"bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "bitwise_not": "~"}

@@ -27,6 +27,7 @@ Use instead
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import combinations
@@ -59,6 +60,10 @@ NAMED = (
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div",
 )  # fmt: skip
 
+_ASSIGNED = re.compile(
+    r"expanded size of the tensor \((\d+)\) must match the existing size \((\d+)"
+)
+
 
 @rule.on_trace
 def operands(trace: Trace, project: Project) -> Iterator[Finding]:
@@ -85,6 +90,20 @@ def operands(trace: Trace, project: Project) -> Iterator[Finding]:
             ],
         )
         yield replace(finding, covers=tuple(("AC004", later.location) for later, _ in alike))
+
+
+@rule.on_trace
+def assigned(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project, "setitem"):
+        place = _ASSIGNED.search(fault.failure.message)
+        if place is None or len(fault.values) < 2:
+            continue
+        given = fault.values[-1].shape
+        yield fault.finding(
+            f"{fault.subject} is given {text(given)}, which does not fit there: "
+            f"{place[1]} and {place[2]} differ",
+            label=f"got {text(given)}",
+        )
 
 
 def _clashing(trace: Trace, project: Project) -> Iterator[tuple[ShapeError, tuple[Value, Value]]]:

@@ -39,6 +39,8 @@ from archcheck.core.finding import Finding, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Project
 
+from ._dtypes_refused import refused
+from ._impossible_calls import why_impossible
 from ._widths import working_sizes
 
 if TYPE_CHECKING:
@@ -70,6 +72,17 @@ def elements_that_do_not_fit(trace: Trace, project: Project) -> Iterator[Finding
                 help="torch.flatten(x, 1) keeps every sample whole, whatever its size"
                 if len(sizes) == 2 and len(fault.got) > 2
                 else None,
+            )
+
+
+@rule.on_trace
+def rearranged_impossibly(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project):
+        why = why_impossible(fault) if refused(fault) is None else None
+        if why is not None:
+            yield fault.finding(
+                f"{fault.subject} cannot rearrange {text(fault.got)}: {why}",
+                label=f"got {text(fault.got)}",
             )
 
 

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING
 
 from archcheck.analysis.shapes.arithmetic import text
@@ -39,6 +40,7 @@ from archcheck.core.rule import Rule
 from archcheck.python import Project, SourceFile
 
 from ._chain_shapes import clashes_in, finding
+from ._dtypes_refused import refused
 from ._norms import channels_expected, rank_fits, trailing_expected
 from ._renumber_size import renumbered, reshaped
 from ._unsuitable_inputs import misfed
@@ -155,3 +157,19 @@ def _help(fault: ShapeError, got: int | str, expected: int) -> str | None:
     if expected in fault.got[2:]:
         return f"the {expected} are in the last dimension: {name}.transpose(1, 2)"
     return f"nn.{kind}({'…, ' if fault.kind == 'group_norm' else ''}{got})"
+
+
+@rule.on_trace
+def slopes_for_other_channels(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project, "prelu"):
+        if len(fault.shapes) < 2 or len(fault.got) < 2 or refused(fault) is not None:
+            continue
+        slopes, got = prod(fault.shapes[1]), fault.got[1]
+        if slopes not in (1, got):
+            yield fault.finding(
+                f"{fault.subject} has {slopes} slopes, got {got} channels",
+                label=f"got {text(fault.got)}, expects [*, {slopes}{', *' * (len(fault.got) - 2)}]",
+                declared=fault.declared("num_parameters", 0),
+                at_constructor=True,
+                help=f"nn.PReLU({got})",
+            )

@@ -24,6 +24,7 @@ Use instead
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -34,7 +35,8 @@ from archcheck.core.finding import Finding, Location, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Project
 
-from ._unsuitable_inputs import wrong_dtype, wrong_rank
+from ._impossible_calls import described, missing_dimension, why_impossible
+from ._unsuitable_inputs import RECURRENT, wrong_dtype, wrong_rank
 
 if TYPE_CHECKING:
     from archcheck.evidence.trace import Trace
@@ -43,6 +45,8 @@ rule = Rule("AC218", "wrong-input-rank", Severity.ERROR)
 
 # What a pass may show because of it.
 _FOLLOWING = ("AC004", "AC205", "AC206", "AC207", "AC208", "AC209", "AC213")
+
+_STATE = re.compile(r"Expected hidden\S* size \(([\d, ]+)\), got \[([\d, ]+)\]")
 
 
 @rule.on_trace
@@ -67,3 +71,28 @@ def dimensions_that_arrived(trace: Trace, project: Project) -> Iterator[Finding]
         covers = tuple((code, file) for code in _FOLLOWING)
         yield replace(finding, location=place, trail=trail, covers=covers)
         return
+
+
+@rule.on_trace
+def dimension_that_is_not_there(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project):
+        dim = missing_dimension(fault)
+        if dim is None or wrong_dtype(fault) is not None or wrong_rank(fault) is not None:
+            continue
+        if why_impossible(fault) is None:
+            yield fault.finding(
+                f"{fault.subject} works on dimension {dim}, and {described(fault)}",
+                label=f"got {text(fault.got)}",
+            )
+
+
+@rule.on_trace
+def state_of_another_shape(trace: Trace, project: Project) -> Iterator[Finding]:
+    for fault in faults(trace, project, *RECURRENT, "lstm_cell", "gru_cell"):
+        sizes = _STATE.search(fault.failure.message)
+        if sizes is not None:
+            yield fault.finding(
+                f"the state that {fault.subject} starts from is [{sizes[2]}], not [{sizes[1]}]",
+                label=f"the input is {text(fault.got)}",
+                help="[layers x directions, batch, hidden_size], also with batch_first",
+            )

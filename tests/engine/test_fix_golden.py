@@ -50,6 +50,7 @@ UNDECIDED = {
     "nll_input/bad_traced.py": (1, "the loss, which the command line names, may be the wrong one"),
     "norm_num_features/bad_conditional_norm.py": (1, "half of a parameter: which half is wrong?"),
     "norm_num_features/bad_instance_norm_unweighted.py": (1, "`hidden` sizes other layers, too"),
+    "norm_num_features/bad_slopes.py": (1, "the width that the slopes were made for may be meant"),
     "norm_num_features/bad_layer_norm_on_channels.py": (1, "lines are in the wrong order"),
     "optimizer_rebuilt/bad_trainer.py": (1, "the base and the loop build it of other things"),
     "removed_api/bad_old_functions.py": (3, "the new functions take and give other things"),
