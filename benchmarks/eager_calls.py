@@ -1,6 +1,6 @@
 """Compare what eager torch says about single calls with what a trace says about them.
 
-    python benchmarks/eager_calls.py [NAME…] [--every N] [--show] [--jobs N]
+    python benchmarks/eager_calls.py [NAME…] [--every N] [--show]
 
 eager_calls.txt lists a legal call of each layer, loss, function and tensor operator. Variants are
 made of each: other dtypes, ranks, sizes, memory layouts, numbers, integer constants. Each variant
