@@ -59,13 +59,13 @@ def poor_loads(trace: Trace) -> Iterator[tuple[LoadInSource, Diagnosis, Comparis
         if load.checkpoint is None or load.checkpoint.problems:
             continue
         # Only a file that is loaded so is compared.
-        from archcheck.analysis.state_dicts.compare import Signature, compare
+        from archcheck.analysis.state_dicts.compare import Signature, compare, table_of
         from archcheck.analysis.state_dicts.diagnose import diagnose
 
         signature = Signature.of(trace.state_dict)
         states = load.checkpoint.state_dicts
         taken = next((one for one in states if one.keys == load.keys), None)
-        table = {tensor.name: tensor for tensor in (taken.tensors if taken else ())}
+        table = {} if taken is None else table_of(taken)
         now = compare(signature, table)
         known = len(now.matched) + len(now.mismatched)
         # A file of a part of the model, all of which is taken, may well be meant.

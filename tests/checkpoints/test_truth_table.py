@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from archcheck.analysis.state_dicts.compare import Signature, compare
+from archcheck.analysis.state_dicts.compare import Signature, compare, table_of
 from archcheck.checkpoints import read_checkpoint
 from archcheck.tracing.record.describe_state import renaming_modules, state_dict_of
 
@@ -51,8 +51,7 @@ def accepted(model: nn.Module, path: Path) -> bool:
 
 def foreseen(model: nn.Module, path: Path) -> bool:
     signature = Signature.of(state_dict_of(model), renaming_modules(model))
-    state = read_checkpoint(str(path)).state_dict
-    return compare(signature, {tensor.name: tensor for tensor in state.tensors}).loads
+    return compare(signature, table_of(read_checkpoint(str(path)).state_dict)).loads
 
 
 @pytest.mark.parametrize("parameter", [True, False])
@@ -93,6 +92,20 @@ def test_layouts(layout: str, tmp_path: Path) -> None:
     assert foreseen(model, path) == accepted(model, path)
 
 
+class Extra(nn.Module):
+    """Keeps something that is no tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"step": 3}
+
+    def set_extra_state(self, state: object) -> None:
+        pass
+
+
 class Tied(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -107,6 +120,19 @@ NAMES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], dict[str, 
     "one more": (Tied, lambda m: {**m.state_dict(), "c": torch.zeros(1)}),
     "one less": (Tied, lambda m: {k: v for k, v in m.state_dict().items() if k != "a.bias"}),
     "an unsaved buffer": (Tied, lambda m: {**m.state_dict(), "unsaved": torch.zeros(2)}),
+    "extra state": (Extra, lambda m: dict(m.state_dict())),
+    "no extra state": (Extra, lambda m: dict(m.layer.state_dict(prefix="layer."))),
+    "extra state of another": (
+        lambda: nn.ModuleDict({"layer": nn.Linear(2, 2)}),
+        lambda m: dict(Extra().state_dict()),
+    ),
+    "a number among the tensors": (Tied, lambda m: {**m.state_dict(), "epoch": 3}),
+    "a number in the place of a tensor": (Tied, lambda m: {**m.state_dict(), "a.bias": 3}),
+    "dynamically quantized": (
+        # Without the versions that `state_dict()` notes, torch takes it for an older layout.
+        lambda: torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(2, 2))),
+        lambda m: m.state_dict(),
+    ),
     "no counter": (
         lambda: nn.Sequential(nn.BatchNorm1d(3)),
         lambda m: {k: v for k, v in m.state_dict().items() if "num_batches" not in k},

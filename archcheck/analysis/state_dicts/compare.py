@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from archcheck.evidence.checkpoint import Tensor
+from archcheck.evidence.checkpoint import StateDict, Tensor
 from archcheck.evidence.records import StateEntry
 
 # The file's tensors by the names that they are loaded under; `Tensor.name` stays the file's own.
@@ -44,6 +44,12 @@ class Signature:
     def renames_itself(self, name: str) -> bool:
         """Tell whether a module above a name has a hook of its own that renames keys."""
         return any(not path or name.startswith(f"{path}.") for path in self.hooks)
+
+
+def table_of(state: StateDict) -> Table:
+    """Return what a load is given: also what is no tensor counts as a key."""
+    values = (Tensor(name, None, "", "nested") for name in state.values)
+    return {tensor.name: tensor for tensor in (*state.tensors, *values)}
 
 
 @dataclass(frozen=True)

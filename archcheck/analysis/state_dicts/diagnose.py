@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from archcheck.analysis.state_dicts.compare import Comparison, Signature, Table, compare
+from archcheck.analysis.state_dicts.compare import Comparison, Signature, Table, compare, table_of
 from archcheck.analysis.state_dicts.renames import by_order, renumbered, subtrees
 from archcheck.analysis.state_dicts.reshaped import (
     fused_to_split,
@@ -87,8 +87,7 @@ def diagnose(
     best = max(found, key=lambda diagnosis: diagnosis.after.score[:2])
     if best.state.keys:
         at_root = next((one for one in checkpoint.state_dicts if not one.keys), StateDict((), ()))
-        names = {tensor.name: tensor for tensor in at_root.tensors}
-        best = replace(best, before=compare(signature, names, allow_missing))
+        best = replace(best, before=compare(signature, table_of(at_root), allow_missing))
     return best
 
 
@@ -104,7 +103,7 @@ def _candidates(checkpoint: Checkpoint) -> Iterator[StateDict]:
 
 
 def _solve(signature: Signature, state: StateDict, allow_missing: Sequence[str]) -> Diagnosis:
-    table: Table = {tensor.name: tensor for tensor in state.tensors}
+    table = table_of(state)
     before = now = compare(signature, table, allow_missing)
     steps: list[Step] = []
     while len(steps) < MOST_STEPS and not now.loads:
