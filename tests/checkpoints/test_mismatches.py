@@ -407,3 +407,18 @@ def test_nothing_is_guessed_from_the_order_of_sorted_names(tmp_path: Path) -> No
     model = nn.ModuleDict({name: nn.Linear(2, 2, bias=False) for name in ("second", "first")})
     diagnosis = diagnosed(model, tmp_path / "x")
     assert not diagnosis.steps and not diagnosis.after.loads
+
+
+def test_many_parts_are_told_in_one_sentence(tmp_path: Path) -> None:
+    parts = {name: nn.Linear(2, i + 2) for i, name in enumerate("abcdefg")}
+    torch.save(nn.ModuleDict({"a": parts["a"]}).state_dict(), tmp_path / "x.pt")
+    sentences = told(diagnosed(nn.ModuleDict(parts), tmp_path / "x.pt"))
+    assert sentences == ["the file lacks 12 keys, of `b.`, `c.`, `d.` and 3 more"]
+
+
+def test_an_adapter_in_its_model_wants_no_base(tmp_path: Path) -> None:
+    """What the file leaves out is the base, which the model has from elsewhere."""
+    model = nn.ModuleDict({"base": nn.Linear(4, 4), "lora_A": nn.Linear(4, 2, bias=False)})
+    torch.save({"lora_A.weight": torch.zeros(2, 4)}, tmp_path / "x.pt")
+    (cause,) = key_causes(diagnosed(model, tmp_path / "x.pt"))
+    assert cause.harmless and set(cause.names) == {"base.weight", "base.bias"}

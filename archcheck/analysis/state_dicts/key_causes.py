@@ -15,6 +15,8 @@ _QUANTIZED = re.compile(
     r"_packed_params\.\S+|zero_point|scales)$"
 )
 _ADAPTER = re.compile(r"lora_|ia3_l|hada_w|oft_|adapter")
+# More parts than these are told in one sentence.
+MOST_PARTS = 3
 # Buffers that older versions of libraries saved and newer ones compute.
 _RECOMPUTED = (
     "position_ids",
@@ -68,12 +70,17 @@ def _quantized(d: Diagnosis, missing: list[str], unexpected: list[str]) -> Itera
 
 
 def _adapter(d: Diagnosis, missing: list[str], unexpected: list[str]) -> Iterator[Cause]:
-    found = [name for name in unexpected if _ADAPTER.search(name)]
-    if found and len(found) * 2 > len(d.state.tensors):
+    found = [name for name in d.table if _ADAPTER.search(name)]
+    if 2 * len(found) <= len(d.state.tensors):
+        return
+    base = [name for name in missing if not _ADAPTER.search(name)]
+    if base or unexpected:
         yield Cause(
             f"the file is an adapter without its base: {listed(found, 2)}",
-            (*unexpected, *missing),
+            (*base, *unexpected),
             "load the base model first and the adapter into it (PeftModel.from_pretrained)",
+            # A model that has the adapter takes it, and has its base from elsewhere.
+            harmless=not unexpected,
         )
 
 
@@ -142,23 +149,46 @@ def _parts(d: Diagnosis, missing: Sequence[str], unexpected: Sequence[str]) -> I
             "is this the file of another model?",
         )
         return
-    for parent, names in _topmost(missing, d.table):
+    yield from _lacking(_topmost(missing, d.table))
+    yield from _surplus(_topmost(unexpected, d.signature.entries))
+
+
+def _lacking(groups: Sequence[tuple[str, list[str]]]) -> Iterator[Cause]:
+    if len(groups) > MOST_PARTS:
+        names = tuple(name for _, group in groups for name in group)
+        parts = listed([parent or group[0] for parent, group in groups])
+        yield Cause(f"the file lacks {len(names):,} keys, of {parts}", names)
+        return
+    for parent, group in groups:
+        pattern = f"{parent}*" if parent else group[0]
         yield Cause(
-            f"the file has nothing of `{parent}` ({len(names):,} keys)"
+            f"the file has nothing of `{parent}` ({_keys(group)})"
             if parent
-            else f"the file lacks {listed(names)}",
-            tuple(names),
-            "if it is meant to start untrained: "
-            f"--allow-missing '{parent + '*' if parent else names[0]}'",
+            else f"the file lacks {listed(group)}",
+            tuple(group),
+            f"if it is meant to start untrained: --allow-missing '{pattern}'",
         )
-    for parent, names in _topmost(unexpected, d.signature.entries):
+
+
+def _surplus(groups: Sequence[tuple[str, list[str]]]) -> Iterator[Cause]:
+    drop = "drop them: `state = {k: v for k, v in state.items() if k in model.state_dict()}`"
+    if len(groups) > MOST_PARTS:
+        names = tuple(name for _, group in groups for name in group)
+        parts = listed([parent or group[0] for parent, group in groups])
+        yield Cause(f"the file has {len(names):,} keys too many, of {parts}", names, drop)
+        return
+    for parent, group in groups:
         yield Cause(
-            f"the file has `{parent}`, of which the model has nothing ({len(names):,} keys)"
+            f"the file has `{parent}`, of which the model has nothing ({_keys(group)})"
             if parent
-            else f"the model doesn't want {listed(names)}",
-            tuple(names),
-            "drop them: `state = {k: v for k, v in state.items() if k in model.state_dict()}`",
+            else f"the model doesn't want {listed(group)}",
+            tuple(group),
+            drop,
         )
+
+
+def _keys(names: Sequence[str]) -> str:
+    return "1 key" if len(names) == 1 else f"{len(names):,} keys"
 
 
 def _topmost(names: Sequence[str], others: Iterable[str]) -> list[tuple[str, list[str]]]:
