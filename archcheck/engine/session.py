@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from archcheck.engine.lock.lock_file import Lock
     from archcheck.evidence.request import Request
     from archcheck.evidence.trace import Trace
+    from archcheck.python.file import SourceFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,8 @@ class Session:
         if isinstance(outcome, UsageError):
             return TargetResult(None, usage_error=str(outcome))
         locked = self._lock.find(outcome) if self._lock is not None else None
-        request = replace(_request_of(model), architecture=locked)
+        file = _file_of(outcome, project) if step_request(model) is not None else None
+        request = replace(_request_of(model, file), architecture=locked)
         if model.weights is not None and not os.path.exists(model.weights):
             return TargetResult(None, usage_error=f"--weights {model.weights}: no such file")
         # Imported only now: a check of the source alone has no use for it.
@@ -295,7 +297,15 @@ def _function(text: str | None) -> Target | None:
     return target
 
 
-def _request_of(model: Model) -> Request:
+def _file_of(trace: Trace, project: Project) -> SourceFile | None:
+    """The file that a model was loaded from, if it can be read."""
+    try:
+        return project.file(trace.path)
+    except (DocumentError, OSError):
+        return None
+
+
+def _request_of(model: Model, file: SourceFile | None) -> Request:
     from archcheck.evidence.request import Request
 
     return Request(
@@ -305,7 +315,7 @@ def _request_of(model: Model) -> Request:
         max_macs=model.max_macs,
         max_memory=model.max_memory,
         allow_missing=model.allow_missing,
-        costs=cost_request(model),
+        costs=cost_request(model, file),
     )
 
 

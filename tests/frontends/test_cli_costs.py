@@ -131,3 +131,27 @@ def test_no_precision_makes_a_finding_or_hides_one(project: Path) -> None:
         for precision in ("fp32", "bf16", "amp-fp16")
     }  # fmt: skip
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("built", "name"),
+    [
+        ("torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)", "sgd-momentum"),
+        ("torch.optim.SGD(net.parameters(), lr=0.1, momentum=0)", "sgd"),
+        ("torch.optim.Adam(net.parameters(), fused=True)", "adam-fused"),
+        ("make_optimizer(net)", "adamw"),
+    ],
+)
+def test_the_optimizer_is_that_of_the_script(project: Path, built: str, name: str) -> None:
+    script = f"import torch\n{MODEL}\n\ndef train():\n    net = Net()\n    optimizer = {built}\n"
+    (project / "net.py").write_text(script, encoding="utf-8")
+    run = archcheck(
+        "net.py:Net", "--input", "32,64", "--device", "24GiB", "--no-cache", cwd=project
+    )
+    assert f"({name}, fp32)" in run.stdout
+    line = script[: script.index(built)].count("\n") + 1
+    assert (f"{name} as in net.py, line {line}" in run.stdout) == ("torch" in built)
+    asked = archcheck(
+        "net.py:Net", "--input", "32,64", "--optimizer", "lion", "--no-cache", cwd=project
+    )
+    assert "(lion, fp32)" in asked.stdout and "as in net.py" not in asked.stdout
