@@ -4,9 +4,9 @@
 
 On the CPU the truth is what torch's profiler sees its allocator give out, plus the weights and the
 input; with `--device cuda` it is `torch.cuda.max_memory_allocated`, for fp32 and amp-bf16, SGD and
-AdamW. `--peers` adds torchinfo's estimate, accelerate's rule (`estimate-memory`: four times the
-weights, for Adam) and torch-preflight's, each where it is installed. torchvision's models are taken
-where it can be imported, else small ones of our own. Exit code 1: an error above 10 %, or a median
+AdamW. `--peers` adds torchinfo's estimate and accelerate's rule (`estimate-memory`: four times the
+weights, for Adam). torchvision's models are taken where it can be imported, else small ones of our
+own. Exit code 1: an error above 10 %, or a median
 above 2 % (5 % on a device).
 """
 
