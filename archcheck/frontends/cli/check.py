@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,35 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archcheck.core.config import Config, Model, parse_bytes, parse_count, parse_shape, read_config
+from archcheck.core.config import Config, Model
 from archcheck.core.finding import Severity
 from archcheck.core.report import Report
-from archcheck.core.target import UsageError
 from archcheck.frontends.cli.answer import Answer, RenderOptions
-from archcheck.frontends.cli.costs import known_device, known_optimizer, known_precision
-from archcheck.frontends.cli.options import (
-    TEXT,
-    Format,
-    Import,
-    Inputs,
-    Loss,
-    Timeout,
-    Train,
-    codes,
-    mode_of,
-    overridden,
-    read,
-)
-from archcheck.frontends.cli.terminal import complain, wants_color
-from archcheck.output import page_width
+from archcheck.frontends.cli.check_options import CheckOptions
+from archcheck.frontends.cli.options import TEXT, Format, Import, Inputs, Loss, Timeout, Train
+from archcheck.frontends.cli.terminal import complain
 from archcheck.output.wording import plural
 
 if TYPE_CHECKING:
     from archcheck.engine.cache.answers import Memory
-    from archcheck.engine.fix.fix_files import FixOptions
     from archcheck.worker.process.client import Workers
-
-DEFAULT_BASELINE = "archcheck-baseline.json"
 
 
 def check(
@@ -170,92 +152,25 @@ def check(
     quiet: Annotated[bool, typer.Option(help="Show findings only.")] = False,
 ) -> None:
     """Check models and source files."""
-    # Imported late, so that `archcheck --help` answers at once.
-    from archcheck.engine.targets import Plan
+    raise typer.Exit(_check(CheckOptions(**locals())))
 
-    def settings() -> tuple[Config, Path]:
-        """The project's as the command line overrides them, and the folder they are relative to."""
-        config, root = read_config(Path.cwd())
-        config = overridden(
-            config,
-            select=None if select is None else codes(select),
-            extend_select=(*config.extend_select, *codes(extend_select)),
-            ignore=(*config.ignore, *codes(ignore)),
-            fail_on=fail_on,
-            timeout=timeout,
-            memory_limit=read(parse_bytes, "--memory-limit", memory_limit),
-            trace=False if no_trace else None,
-            force_exclude=force_exclude or None,
-            baseline=os.path.abspath(baseline) if baseline else None,
-        )
-        if write_baseline and config.baseline is None:
-            config = replace(config, baseline=DEFAULT_BASELINE)
-        elif no_baseline:
-            config = replace(config, baseline=None)
-        return config, root
 
-    config, root = settings()
-    asked = Model(
-        target="",
-        inputs=tuple(inputs or ()),
-        mode=mode_of(train),
-        loss=loss,
-        expect_output=read(parse_shape, "--expect-output", expect_output),
-        max_params=read(parse_count, "--max-params", max_params),
-        max_macs=read(parse_count, "--max-macs", max_macs),
-        max_memory=read(parse_bytes, "--max-memory", max_memory),
-        max_training_memory=read(parse_bytes, "--max-training-memory", max_training_memory),
-        optimizer=read(known_optimizer, "--optimizer", optimizer),
-        precision=read(known_precision, "--precision", precision),
-        device=read(known_device, "--device", device),
-        generate=generate,
-        input_from=input_from,
-        import_whole=import_ is Import.WHOLE,
-        weights=weights,
-        allow_missing=tuple(allow_missing or ()),
-    )
-    named = [target for target in targets or () if target != "-"]
-    piped = "-" in (targets or ())
-    buffers = {stdin_filename: sys.stdin.buffer.read()} if piped else {}
-    if affected:
+def _check(options: CheckOptions) -> int:
+    """Run one check and say what it found; its exit code."""
+    config, root = options.config()
+    asked, named, buffers = options.model(), options.named, options.buffers()
+    if options.affected:
         from archcheck.engine.affected import affected_models
 
         models = affected_models(named, config, root)
         config, named = replace(config, models=models, paths=()), []
-    memory: Memory | None = None
-    if config.cache and not no_cache:
-        from archcheck.engine.cache.answers import Memory
-
-        memory = Memory(root)
-    mending: FixOptions | None = None
-    if fix or unsafe_fixes or diff or fix_only:
-        from archcheck.engine.fix.fix_files import FixOptions
-
-        mending = FixOptions(unsafe=unsafe_fixes, write=not diff, outside=fix_outside)
-    if watch:
-        if mending or write_baseline or affected or piped or output or format is not TEXT:
-            raise UsageError("--watch shows findings as text: leave out what else is asked")
-        from archcheck.engine.pipeline import run
-        from archcheck.frontends.cli.watch import watch as watch_files
-
-        def look(workers: Workers) -> Report:
-            config, root = settings()
-            return run(named, config, asked, root=root, memory=memory, workers=workers)
-
-        watch_files(look, named, root, depth, quiet)
-    manner = RenderOptions(
-        format=format.value,
-        to_file=output is not None,
-        color=wants_color(),
-        width=page_width(None),
-        depth=depth,
-        statistics=statistics,
-        quiet=quiet,
-        verbose=verbose,
-        diff=diff,
-        fix_only=fix_only,
-    )
-    unconcerned = affected and not config.models
+    memory = _memory(config, root, options)
+    if options.watch:
+        options.require_watchable()
+        _watch(options, asked, root, memory)
+    shown = options.render_options()
+    unconcerned = options.affected and not config.models
+    fixing = options.fix_options()
 
     def report() -> Report:
         if unconcerned:
@@ -269,28 +184,53 @@ def check(
             asked,
             root=root,
             buffers=buffers,
-            mending=mending,
-            new_baseline=write_baseline,
+            mending=fixing,
+            new_baseline=options.write_baseline,
             memory=memory,
         )
-        return _with_new_baseline(found) if write_baseline else found
+        return _with_new_baseline(found) if options.write_baseline else found
 
-    if memory is None or mending is not None or write_baseline or unconcerned:
-        answer = Answer.of(report(), manner)
+    if memory is None or fixing is not None or options.write_baseline or unconcerned:
+        answer = Answer.of(report(), shown)
     else:
+        # Imported late, so that `archcheck --help` answers at once.
+        from archcheck.engine.targets import Plan
+
         plan = Plan.of(named, config, asked, root=root, buffers=[Path(path) for path in buffers])
-        key = memory.key("answer", named, config, asked, buffers, plan, manner)
-        answer = _remembered(memory, key, report, manner)
-    answer.give(output)
+        key = memory.key("answer", named, config, asked, buffers, plan, shown)
+        answer = _remembered(memory, key, report, shown)
+    answer.give(options.output)
     if memory is not None:
         memory.close()
         if memory.problem is not None:
             complain(f"nothing is kept for the next run: {memory.problem}")
-    raise typer.Exit(answer.exit_code)
+    return answer.exit_code
+
+
+def _memory(config: Config, root: Path, options: CheckOptions) -> Memory | None:
+    """What earlier runs found, where it may be used."""
+    if not config.cache or options.no_cache:
+        return None
+    from archcheck.engine.cache.answers import Memory
+
+    return Memory(root)
+
+
+def _watch(options: CheckOptions, asked: Model, root: Path, memory: Memory | None) -> None:
+    """Check again whenever a file changes, until interrupted."""
+    from archcheck.engine.pipeline import run
+    from archcheck.frontends.cli.watch import watch as watch_files
+
+    def look(workers: Workers) -> Report:
+        # The configuration may be what changed.
+        config, root = options.config()
+        return run(options.named, config, asked, root=root, memory=memory, workers=workers)
+
+    watch_files(look, options.named, root, options.depth, options.quiet)
 
 
 def _remembered(
-    memory: Memory, key: str, find: Callable[[], Report], manner: RenderOptions
+    memory: Memory, key: str, find: Callable[[], Report], shown: RenderOptions
 ) -> Answer:
     """What was said to the same question, if nothing has changed that it came of; else what is
     found now."""
@@ -298,7 +238,7 @@ def _remembered(
     if known is not None:
         return Answer(*known[0])
     report = find()
-    answer = Answer.of(report, manner)
+    answer = Answer.of(report, shown)
     if not report.defects:
         memory.keep(key, tuple(answer), memory.notes.dependencies())
     return answer
