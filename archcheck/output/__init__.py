@@ -24,6 +24,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "junit": "archcheck.output.junit:render",
         "markdown": "archcheck.output.markdown:render",
         "html": "archcheck.output.html.page:render",
+        "agent": "archcheck.output.agent:render",
     }
 )
 # They have no place for what was not checked, and why.

@@ -15,7 +15,7 @@ from archcheck.core.finding import Severity
 from archcheck.core.report import Report
 from archcheck.frontends.cli.answer import Answer, RenderOptions
 from archcheck.frontends.cli.check_options import CheckOptions
-from archcheck.frontends.cli.options import TEXT, Format, Import, Inputs, Loss, Timeout, Train
+from archcheck.frontends.cli.options import Format, Import, Inputs, Loss, Timeout, Train
 from archcheck.frontends.cli.terminal import complain
 from archcheck.output.wording import plural
 
@@ -41,7 +41,10 @@ def check(
     fail_on: Annotated[
         Severity | None, typer.Option(help="Exit with 1 at a finding this bad.")
     ] = None,
-    format: Annotated[Format, typer.Option(help="How to show the report.")] = TEXT,
+    format: Annotated[
+        Format | None,
+        typer.Option(help="How to show the report (text; agent, where an agent runs the command)."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Write the report into this file, and text to the terminal."),
@@ -200,6 +203,8 @@ def _check(options: CheckOptions) -> int:
         key = memory.key("answer", named, config, asked, buffers, plan, shown)
         answer = _remembered(memory, key, report, shown)
     answer.give(options.output)
+    if announced := options.announced():
+        complain(announced)
     if memory is not None:
         memory.close()
         if memory.problem is not None:

@@ -30,6 +30,9 @@ from archcheck.output import page_width
 if TYPE_CHECKING:
     from archcheck.engine.fix.fix_files import FixOptions
 
+# What agents set for the commands that they run.
+_AGENT_VARIABLES = ("AI_AGENT", "CLAUDECODE", "GEMINI_CLI", "CURSOR_AGENT", "CODEX_SANDBOX")
+
 DEFAULT_BASELINE = "archcheck-baseline.json"
 
 
@@ -43,7 +46,7 @@ class CheckOptions:
     extend_select: str | None
     ignore: str | None
     fail_on: Severity | None
-    format: Format
+    format: Format | None
     output: Path | None
     fix: bool
     unsafe_fixes: bool
@@ -163,7 +166,7 @@ class CheckOptions:
     def render_options(self) -> RenderOptions:
         """Return how the report is to be shown."""
         return RenderOptions(
-            format=self.format.value,
+            format=self._format(),
             to_file=self.output is not None,
             color=wants_color(),
             width=page_width(None),
@@ -175,6 +178,18 @@ class CheckOptions:
             fix_only=self.fix_only,
         )
 
+    def _format(self) -> str:
+        """The format that is asked for; without one, text, or what an agent reads best."""
+        if self.format is not None:
+            return self.format.value
+        return "agent" if agent_variable() and not self.output and not self.diff else "text"
+
+    def announced(self) -> str | None:
+        """Return why the format is not the usual one, where nobody asked for another."""
+        if self.format is None and self._format() == "agent":
+            return f"--format agent, since {agent_variable()} is set (--format text for people)"
+        return None
+
     def require_watchable(self) -> None:
         """Refuse what watching cannot do.
 
@@ -182,5 +197,12 @@ class CheckOptions:
             UsageError: Something else is asked besides findings as text.
         """
         more = self.is_fixing or self.write_baseline or self.affected or self.is_piped
-        if more or self.output or self.format is not TEXT:
+        if more or self.output or self.format not in (None, TEXT):
             raise UsageError("--watch shows findings as text: leave out what else is asked")
+
+
+def agent_variable() -> str | None:
+    """Return the variable by which an agent says that it runs the command; None at a terminal."""
+    if sys.stdout.isatty():
+        return None
+    return next((name for name in _AGENT_VARIABLES if os.environ.get(name)), None)
