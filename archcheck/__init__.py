@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from archcheck._version import __version__
+from archcheck._version import __version__ as __version__
 
 __all__ = [
     "Finding",
@@ -15,7 +15,6 @@ __all__ = [
     "Report",
     "Severity",
     "UsageError",
-    "__version__",
     "check",
     "lint",
 ]

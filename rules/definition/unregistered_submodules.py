@@ -96,6 +96,9 @@ def _wrapped(held: PlainContainer) -> Fix | None:
         return None
     if any(use.name == write.name and _LIST_ONLY & set(use.rest) for use in held.module.uses):
         return None
+    # A registered attribute refuses a plain list, and a ModuleList what is no module.
+    if len(held.module.attributes.get(write.name, ())) > 1 or _is_nested(value):
+        return None
     if held.kind == "dict" and not (
         isinstance(value, ast.Dict)
         and value.keys
@@ -105,3 +108,15 @@ def _wrapped(held: PlainContainer) -> Fix | None:
     if isinstance(value, ast.Tuple) and not file.text(value).startswith("("):
         return None
     return Fix("safe", (before(file, value, f"{spelling}("), after(file, value, ")")))
+
+
+def _is_nested(value: ast.expr) -> bool:
+    """Whether a display may hold lists or dicts in place of layers."""
+    displays = (ast.List, ast.Tuple, ast.Dict, ast.ListComp, ast.DictComp, ast.Set)
+    inner: list[ast.expr] = []
+    match value:
+        case ast.ListComp(elt=member) | ast.DictComp(value=member):
+            inner = [member]
+        case ast.List(elts=members) | ast.Tuple(elts=members) | ast.Dict(values=members):
+            inner = members
+    return any(isinstance(member, displays) for member in inner)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from archcheck.analysis.dataflow.dropped_values import flow_around, is_thrown_away
 from archcheck.analysis.dataflow.final_op_in_trace import written_at
-from archcheck.analysis.edits.syntax_edits import replacement
+from archcheck.analysis.edits.syntax_edits import before, replacement
 from archcheck.analysis.shapes.failures import node_at, source_file
 from archcheck.analysis.source.gradient_mode import is_without_gradients
 from archcheck.core.finding import Edit, Fix, Location
@@ -231,13 +231,21 @@ def out_of_place(overwrite: Overwrite) -> Fix | None:
             return Fix("safe", (replacement(file, node, f"{name} = {name} {sign} {value}"),))
     if not isinstance(node, ast.Call):
         return None
+    statement = file.statement_at(node).node
+    dropped = isinstance(statement, ast.Expr) and statement.value is node
     given = _inplace_argument(file, node)
     if given is not None:
-        return Fix("safe", (replacement(file, given, "False"),))
+        return None if dropped else Fix("safe", (replacement(file, given, "False"),))
     if isinstance(node.func, ast.Attribute) and node.func.attr.endswith("_"):
         at = file.location(node.func)
         mark = replace(at, line=at.end_line, column=at.end_column - 1)
-        return Fix("safe", (Edit(mark, ""),))
+        without_mark = Edit(mark, "")
+        if not dropped:
+            return Fix("safe", (without_mark,))
+        if isinstance(node.func.value, ast.Name):
+            # What the call gives is all that is left of the change.
+            assigned = before(file, node, f"{node.func.value.id} = ")
+            return Fix("safe", (assigned, without_mark))
     return None
 
 

@@ -57,6 +57,8 @@ def behind_a_barrier(trace: Trace, project: Project) -> Iterator[Finding]:
             cut.at,
             label="no gradient goes back from here",
             module=cut.owners[0],
+            # The source alone tells of the same cut, and of what lies behind it only guesses.
+            covers=(("AC309", cut.at),),
             help="take it out; or, if they are frozen on purpose, say so: requires_grad_(False)",
         )
 

@@ -96,7 +96,10 @@ def test_a_file_above_is_named_as_seen_from_here(
         ("[[tool.archcheck.models]]\ntarget = 'a.py'", ["target", "'a.py'", "`a.py:name`"]),
         ("[[tool.archcheck.models]]\ntarget = 'a:B'\ninput = ['8,,3']", ["input", "8,,3"]),
         ("[[tool.archcheck.models]]\ntarget = 'a:B'\ninput-from = 'b.py'", ["input-from", "b.py"]),
-        ("[tool.archcheck]\nignore = ['AC209', 'AC999']", ["toml", "ignore", "'AC999'", "'AC2"]),
+        (
+            "[tool.archcheck]\nignore = ['AC209', 'AC999']",
+            ["toml", "ignore", "'AC999'", "did you mean 'AC"],
+        ),
         ("[tool.archcheck]\nselect = ['AC2O1']", ["select", "'AC2O1'", "'AC2"]),
         (
             "[tool.archcheck.per-file-ignores]\n'tests/**' = ['AC5', 'ACX']",

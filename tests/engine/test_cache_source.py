@@ -193,7 +193,7 @@ def test_a_sibling_that_sets_an_attribute_of_the_model(package: Path) -> None:
 
 def test_a_star_import_that_comes_to_define_a_base(package: Path) -> None:
     edit(
-        package / "model.py", "from .base import Base", "from .other1 import *\nfrom .base import *"
+        package / "model.py", "from .base import Base", "from .base import *\nfrom .other1 import *"
     )
     edit(package / "base.py", "self.head", "self.tail")
     read(package)

@@ -52,12 +52,16 @@ UNDECIDED = {
     "norm_num_features/bad_instance_norm_unweighted.py": (1, "`hidden` sizes other layers, too"),
     "norm_num_features/bad_slopes.py": (1, "the width that the slopes were made for may be meant"),
     "norm_num_features/bad_layer_norm_on_channels.py": (1, "lines are in the wrong order"),
+    "missing_super_init/bad_mixin_by_name.py": (2, "which bases' `__init__` is to be called?"),
+    "norm_wrong_rank/bad_chosen_by_the_caller.py": (1, "the class is chosen by a caller"),
     "optimizer_rebuilt/bad_trainer.py": (1, "the base and the loop build it of other things"),
     "removed_api/bad_old_functions.py": (3, "the new functions take and give other things"),
     "removed_api/bad_variable.py": (2, "`volatile` wants a block of its own"),
     "syntax_error/bad_dedent_and_tabs.py": (2, "a column between two blocks, an `=` or an `==`"),
     "syntax_error/bad_document.md": (1, "a column between two blocks"),
     "syntax_error/bad_several_causes.py": (3, "an import of nothing, an open bracket, a print"),
+    "unregistered_submodules/bad_nested.py": (1, "a list of lists"),
+    "unregistered_submodules/bad_walked.py": (2, "what is set twice, and keys that are no names"),
 }
 
 

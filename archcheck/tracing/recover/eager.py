@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._mode_utils import no_dispatch
 
 # Real tensors cost memory, and a call that works after all costs time.
@@ -64,6 +65,14 @@ def dtype_error(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Ex
     return error if error is not None and _ABOUT_DTYPES.search(str(error)) else None
 
 
+def _unwatched() -> saved_tensors_hooks:
+    """What a question saves for its backward is nothing that the model saves.
+
+    Of several such hooks, torch calls those that were set last.
+    """
+    return saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
+
+
 def elements(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
     """How many elements the tensors of a call have."""
     return sum(_elements(value) for value in (*args, *kwargs.values()))
@@ -73,7 +82,7 @@ def _error(
     func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], fill: int
 ) -> Exception | None:
     made: dict[int, torch.Tensor] = {}
-    with no_dispatch():
+    with no_dispatch(), _unwatched():
         try:
             real_args = [_real(value, made, fill) for value in args]
             real_kwargs = {name: _real(value, made, fill) for name, value in kwargs.items()}
@@ -91,7 +100,7 @@ def _smaller(
 ) -> tuple[Sequence[Any], Mapping[str, Any]] | None:
     """The same call with tensors of sizes up to two, where that is a call at all."""
     made: dict[int, torch.Tensor] = {}
-    with no_dispatch():
+    with no_dispatch(), _unwatched():
         try:
             small = [_cut(value, made) for value in args]
             small_kwargs = {name: _cut(value, made) for name, value in kwargs.items()}
