@@ -345,7 +345,7 @@ VALID = [
     *sorted((ROOT / "fixtures").glob("*/*.py"))[::7],
     *sorted((ROOT / "fixtures").glob("*/*.md")),
     *sorted((ROOT / "fixtures").glob("*/*.ipynb")),
-    ROOT / "archcheck" / "source" / "snippets.py",
+    ROOT / "archcheck" / "python" / "documents" / "snippets.py",
 ]
 PIECES = [*"()[]{}:,'\"#\\ \t\n\r=.@;`（）：，“”…\u200b\0", '"""', "'''", "\n\n", "    ", ">>> "]
 PIECES += ["```", "def ", "class ", "if x", "else:\n", "import a.b", "print x"]
