@@ -190,7 +190,7 @@ def _attention(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Kern
         tuple(_argument(args, kwargs, place, name).shape)
         for place, name in enumerate(("query", "key", "value"))
     )
-    return _product(_attention_macs(query, key, value))
+    return _product(attention_macs(query, key, value))
 
 
 def _attention_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> KernelCost:
@@ -199,7 +199,7 @@ def _attention_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
     return _product(prod(query[:-1]) * key[-2] * (3 * query[-1] + 2 * value[-1]))
 
 
-def _attention_macs(query: Shape, key: Shape, value: Shape) -> int:
+def attention_macs(query: Shape, key: Shape, value: Shape) -> int:
     """Scores and weighted values: (..., heads, length, width) each.
 
     With fewer heads in key and value than in query, each of them serves several.

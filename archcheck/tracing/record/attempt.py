@@ -33,10 +33,11 @@ from archcheck.tracing.record.calls import Calls, recorded_calls
 from archcheck.tracing.record.describe import modules_of, parameters_of
 from archcheck.tracing.record.describe_state import renaming_modules, state_dict_of
 from archcheck.tracing.record.functions import Functions
+from archcheck.tracing.record.higher_order import higher_order_as_python
 from archcheck.tracing.record.kernels import KernelMode
 from archcheck.tracing.record.lines import Lines
 from archcheck.tracing.record.paths import hidden_modules, module_paths
-from archcheck.tracing.record.placement import LeaveRung, MetaPlacement, Placement
+from archcheck.tracing.record.placement import FakePlacement, LeaveRung, MetaPlacement, Placement
 from archcheck.tracing.record.recorder import Recorder
 from archcheck.tracing.record.spans import Spans
 from archcheck.tracing.record.watch import FunctionMode
@@ -87,9 +88,7 @@ class Attempt:
         )
         self.lines = Lines(self.recorder, spans)
         self.kernels = KernelMode(self.recorder, spans, self.lines, shortcuts=rung == "meta")
-        self.placement: Placement = (
-            MetaPlacement(self.recorder, self.kernels) if rung == "meta" else Placement()
-        )
+        self.placement = self._placement_on(rung)
         self.failures = Failures(
             self.recorder,
             spans,
@@ -103,6 +102,11 @@ class Attempt:
         self._outputs: Any = None
         self._hidden = hidden_modules(model, module_paths(model))
         self._step = None if training is None else StepMeasurement(self, training)
+
+    def _placement_on(self, rung: Rung) -> Placement:
+        if rung == "meta":
+            return MetaPlacement(self.recorder, self.kernels)
+        return FakePlacement() if rung == "fake" else Placement()
 
     def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str]) -> None:
         """Runs forward once.
@@ -151,6 +155,11 @@ class Attempt:
                 stack.enter_context(compiled_as_written())
                 stack.enter_context(patterns_read_anew())
                 stack.enter_context(recorded_autograd_functions(recorder, self._spans, self.lines))
+                stack.enter_context(
+                    higher_order_as_python(
+                        recorder, self._spans, self.lines, self.kernels, self.rung == "real"
+                    )
+                )
                 if self.rung == "meta":
                     stack.enter_context(fused_attention(recorder))
                 if self._discards:

@@ -141,11 +141,13 @@ class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise
         finally:
             recorder.running = None
-        if next(tensors_in(result), None) is None:
+        written = [t for _, t in found if recorder.storage(t).number in op.written]
+        made = result if next(tensors_in(result), None) is not None else written
+        if not written and made is not result:
             recorder.drop_op(op)
         else:
-            op.in_place = bool(found) and recorder.storage(found[0][1]).number in op.written
-            recorder.end_op(op, result)
+            op.in_place = bool(written) and written[0] is found[0][1]
+            recorder.end_op(op, made)
         return result
 
 

@@ -17,6 +17,7 @@ import torch
 from archcheck.tracing.patching.attention import attention_as_on_cpu
 from archcheck.tracing.record.functions import Function
 from archcheck.tracing.record.kernels import KernelMode
+from archcheck.tracing.record.layouts import unusual_layout
 from archcheck.tracing.record.recorder import Recorder
 
 # Constants up to this many elements are real.
@@ -37,6 +38,13 @@ class Placement:
     """For real and fake tensors: whatever is asked for, it is made on the CPU."""
 
     target = "cpu"
+
+    def require_arrays(self, tensors: Sequence[tuple[int, torch.Tensor]]) -> None:
+        """Leave the rung where one of these tensors has no form without memory.
+
+        Raises:
+            LeaveRung: One is sparse, nested or quantized.
+        """
 
     def prepare(
         self,
@@ -59,7 +67,17 @@ class Placement:
         return func, args, kwargs
 
 
-class MetaPlacement(Placement):
+class FakePlacement(Placement):
+    """For fake tensors, which say that they are on the CPU."""
+
+    def require_arrays(self, tensors: Sequence[tuple[int, torch.Tensor]]) -> None:
+        for _, tensor in tensors:
+            layout = unusual_layout(tensor)
+            if layout is not None:
+                raise LeaveRung(f"{layout} tensors can only be followed with their memory")
+
+
+class MetaPlacement(FakePlacement):
     """For meta tensors beside small real constants."""
 
     target = "meta"

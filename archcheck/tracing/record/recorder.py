@@ -15,6 +15,7 @@ import torch
 from archcheck.core.finding import Location
 from archcheck.evidence.records import LineValue, ModuleCall, Op, SizeName, Value, ValueIndex
 from archcheck.tracing.costs.memory import ActivationMemory
+from archcheck.tracing.record.layouts import layout_of
 from archcheck.tracing.record.traced_size import TracedSize, as_evidence
 
 if TYPE_CHECKING:
@@ -204,13 +205,10 @@ class Recorder:
         """Enters what a tensor holds from now on."""
         index = len(self.values)
         storage = self.storage(tensor)
-        try:
-            stride = tensor.stride()
-        except (NotImplementedError, RuntimeError):
-            stride = ()
+        shape, stride = layout_of(tensor)
         self.values.append(
             PendingValue(
-                tuple(tensor.shape),
+                shape,
                 DTYPES[tensor.dtype],
                 kind,
                 name,

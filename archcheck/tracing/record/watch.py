@@ -102,6 +102,7 @@ class FunctionMode(TorchFunctionMode):
         named = named_arguments(described, func, args, kwargs)
         op.arguments = {name: recorder.nest(value, found) for name, value in named.items()}
         op.inputs = [index for index, _ in found]
+        self._placement.require_arrays(found)
         run, run_args, run_kwargs = self._placement.prepare(func, described, args, kwargs, found)
         recorder.running = op
         try:
@@ -131,6 +132,10 @@ class FunctionMode(TorchFunctionMode):
         elif described.in_place:  # x[0] = y gives nothing back
             op.in_place = True
             self._finish(op, described, kwargs, args[0], answered)
+        elif op.written:  # a custom operator that only mutates
+            written = [t for _, t in found if recorder.storage(t).number in op.written]
+            op.in_place = bool(written) and written[0] is found[0][1]
+            self._finish(op, described, kwargs, written, answered)
         else:
             recorder.drop_op(op)
         return result

@@ -24,6 +24,11 @@ _SETTING_CALLS = (
     *("torch.set_default_dtype", "torch.set_default_tensor_type"),
 )
 _SETTING_TARGETS = ("sys.path", "os.environ")
+# What gives torch an operator, which code then reaches by `torch.ops` and no name of the module.
+_OPERATOR_DECORATORS = frozenset(
+    ("custom_op", "triton_op", "impl_abstract", "register_fake", "register_kernel")
+)
+_LIBRARY_METHODS = frozenset(("define", "impl", "fallback", "_register_fake"))
 
 
 @dataclass(eq=False, slots=True)
@@ -232,9 +237,23 @@ def _is_setting(node: ast.stmt) -> bool:
         case ast.Expr(value=ast.Call(func=function)):
             name = dotted_name(function) or ""
             registers = "regist" in name.rpartition(".")[2] and not name.startswith("atexit.")
-            return registers or name in _SETTING_CALLS
+            return registers or name in _SETTING_CALLS or _makes_operator(node.value)
+        case ast.FunctionDef(decorator_list=decorators):
+            return any(_makes_operator(decorator) for decorator in decorators)
         case ast.Assign(targets=[target]) | ast.AugAssign(target=target):
             place = target.value if isinstance(target, ast.Subscript) else target
             return dotted_name(place) in _SETTING_TARGETS
+        case _:
+            return False
+
+
+def _makes_operator(node: ast.expr) -> bool:
+    """Whether a call, or a decorator, gives torch an operator or a kernel."""
+    match node:
+        case ast.Call(func=function, args=[ast.Constant(value=str()), *_]):
+            name = dotted_name(function) or ""
+            last = name.rpartition(".")[2]
+            of_library = last in _LIBRARY_METHODS and "." in name
+            return of_library or last in _OPERATOR_DECORATORS or name == "torch.ops.load_library"
         case _:
             return False
