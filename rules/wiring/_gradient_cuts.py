@@ -58,10 +58,20 @@ def _mentions_a_cut(module: ModuleClass) -> bool:
 def _is_no_training(method: Function) -> bool:
     """Whether the whole method runs without gradients, or is named for inference."""
     named = re.search(r"(?i)predict|sample|generat|infer|decode|encode_", method.name)
-    return bool(named) or any(
-        isinstance(name, str) and name.rpartition(".")[2] in ("no_grad", "inference_mode")
-        for name in method.decorators
+    return (
+        bool(named)
+        or _returns_without_gradients(method)
+        or any(
+            isinstance(name, str) and name.rpartition(".")[2] in ("no_grad", "inference_mode")
+            for name in method.decorators
+        )
     )
+
+
+def _returns_without_gradients(method: Function) -> bool:
+    """Whether all that it returns is computed below `no_grad`: it is written for inference."""
+    ends = [one for one in method.statements if isinstance(one.node, ast.Return)]
+    return bool(ends) and all(is_without_gradients(end) for end in ends)
 
 
 def _cuts_in(module: ModuleClass, method: Function, flow: Flow) -> Iterator[GradientCut]:
