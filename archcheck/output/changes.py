@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from archcheck.core.fingerprint import fingerprints
 from archcheck.core.report import Report, source_key
 from archcheck.evidence.target_summary import TargetReport
-from archcheck.output.fingerprint import fingerprints
 from archcheck.output.terminal.console import paint
 from archcheck.output.terminal.excerpt import finding_text
 from archcheck.output.terminal.layer_table import target_text

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from archcheck.core.finding import Finding, Severity
+from archcheck.core.fingerprint import fingerprints
 from archcheck.core.report import Report, severity_of
 from archcheck.output import Options
-from archcheck.output.fingerprint import fingerprints
 
 _SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.NOTE: "info"}
 

@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from archcheck._version import __version__
 from archcheck.core.finding import Finding, Fix, Location, Severity
+from archcheck.core.fingerprint import fingerprints
 from archcheck.core.report import Report, severity_of
 from archcheck.core.rule import HEADINGS, Rule
 from archcheck.output import Options
-from archcheck.output.fingerprint import fingerprints
 from archcheck.output.wording import details
 
 _SCHEMA = (

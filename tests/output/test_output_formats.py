@@ -23,13 +23,13 @@ from markdown_it import MarkdownIt
 from output_samples import NOTEBOOK_FINDING, STYLE_FINDING, residual_trace, sample_report
 
 from archcheck.core.finding import Edit, Finding, Fix, Location, Related, Severity, ShapeNote
+from archcheck.core.fingerprint import fingerprints
 from archcheck.core.report import FindingsError, Report
 from archcheck.core.rule import Rule, load_rules
 from archcheck.evidence.records import Sizes
 from archcheck.evidence.target_summary import TargetReport
 from archcheck.output import FORMATS, render
 from archcheck.output.catalogue import render_rule, render_rules
-from archcheck.output.fingerprint import fingerprints
 from archcheck.output.markdown import code, prose
 
 GOLDEN = Path(__file__).parents[1] / "golden"
