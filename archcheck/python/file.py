@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from archcheck.python.modules.classes import ClassDefinition
     from archcheck.python.modules.layer import Layer
     from archcheck.python.modules.module_class import ModuleClass
+    from archcheck.python.program.events import Run
     from archcheck.python.project import Project
 
 
@@ -77,13 +78,14 @@ class SourceFile(SourceText):
     def is_relevant(self) -> bool:
         """Whether the file can have to do with models at all: its text mentions torch, or it
         imports from a file of the project that does. Others have no classes and no calls."""
-        return self._mentions_torch or any(file._mentions_torch for file in self._imported_files())
+        return self._mentions_torch or any(file._mentions_torch for file in self.imported_files())
 
     @cached_property
     def _mentions_torch(self) -> bool:
         return "torch" in self.code or "lightning" in self.code
 
-    def _imported_files(self) -> Iterator[SourceFile]:
+    def imported_files(self) -> Iterator[SourceFile]:
+        """Yield the files of the project that the imports at the top of the file lead to."""
         for node in self.tree.body:
             if isinstance(node, ast.ImportFrom):
                 names = [(node.module or "", node.level)]
@@ -325,6 +327,14 @@ class SourceFile(SourceText):
         from archcheck.python.flow.script import losses_of
 
         return tuple(losses_of(self))
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """What the file's code does when it runs, from each place where it may start: across
+        functions, methods and files."""
+        from archcheck.python.program.start import runs_of
+
+        return tuple(runs_of(self))
 
     def flow(self, scope: Scope | None = None) -> Flow:
         """What a function, or the statements outside functions, do step by step. For methods of

@@ -1,4 +1,4 @@
-"""Totals over a training loop, and what they keep of each step."""
+"""Totals and histories of a training loop, and what they keep of each step."""
 
 from __future__ import annotations
 
@@ -6,143 +6,119 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from archcheck.analysis.source.gradient_mode import is_without_gradients
-from archcheck.python import Call, Scope, SourceFile, Statement
+from archcheck.python import SourceFile
+from archcheck.python.program.events import Event, Region, Run
+from archcheck.python.program.things import Thing
 
-from ._scripts import calls_in, enclosing_loops, text_of
+from ._scripts import text_of
 
 
-class Total(NamedTuple):
-    """A sum over the turns of a loop that a loss is added to with its graph.
+class Kept(NamedTuple):
+    """What a loop keeps of each of its steps with the graph that it was computed by.
 
     Attributes:
-        name: The total: `running_loss`, `self.total`.
-        loss: The name of the loss.
-        added: The expression that is added, in which the loss stands.
-        backward: Where the graph of the loss is used.
+        keep: Where it is added to a total, or put into a list.
+        container: The total or list, as it is called there.
+        value: What is kept: a name, or an expression.
+        added: Its expression.
+        backward: Where the graph is used.
     """
 
-    statement: Statement
-    name: str
-    loss: str
+    keep: Event
+    container: str
+    value: str
     added: ast.expr
-    backward: Call
+    backward: Event
 
 
-def totals_with_history(file: SourceFile) -> Iterator[Total]:
-    """The statements that add a loss to a total, where nothing cuts the loss off its graph."""
-    for scope in file.scopes if file.calls_named("backward") else ():
-        if not any(call.name == "backward" for call in scope.calls):
-            continue
-        for statement in scope.statements:
-            total, added = _sum(statement.node)
-            loops = enclosing_loops(statement)
-            name = text_of(total)
-            if name is None or added is None or not loops:
-                continue
-            losses = set(_bare(added))
-            for backward in calls_in(scope, loops[0]):
-                loss = _differentiated(backward, losses)
-                if loss is None or loss == name:
-                    continue
-                if _keeps(scope, statement, loops[0], name, loss, backward):
-                    yield Total(statement, name, loss, added, backward)
-                    break
+def kept_graphs(file: SourceFile) -> Iterator[Kept]:
+    """What totals and lists keep of the steps of a training loop, graph included."""
+    for run in file.runs:
+        if run.of("backward"):
+            for keep in run.of("keep"):
+                found = _kept(run, keep)
+                if found is not None:
+                    yield found
 
 
-def _sum(node: ast.AST) -> tuple[ast.expr | None, ast.expr | None]:
-    """The total and what is added to it: of `a += b`, `a = a + b`, `a = b + a`."""
-    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add):
-        return node.target, node.value
-    if isinstance(node, ast.Assign) and len(node.targets) == 1:
-        value, target = node.value, node.targets[0]
-        if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
-            name = text_of(target)
-            if name is not None and text_of(value.left) == name:
-                return target, value.right
-            if name is not None and text_of(value.right) == name:
-                return target, value.left
+def _kept(run: Run, keep: Event) -> Kept | None:
+    value = keep.result
+    loop = next((loop for loop in keep.loops if hasattr(loop.node, "body")), None)
+    container, added = _expressions(keep.node)
+    name = text_of(container)
+    if value is None or not value.graph or loop is None or name is None or added is None:
+        return None
+    if keep.is_without_gradients or isinstance(added, ast.Constant):
+        return None
+    backward = next((one for one in run.inside(loop, "backward") if _uses(one, value)), None)
+    if backward is None or _keeps_its_graph(backward) or backward.is_without_gradients:
+        return None
+    if _starts_anew(keep, loop, name) or _is_used_again(run, keep, name):
+        return None
+    return Kept(keep, name, keep.file.text(added), added, backward)
+
+
+def _expressions(node: ast.AST) -> tuple[ast.expr | None, ast.expr | None]:
+    """The container and what is put into it: of `a += b`, `a = a + b`, `a.append(b)`,
+    `a[k] = b`."""
+    match node:
+        case ast.AugAssign(target=target, value=ast.List(elts=[only])):
+            return target, only
+        case ast.AugAssign(target=target, value=value):
+            return target, value
+        case ast.Assign(targets=[target], value=ast.BinOp(left=left, right=right)):
+            own = text_of(target) if isinstance(target, ast.Name | ast.Attribute) else None
+            return target, right if text_of(left) == own else left
+        case ast.Call(func=ast.Attribute(value=container), args=[*_, value]):
+            return container, value
     return None, None
 
 
-def _bare(node: ast.expr) -> Iterator[str]:
-    """The names that an arithmetic expression adds up as they are."""
-    match node:
-        case ast.Name():
-            yield node.id
-        case ast.BinOp():
-            yield from _bare(node.left)
-            yield from _bare(node.right)
-        case ast.UnaryOp():
-            yield from _bare(node.operand)
+def _uses(backward: Event, value: Thing) -> bool:
+    """Whether a `backward` goes through the graph of a value."""
+    if backward.subject is value or value.reaches(backward.subject):
+        return True
+    return backward.subject.reaches(value, 8)
 
 
-def _differentiated(call: Call, names: set[str]) -> str | None:
-    """The name among these that `backward` runs through: `loss.backward()`,
-    `(loss / 4).backward()`, `scaler.scale(loss).backward()`."""
-    if call.name != "backward" or call.receiver is None:
-        return None
-    if any(keyword.arg in ("create_graph", "retain_graph") for keyword in call.node.keywords):
-        return None
-    receiver = call.receiver
-    if isinstance(receiver, ast.Call) and len(receiver.args) == 1:
-        if not (isinstance(receiver.func, ast.Attribute) and receiver.func.attr == "scale"):
-            return None
-        receiver = receiver.args[0]
-    return next((name for name in _bare(receiver) if name in names), None)
-
-
-def _keeps(
-    scope: Scope, statement: Statement, loop: ast.AST, total: str, loss: str, backward: Call
-) -> bool:
-    if is_without_gradients(statement) or is_without_gradients(backward.statement):
-        return False
-    return not (
-        _starts_anew(scope, statement, loop, total)
-        or _changes_between(scope, loss, backward.statement, statement)
-        or _is_used_with_its_graph(scope, total)
+def _keeps_its_graph(backward: Event) -> bool:
+    node = backward.node
+    return isinstance(node, ast.Call) and any(
+        keyword.arg in ("create_graph", "retain_graph") for keyword in node.keywords
     )
 
 
-def _starts_anew(scope: Scope, statement: Statement, loop: ast.AST, total: str) -> bool:
-    """Whether the total is set to something else in each turn of the loop."""
-    if "." in total:
+def _starts_anew(keep: Event, loop: Region, name: str) -> bool:
+    """Whether the container is set to something else in each turn of the loop."""
+    made = keep.subject.statement
+    if made is not None and made.is_in(loop.node):
+        return True
+    scope, own = keep.statement.scope, keep.statement
+    if "." in name:
         stores = [
             reference.statement
             for reference in scope.references
-            if reference.kind == "store" and ".".join(reference.parts) == total
+            if reference.kind == "store" and ".".join(reference.parts) == name
         ]
-        return any(place is not statement and place.is_in(loop) for place in stores)
+        return any(place is not own and place.is_in(loop.node) for place in stores)
     return any(
-        binding.statement is not statement and binding.statement.is_in(loop)
-        for binding in scope.bindings.get(total, [])
+        binding.statement is not own
+        and binding.kind == "assign"
+        and binding.statement.is_in(loop.node)
+        for binding in scope.bindings.get(name, [])
     )
 
 
-def _changes_between(scope: Scope, loss: str, first: Statement, second: Statement) -> bool:
-    """Whether the name of the loss means something else where it is added: a detached one."""
-    start, end = sorted((first.index, second.index))
+def _is_used_again(run: Run, keep: Event, name: str) -> bool:
+    """Whether something differentiates the container, may do so, or cuts it off its graph."""
+    holders = (*keep.arguments, keep.subject) if keep.subject.kind != "number" else keep.arguments
+    for event in run.of("backward", "grad", "opaque"):
+        handed = (event.subject, *event.arguments) if event.kind == "opaque" else (event.subject,)
+        if any(thing.reaches(holder, 8) for thing in handed for holder in holders):
+            return True
+    parts = tuple(name.split("."))
     return any(
-        start < binding.statement.index < end or binding.kind not in ("assign", "augmented")
-        for binding in scope.bindings.get(loss, [])
-    )
-
-
-def _is_used_with_its_graph(scope: Scope, total: str) -> bool:
-    """Whether something differentiates the total, or cuts it off its graph."""
-    parts = tuple(total.split("."))
-    if any(
         reference.parts[: len(parts)] == parts
-        and reference.parts[-1] in ("detach_", "backward", "detach")
-        for reference in scope.references
-    ):
-        return True
-    return any(
-        call.name == "backward"
-        and any(
-            text_of(part) == total
-            for part in ast.walk(call.node)
-            if isinstance(part, ast.Name | ast.Attribute)
-        )
-        for call in scope.calls
+        and reference.parts[-1] in ("detach_", "backward", "detach", "clear")
+        for reference in keep.statement.scope.references
     )
