@@ -296,6 +296,9 @@ def parse_input(text: str) -> InputSpec:
 def _tensor(text: str, body: str) -> tuple[tuple[Size, ...], str | None]:
     sizes, colon, dtype = body.partition(":")
     sizes = sizes.strip()
+    if colon and not sizes:
+        # `t=:int64`: a tensor without dimensions.
+        return (), _dtype(text, dtype)
     if sizes.startswith("(") and sizes.endswith(")"):
         sizes = sizes[1:-1].strip()
         if not sizes:

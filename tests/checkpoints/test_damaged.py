@@ -102,6 +102,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CheckpointError, match="no ordinary file"):
         read_checkpoint(str(tmp_path / "pipe"))
+    (tmp_path / "pipe").unlink()
 
 
 CUT_SHORT = "the file is cut short: its tensors need 4,000 bytes behind the header, and there are 8"

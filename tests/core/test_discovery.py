@@ -58,3 +58,5 @@ def test_a_pipe_that_nobody_writes_into_holds_nothing_up(tmp_path: Path) -> None
     (tmp_path / "net.py").write_text("import torch\n")
     assert list(source_files([tmp_path])) == [tmp_path / "net.py"]
     assert list(Surroundings.of_folder(str(tmp_path)).naming("torch")) == [str(tmp_path / "net.py")]
+    # Other programs that walk the temporary folder must not wait for it.
+    (tmp_path / "pipe.py").unlink()

@@ -132,3 +132,7 @@ def test_any_text_is_a_target_a_path_or_a_usage_error(text: str) -> None:
             read(text)
         except UsageError:
             continue
+
+
+def test_a_tensor_without_dimensions_needs_no_size() -> None:
+    assert parse_input("t=:int64") == parse_input("t=():int64")

@@ -601,3 +601,15 @@ def test_a_pipe_is_read_to_its_end() -> None:
     finally:
         os.close(outgoing)
     assert document.code == "import torch\nx = 1\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.py"
+    os.mkfifo(pipe)
+    try:
+        with pytest.raises(DocumentError, match="is no ordinary file"):
+            read_document(pipe)
+    finally:
+        # Other programs that walk the temporary folder must not wait for it.
+        pipe.unlink()

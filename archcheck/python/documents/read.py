@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,8 @@ _KINDS: Mapping[str, Kind] = {
     ".rmd": "markdown",
     ".ipynb": "notebook",
 }
+# Where a system shows what a process has open.
+_OPEN_FILES = (Path("/dev/fd"), Path("/proc/self/fd"))
 _WIDE_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -66,6 +69,10 @@ def read_document(path: Path, *, shown: str | None = None, data: bytes | None = 
 
 def _read(path: Path, name: str) -> bytes:
     try:
+        if not _may_be_opened(path):
+            raise DocumentError(
+                f"{name}: is no ordinary file (`-` reads source from standard input)"
+            )
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > LARGEST_FILE:
@@ -86,6 +93,15 @@ def _read(path: Path, name: str) -> bytes:
     if len(data) > LARGEST_FILE:
         raise DocumentError(_too_large(name, len(data)))
     return data
+
+
+def _may_be_opened(path: Path) -> bool:
+    """Whether opening it cannot wait for ever, as a named pipe does that nobody writes to.
+
+    What a shell hands over as `<(command)` is open already.
+    """
+    mode = path.stat().st_mode
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or path.parent in _OPEN_FILES
 
 
 def _too_large(name: str, size: int) -> str:
