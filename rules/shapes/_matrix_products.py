@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from archcheck.analysis.shapes.arithmetic import broadcast
+from archcheck.analysis.shapes.arithmetic import broadcast, text
 
 if TYPE_CHECKING:
     from archcheck.core.target import Shape
@@ -48,13 +48,31 @@ def transposed_fits(left: Shape, right: Shape) -> bool:
     return clash(left, (*right[:-2], right[-1], right[-2])) is None
 
 
-def attention_clash(query: Shape, key: Shape, value: Shape) -> str:
-    """Why scaled dot product attention is impossible, in words."""
+def attention_clash(
+    query: Shape, key: Shape, value: Shape, mask: Shape = (), grouped: bool = False
+) -> str | None:
+    """Return why scaled dot product attention is impossible; None where the shapes fit."""
     if query[-1:] != key[-1:]:
         return f"the widths of query and key, {query[-1]} and {key[-1]}, differ"
     if key[-2:-1] != value[-2:-1]:
         return f"key and value have different lengths, {key[-2]} and {value[-2]}"
-    return "the batches of query, key and value do not fit together"
+    batches = [query[:-2], key[:-2], value[:-2]]
+    if not grouped and not _fit(*batches):
+        return "the batches of query, key and value do not fit together"
+    scores = (*query[:-1], *key[-2:-1])
+    if len(mask) > len(scores) or not _fit(scores, mask):
+        return f"the mask is {text(mask)}, the scores are {text(scores)}"
+    return None
+
+
+def _fit(shape: Shape, *others: Shape) -> bool:
+    """Return whether shapes broadcast."""
+    for other in others:
+        common = broadcast(shape, other)
+        if common is None:
+            return False
+        shape = common
+    return True
 
 
 def einsum_clash(equation: str, shapes: Sequence[Shape]) -> str | None:

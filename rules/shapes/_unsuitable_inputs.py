@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from archcheck.analysis.shapes.failures import ShapeError
 from archcheck.evidence.dataflow import MOVES
+from archcheck.evidence.records import ValueIndex
 
 if TYPE_CHECKING:
     from archcheck.core.target import Shape
@@ -23,6 +24,9 @@ _ONE_DTYPE = frozenset(
     "linear bilinear matmul mm bmm mv addmm baddbmm batch_norm layer_norm group_norm "
     "instance_norm einsum scaled_dot_product_attention".split()
 )
+# Kernels of norms take half precision with weights and statistics in single precision.
+_NORMS = frozenset({"batch_norm", "layer_norm", "group_norm", "instance_norm"})
+_HALVES = frozenset({"float16", "bfloat16"})
 # Elementwise steps that prepare an input without touching its dimensions.
 _PREPARES = MOVES - {"view", "reshape", "flatten", "unflatten", "permute", "transpose"} | {
     "add", "sub", "mul", "div", "normalize", "clamp", "batch_norm",
@@ -62,8 +66,11 @@ def wrong_dtype(fault: ShapeError) -> tuple[Value, str] | None:
         return None
     if fault.kind not in _ONE_DTYPE and not fault.kind.startswith("conv"):
         return None
+    values = _of_one_dtype(fault)
     parameters = {v.dtype for v in values if v.kind in ("parameter", "buffer")}
     wanted = next(iter(parameters)) if len(parameters) == 1 else None
+    if fault.kind in _NORMS and wanted == "float32":
+        values = tuple(value for value in values if value.dtype not in _HALVES)
     for value in values:
         if value.kind in ("parameter", "buffer"):
             continue
@@ -72,6 +79,18 @@ def wrong_dtype(fault: ShapeError) -> tuple[Value, str] | None:
         if wanted is None and value.dtype != values[0].dtype:
             return value, values[0].dtype
     return None
+
+
+def _of_one_dtype(fault: ShapeError) -> tuple[Value, ...]:
+    """Return the operands that must agree; attention also takes a mask of truth values."""
+    mask = fault.op.arguments.get("attn_mask") if fault.op is not None else None
+    return tuple(
+        value
+        for value in fault.values
+        if not (
+            isinstance(mask, ValueIndex) and value.index == mask.index and value.dtype == "bool"
+        )
+    )
 
 
 def spatial_rank(kind: str) -> int | None:

@@ -34,6 +34,7 @@ from archcheck.analysis.shapes.arithmetic import text
 from archcheck.analysis.shapes.failures import ShapeError, faults
 from archcheck.core.finding import Finding, Severity
 from archcheck.core.rule import Rule
+from archcheck.evidence.records import ValueIndex
 from archcheck.python import Project
 
 from ._matrix_products import attention_clash, clash, einsum_clash, rank_clash, transposed_fits
@@ -84,10 +85,25 @@ def attention(trace: Trace, project: Project) -> Iterator[Finding]:
                 help=f"nn.MultiheadAttention(…, {name}={got})",
             )
             continue
-        yield fault.finding(
-            f"{fault.subject} cannot attend: {attention_clash(query, key, value)}",
-            label=f"query {text(query)}, key {text(key)}, value {text(value)}",
-        )
+        why = _attention_clash(fault)
+        if why is not None:
+            yield fault.finding(
+                f"{fault.subject} cannot attend: {why}",
+                label=f"query {text(query)}, key {text(key)}, value {text(value)}",
+            )
+
+
+def _attention_clash(fault: ShapeError) -> str | None:
+    """Return why the shapes do not fit; None where something else is wrong with the call."""
+    query, key, value = fault.shapes[:3]
+    arguments = fault.op.arguments if fault.op is not None else {}
+    if fault.kind != "scaled_dot_product_attention":
+        # Its dimensions are time, batch, features; what it says about masks is plain.
+        batches = {shape[1] for shape in (query, key, value) if len(shape) == 3}
+        return attention_clash(query, key, value) if len(batches) != 1 else None
+    mask = arguments.get("attn_mask")
+    sizes = fault.trace.shape(mask.index) if isinstance(mask, ValueIndex) else ()
+    return attention_clash(query, key, value, sizes, arguments.get("enable_gqa") is True)
 
 
 @rule.on_trace
