@@ -182,3 +182,36 @@ def test_torch_without_fvcore_is_a_wrong_call(tmp_path: Path) -> None:
     assert "fvcore is not installed" in run.stderr
     assert "pip install 'archcheck-torch[trace]'" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 3), (2, 1, 3)])
+def test_fractions_are_no_indices(shape: tuple[int, ...]) -> None:
+    """Until torch 2.10 at least, the meta kernel takes them: a single row, or any number."""
+    report = archcheck.check(nn.Embedding(8, 2), input=shape)
+    assert [finding.code for finding in report.findings] == ["AC215"]
+
+
+class BothMasks(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mask = torch.ones(x.shape[-2], x.shape[-2], dtype=torch.bool, device=x.device)
+        return nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=mask, is_causal=True)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 8), (2, 4, 5, 8)])
+def test_two_masks_are_refused_where_eager_refuses_them(shape: tuple[int, ...]) -> None:
+    """With four dimensions torch 2.15 does, and torch 2.13 does not."""
+    try:
+        BothMasks()(torch.ones(shape))
+        said = None
+    except RuntimeError as error:
+        said = str(error)
+    report = archcheck.check(BothMasks(), input=shape)
+    assert [finding.code for finding in report.findings] == (["AC004"] if said else [])
+    assert said is None or said in report.findings[0].message
+
+
+def test_a_spread_kernel_within_the_input_and_beyond_it() -> None:
+    """Torch 2.8 and 2.10 take a kernel on meta that is larger than the input by one."""
+    layer = nn.Conv2d(1, 1, 2, dilation=2)
+    assert archcheck.check(layer, input=(1, 1, 3, 3)).findings == ()
+    assert archcheck.check(layer, input=(1, 1, 2, 3)).findings != ()

@@ -61,7 +61,9 @@ def doubt(name: str, arguments: Arguments) -> Doubt | None:
         ):
             break
     else:
-        return None
+        # Until torch 2.10 at least, fractions may pass for indices on meta.
+        if name != "embedding":
+            return None
     if name in _ANY_DTYPE or not all(map(_is_plain, _tensors(arguments.values()))):
         return None
     sizes = name in _RECURRENT  # their kernels cannot do with smaller tensors
@@ -119,7 +121,26 @@ def _convolution(arguments: Arguments) -> bool:
         return True
     if weight.dim() < 1 or not weight.shape[0] or weight.shape[0] % groups:
         return True
-    return 0 in weight.shape or not _are_positive(arguments)
+    return 0 in weight.shape or not _are_positive(arguments) or not _kernel_fits(arguments, weight)
+
+
+def _kernel_fits(arguments: Arguments, weight: torch.Tensor) -> bool:
+    """Return whether the spread kernel is within the padded input.
+
+    Torch 2.8 and 2.10 take one on meta that is larger by a step: a result without elements.
+    """
+    x, padding = arguments.get("input"), arguments.get("padding", 0)
+    rank = weight.dim() - 2
+    if not isinstance(x, torch.Tensor) or isinstance(padding, str) or x.dim() < rank:
+        return True
+    sizes = zip(
+        x.shape[x.dim() - rank :],
+        weight.shape[2:],
+        _each(arguments.get("dilation", 1), rank),
+        _each(padding, rank),
+        strict=False,
+    )
+    return all(size + 2 * pad > spread * (width - 1) for size, width, spread, pad in sizes)
 
 
 def _are_positive(arguments: Arguments) -> bool:
