@@ -19,6 +19,8 @@ from torch import nn  # noqa: E402
 
 from archcheck.tracing.ladder import TensorSpec, trace_module  # noqa: E402
 
+VERSION = tuple(map(int, torch.__version__.split(".")[:2]))
+
 
 def traced(build: Callable[[], Any], *shapes: tuple[int, ...], **options: Any) -> Trace:
     inputs = [TensorSpec(shape) for shape in shapes]
@@ -141,8 +143,11 @@ def test_packed_sequences_need_real_tensors() -> None:
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_what_a_checkpoint_runs_is_recorded_with_gradients(reentrant: bool) -> None:
     trace = traced(lambda: models.Checkpointed(reentrant), (2, 4))
-    assert names(trace) == ["linear"]
-    assert trace.ops[0].grad_enabled
+    # Until torch 2.10 at least, a checkpoint keeps its inputs by a function of its own.
+    linear = next(op for op in trace.ops if op.name == "linear")
+    others = set(names(trace)) - {"linear"}
+    assert not others or (VERSION < (2, 13) and others == {"empty", "_NoopSaveInputs"})
+    assert linear.grad_enabled
     assert trace.values[trace.outputs.index].requires_grad
     assert trace.macs == 32
 
