@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from command import archcheck
 
 from archcheck.core.config import Config, Model
 from archcheck.core.finding import Finding, Severity
@@ -338,3 +340,20 @@ def test_a_fix_writes_the_numbers_of_a_comment(findings) -> None:
     row = source_lines(path)[edit.location.line - 1]
     assert row[edit.location.column - 1 : edit.location.end_column - 1] == "12"
     assert edit.new == "10"
+
+
+def test_what_names_the_batch_is_shown_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.rnn = nn.LSTM(16, 8)\n\n"
+        "    def forward(self, x):\n"
+        "        batch, time, _ = x.shape\n"
+        "        out, _ = self.rnn(x)\n"
+        "        return out[:, -1]\n"
+    )
+    shown = archcheck("net.py:Net", "--input", "4,6,16", "--format", "json", cwd=tmp_path)
+    (finding,) = [one for one in json.loads(shown.stdout)["findings"] if one["code"] == "AC219"]
+    assert {one["path"] for one in finding["related"]} == {"net.py"}

@@ -84,6 +84,9 @@ def relocated(trace: Trace, show: Callable[[str], str]) -> Trace:
         lines=tuple(
             replace(line, location=of(line.location) or line.location) for line in trace.lines
         ),
+        size_names=tuple(
+            replace(name, location=of(name.location) or name.location) for name in trace.size_names
+        ),
         failures=tuple(
             replace(f, location=of(f.location), frames=tuple(map(frame, f.frames)))
             for f in trace.failures
