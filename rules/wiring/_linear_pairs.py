@@ -106,8 +106,8 @@ def _is_read_elsewhere(trace: Trace, chain: tuple[Op, ...]) -> bool:
     flow = trace.dataflow
     later = trace.ops[chain[-1].index :]
     through = flow.after(chain[-1].outputs, later)
-    if _is_strided(chain[0]) and any(len(trace.values[v].users) > 1 for v in chain[0].outputs):
-        return True  # it brings a stage to the next resolution, and the block's skip goes on there
+    if _is_between_stages(trace, chain[0]):
+        return True
     for op, following in pairwise(chain):
         for value in op.outputs:
             if value in flow.outputs:
@@ -120,9 +120,16 @@ def _is_read_elsewhere(trace: Trace, chain: tuple[Op, ...]) -> bool:
     return False
 
 
-def _is_strided(op: Op) -> bool:
+def _is_between_stages(trace: Trace, op: Op) -> bool:
+    """Whether an op brings one stage to the resolution of the next, where a block's skip begins.
+
+    What does so to the input is a stem, which is activated.
+    """
     stride = op.arguments.get("stride", 1)
-    return any(step > 1 for step in (stride if isinstance(stride, tuple | list) else (stride,)))
+    steps = stride if isinstance(stride, tuple | list) else (stride,)
+    if max(steps, default=1) < 2 or trace.values[op.inputs[0]].kind == "input":
+        return False
+    return any(len(trace.values[value].users) > 1 for value in op.outputs)
 
 
 def _is_another_axis(trace: Trace, chain: tuple[Op, ...]) -> bool:
