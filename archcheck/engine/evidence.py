@@ -7,8 +7,8 @@ from pathlib import Path
 from archcheck.core.config import Config, Model
 from archcheck.core.discovery import source_files
 from archcheck.core.target import UsageError, parse_target
+from archcheck.engine.checker import Checker
 from archcheck.engine.selection import Selection
-from archcheck.engine.session import Session
 from archcheck.evidence.trace import Trace
 from archcheck.python import Project, SourceFile
 from archcheck.python.documents.read import read_document
@@ -44,8 +44,8 @@ def trace_of(model: Model, config: Config, root: Path) -> Trace:
     if target is None:
         raise UsageError(f"`{model.target}` names no model")
     with Workers() as workers:
-        session = Session((), [(target, model)], config, workers, root)
-        result = session.examine(Selection((), frozenset()), {})
+        checker = Checker((), [(target, model)], config, workers, root)
+        result = checker.examine(Selection((), frozenset()), {})
     if result.usage_errors:
         raise UsageError(result.usage_errors[0])
     (trace,) = result.traces

@@ -15,11 +15,11 @@ from archcheck.core.finding import Finding, Fix, Location
 from archcheck.core.report import Repairs, Report, source_key
 from archcheck.core.rule import Rule, load_rules
 from archcheck.core.target import UsageError
+from archcheck.engine.checker import Checker, CheckResult
 from archcheck.engine.lock import LOCK_NAME, held_against
 from archcheck.engine.run_rules import FileResult, Reader, read_files
 from archcheck.engine.scopes import scope_at
 from archcheck.engine.selection import Selection
-from archcheck.engine.session import Session, SessionResult
 from archcheck.engine.targets import Plan
 from archcheck.python import Project
 from archcheck.python.text.document import DocumentError
@@ -84,10 +84,8 @@ def run(
         read: Reader = read_files
         if memory is not None and len(plan.files) >= WORTH_REMEMBERING:
             read = _remembering(memory, targets or config.paths)
-        examiner = Session(
-            plan.files, plan.models, config, remembered, root, lock, notes, read=read
-        )
-        examined = examiner.examine(selection, buffers)
+        checker = Checker(plan.files, plan.models, config, remembered, root, lock, notes, read=read)
+        examined = checker.examine(selection, buffers)
         repairs: Repairs | None = None
         verdicts: Mapping[Finding, Fix | None] = {}
         if any(finding.fix for finding in examined.findings):
@@ -95,13 +93,13 @@ def run(
             from archcheck.engine.fix.offer import tried
 
             # A fix must not offend a rule that merely was not selected this time.
-            examined = examiner.widened(examined, selection.with_defaults(rules))
+            examined = checker.widened(examined, selection.with_defaults(rules))
             chosen = partial(_is_to_be_fixed, selection=selection, baseline=baseline)
             if mending is not None:
                 from archcheck.engine.fix.fix_files import mend
 
-                examined, repairs = mend(examined, chosen, examiner.again, mending)
-            verdicts = tried(examined, chosen, examiner.again)
+                examined, repairs = mend(examined, chosen, checker.again, mending)
+            verdicts = tried(examined, chosen, checker.again)
             examined = examined.selected(selection)
     unchecked = [f"{text}: not traced, because tracing is off" for text in plan.untraced]
     unchecked += lock.passed_over(examined.traces) if lock is not None else ()
@@ -150,7 +148,7 @@ def _is_to_be_fixed(
     return baseline is None or not baseline.knows(finding, project)
 
 
-def _compared(baseline: Baseline, examined: SessionResult) -> Comparison:
+def _compared(baseline: Baseline, examined: CheckResult) -> Comparison:
     from archcheck.engine.baseline import Seen
 
     seen = Seen(
@@ -162,7 +160,7 @@ def _compared(baseline: Baseline, examined: SessionResult) -> Comparison:
 
 
 def report(
-    examined: SessionResult,
+    examined: CheckResult,
     verdicts: Mapping[Finding, Fix | None] = MappingProxyType({}),
     usage_errors: Sequence[str] = (),
     unchecked: Sequence[str] = (),
@@ -239,7 +237,7 @@ def _origin(location: Location, project: Project) -> Location:
         return location
 
 
-def _targets(examined: SessionResult) -> Iterator[TargetReport]:
+def _targets(examined: CheckResult) -> Iterator[TargetReport]:
     if not examined.traces:
         return
     # Imported only now: a check of the source alone has no use for it.

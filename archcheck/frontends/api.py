@@ -12,11 +12,11 @@ from archcheck.core.finding import Severity
 from archcheck.core.report import Report
 from archcheck.core.rule import load_rules
 from archcheck.core.target import UsageError
+from archcheck.engine.checker import CheckResult, TargetResult
 from archcheck.engine.merge import Found
 from archcheck.engine.pipeline import report, run
 from archcheck.engine.run_rules import read_files
 from archcheck.engine.selection import Selection
-from archcheck.engine.session import SessionResult, TargetResult
 from archcheck.evidence.request import Request
 from archcheck.python import Project
 from archcheck.worker.process.client import WorkerDefect
@@ -92,7 +92,7 @@ def check(
         if not result.usage_error
     ]
     traced = TargetResult.of(trace, project, selection)
-    return report(SessionResult(tuple(results), (traced,), project, config, selection))
+    return report(CheckResult(tuple(results), (traced,), project, config, selection))
 
 
 def lint(

@@ -8,8 +8,8 @@ from archcheck.core.config import Config, Model
 from archcheck.core.rule import load_rules
 from archcheck.core.target import UsageError, parse_target
 from archcheck.engine.annotate.annotation import Annotation, annotate
+from archcheck.engine.checker import Checker
 from archcheck.engine.selection import Selection
-from archcheck.engine.session import Session
 from archcheck.worker.process.client import WorkerDefect, Workers
 
 
@@ -35,8 +35,8 @@ def annotated(
         )
     selection = Selection.of(load_rules(), config)
     with Workers() as workers:
-        examiner = Session((), [(target, model)], config, workers, root)
-        examined = examiner.examine(selection, {})
+        checker = Checker((), [(target, model)], config, workers, root)
+        examined = checker.examine(selection, {})
     if examined.usage_errors:
         raise UsageError(examined.usage_errors[0])
     (trace,) = examined.traces

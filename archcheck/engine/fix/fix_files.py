@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archcheck.core.report import Repairs
+from archcheck.engine.checker import CheckResult
 from archcheck.engine.fix.apply_edits import Patch, compatible
 from archcheck.engine.fix.offer import Chosen, by_safety, chosen_patches
 from archcheck.engine.fix.prove import Again, Looks, Proof
 from archcheck.engine.fix.verify import Key, key_of
 from archcheck.engine.fix.write_files import WriteError, obstacle, write
-from archcheck.engine.session import SessionResult
 from archcheck.python.text.document import Document
 
 # One fix may make room for another; more rounds than this are a circle.
@@ -42,8 +42,8 @@ class FixOptions(NamedTuple):
 class _Work:
     """The fixes that were made so far, in memory."""
 
-    start: SessionResult
-    examined: SessionResult
+    start: CheckResult
+    examined: CheckResult
     again: Again
     mended: Counter[Key] = field(default_factory=Counter)
 
@@ -73,8 +73,8 @@ class _Work:
 
 
 def mend(
-    examined: SessionResult, chosen: Chosen, again: Again, wanted: FixOptions
-) -> tuple[SessionResult, Repairs]:
+    examined: CheckResult, chosen: Chosen, again: Again, wanted: FixOptions
+) -> tuple[CheckResult, Repairs]:
     """Apply the fixes that hold, and write the files.
 
     Gives what is seen with the fixes, and what they changed.
@@ -104,9 +104,7 @@ def mend(
     return work.examined, Repairs(work.counted(), _diff(work), tuple(sentences), wanted.write)
 
 
-def _is_open(
-    patch: Patch, start: SessionResult, wanted: FixOptions, closed: dict[str, str]
-) -> bool:
+def _is_open(patch: Patch, start: CheckResult, wanted: FixOptions, closed: dict[str, str]) -> bool:
     """Whether all files of a fix may be changed; notes why not."""
     is_open = True
     for path in patch.edits:
@@ -123,7 +121,7 @@ def _is_open(
     return is_open
 
 
-def _state(examined: SessionResult) -> frozenset[tuple[str, bytes]]:
+def _state(examined: CheckResult) -> frozenset[tuple[str, bytes]]:
     return frozenset(examined.buffers.items())
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from archcheck.core.finding import Finding, Fix
+from archcheck.engine.checker import CheckResult
 from archcheck.engine.fix.apply_edits import Patch, compatible, patches
 from archcheck.engine.fix.prove import Again, Looks, Proof
-from archcheck.engine.session import SessionResult
 from archcheck.python import Project
 
 Chosen: TypeAlias = Callable[[Finding, Project], bool]
@@ -19,7 +19,7 @@ _MOST_TRACES = 12
 _MOST_READINGS = 100
 
 
-def tried(examined: SessionResult, chosen: Chosen, again: Again) -> dict[Finding, Fix | None]:
+def tried(examined: CheckResult, chosen: Chosen, again: Again) -> dict[Finding, Fix | None]:
     """The fix of each finding that has one, verified, or None where it does not hold.
 
     Left out is what would take too long to try.
@@ -45,7 +45,7 @@ def by_safety(candidates: Sequence[Patch]) -> tuple[list[Patch], list[Patch]]:
     return [one for one in candidates if one.is_safe], [o for o in candidates if not o.is_safe]
 
 
-def chosen_patches(examined: SessionResult, chosen: Chosen) -> list[Patch]:
+def chosen_patches(examined: CheckResult, chosen: Chosen) -> list[Patch]:
     """The fixes of the findings that are to be fixed."""
     wanted = [one for one in examined.findings if chosen(one, examined.project)]
     return patches(wanted, examined.project)

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from archcheck.core.finding import Edit
+from archcheck.engine.checker import CheckResult
 from archcheck.engine.fix.apply_edits import Patch, applied, compatible
 from archcheck.engine.fix.verify import to_blame
-from archcheck.engine.session import SessionResult
 from archcheck.python import Project
 from archcheck.python.text.document import DocumentError
 
 
 class Again(Protocol):
-    """Looks again at what may have changed; see `Examiner.again`."""
+    """Looks again at what may have changed; see `Checker.again`."""
 
-    def __call__(self, before: SessionResult, buffers: Mapping[str, bytes]) -> SessionResult: ...
+    def __call__(self, before: CheckResult, buffers: Mapping[str, bytes]) -> CheckResult: ...
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Looks:
     again: Again
     left: int | None = None
 
-    def look(self, before: SessionResult, buffers: Mapping[str, bytes]) -> SessionResult:
+    def look(self, before: CheckResult, buffers: Mapping[str, bytes]) -> CheckResult:
         """Look again; see `Again`."""
         if self.left is not None:
             self.left -= 1
@@ -49,9 +49,9 @@ class Proof:
             in neither could not be tried.
     """
 
-    base: SessionResult
+    base: CheckResult
     looks: Looks
-    known: SessionResult = field(init=False)
+    known: CheckResult = field(init=False)
     held: list[Patch] = field(default_factory=list)
     refuted: list[Patch] = field(default_factory=list)
 
@@ -74,7 +74,7 @@ class Proof:
         elif not self._holds_with_what_follows(group[0], after):
             self.refuted += group
 
-    def _look(self, group: Sequence[Patch]) -> tuple[SessionResult, set[str]]:
+    def _look(self, group: Sequence[Patch]) -> tuple[CheckResult, set[str]]:
         """What is seen with these fixes too, and the files in which they do not hold."""
         texts = applied([*self.held, *group], self.base.project)
         try:
@@ -83,11 +83,11 @@ class Proof:
         except DocumentError:
             return self.known, set(texts)
 
-    def _hold(self, group: Sequence[Patch], after: SessionResult) -> None:
+    def _hold(self, group: Sequence[Patch], after: CheckResult) -> None:
         self.held += group
         self.known = after
 
-    def _holds_with_what_follows(self, patch: Patch, after: SessionResult) -> bool:
+    def _holds_with_what_follows(self, patch: Patch, after: CheckResult) -> bool:
         """Try a fix with the safe fixes of what it brings about."""
         whole = _with_what_follows(patch, self.base, self.known, after)
         if whole is None or not compatible([whole], with_all_of=self.held)[0]:
@@ -99,7 +99,7 @@ class Proof:
 
 
 def _with_what_follows(
-    patch: Patch, base: SessionResult, known: SessionResult, after: SessionResult
+    patch: Patch, base: CheckResult, known: CheckResult, after: CheckResult
 ) -> Patch | None:
     """A fix with the safe fixes of what it brings about: a layer that changes leaves the shape
     comments behind it stale. None where it brings about anything else."""

@@ -13,9 +13,9 @@ from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from archcheck.core.finding import Finding
+from archcheck.engine.checker import CheckResult
 from archcheck.engine.fix.apply_edits import Patch
 from archcheck.engine.scopes import scope_at
-from archcheck.engine.session import SessionResult
 from archcheck.python import Project, SourceFile
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ Key: TypeAlias = tuple[str, str, str | None]
 
 
 def to_blame(
-    before: SessionResult,
-    after: SessionResult,
+    before: CheckResult,
+    after: CheckResult,
     group: Iterable[Patch],
     changed: Iterable[str],
     base: Project,
@@ -64,7 +64,7 @@ def to_blame(
     return found | _not_better(before, after, gone, further, opened)
 
 
-def _keeps_defaults(path: str, before: SessionResult, after: SessionResult) -> bool:
+def _keeps_defaults(path: str, before: CheckResult, after: CheckResult) -> bool:
     """Whether every constructor can be called as before, and builds the same."""
     return _defaults(before.project.file(path)) == _defaults(after.project.file(path))
 
@@ -81,8 +81,8 @@ def _defaults(file: SourceFile) -> list[str]:
 
 
 def _not_better(
-    before: SessionResult,
-    after: SessionResult,
+    before: CheckResult,
+    after: CheckResult,
     gone: Counter[Key],
     further: Container[str | None],
     opened: Container[tuple[str, str | None]],

@@ -11,10 +11,10 @@ from archcheck.core.finding import Edit, Finding, Location
 from archcheck.core.rule import load_rules
 from archcheck.core.target import parse_target
 from archcheck.engine.baseline import Baseline
+from archcheck.engine.checker import Checker, CheckResult
 from archcheck.engine.fix.apply_edits import applied, patched, patches
 from archcheck.engine.fix.fix_files import FixOptions, mend
 from archcheck.engine.fix.offer import tried
-from archcheck.engine.session import Session, SessionResult
 from archcheck.frontends.lsp.views import View
 from archcheck.python import Project
 from archcheck.python.documents.read import read_document
@@ -45,8 +45,8 @@ class Offer:
 class FixContext:
     """A document and its models, as fixes are tried on them."""
 
-    examiner: Session
-    examined: SessionResult
+    checker: Checker
+    examined: CheckResult
     codes: frozenset[str]
     baseline: Baseline | None
 
@@ -65,12 +65,12 @@ class FixContext:
             target = parse_target(standing.traced.target)
             assert target is not None, "it was traced"
             models.append((target, standing.traced.model))
-        examiner = Session([Path(view.path)], models, seen.config, workers, seen.project.root)
+        checker = Checker([Path(view.path)], models, seen.config, workers, seen.project.root)
         whole = replace(seen, targets=tuple(standing.result for standing in exact))
         # A fix must not offend a rule that merely is not selected.
-        wide = examiner.widened(whole, seen.selection.with_defaults(load_rules()))
+        wide = checker.widened(whole, seen.selection.with_defaults(load_rules()))
         codes = frozenset(rule.code for rule in seen.selection.rules)
-        return cls(examiner, wide, codes, view.seen.baseline)
+        return cls(checker, wide, codes, view.seen.baseline)
 
 
 def needs_worker(view: View) -> bool:
@@ -87,7 +87,7 @@ def offers(view: View, workers: Workers) -> tuple[Offer, ...]:
     if not any(finding.fix for finding in view.findings):
         return ()
     bench = FixContext.of(view, workers)
-    verdicts = tried(bench.examined, bench.chosen, bench.examiner.again)
+    verdicts = tried(bench.examined, bench.chosen, bench.checker.again)
     mended = [replace(finding, fix=fix) for finding, fix in verdicts.items() if fix is not None]
     project = bench.examined.project
     return tuple(
@@ -105,7 +105,7 @@ def all_safe(view: View, workers: Workers) -> Mapping[str, bytes]:
     if not any(finding.fix for finding in view.findings):
         return {}
     bench = FixContext.of(view, workers)
-    after, _ = mend(bench.examined, bench.chosen, bench.examiner.again, FixOptions(write=False))
+    after, _ = mend(bench.examined, bench.chosen, bench.checker.again, FixOptions(write=False))
     before = bench.examined.buffers
     return {path: data for path, data in after.buffers.items() if before.get(path) != data}
 

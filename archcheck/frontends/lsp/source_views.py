@@ -10,8 +10,8 @@ from pathlib import Path
 from archcheck.core.config import read_config
 from archcheck.core.rule import load_rules
 from archcheck.engine.baseline import Baseline
+from archcheck.engine.checker import Checker, CheckResult
 from archcheck.engine.selection import Selection
-from archcheck.engine.session import Session, SessionResult
 from archcheck.frontends.lsp.documents import OpenDocument
 from archcheck.python.syntax.parse import Parse, parse
 from archcheck.python.text.document import Document
@@ -29,7 +29,7 @@ class Look:
 
     opened: OpenDocument
     documents: Mapping[str, OpenDocument]
-    examined: SessionResult
+    examined: CheckResult
     baseline: Baseline | None = None
 
     @property
@@ -52,5 +52,5 @@ def look(path: str, documents: Mapping[str, OpenDocument], parse: Parse = parse)
     buffers = {opened.path: opened.data for opened in documents.values()}
     known = Baseline.read(root / config.baseline) if config.baseline is not None else None
     with Workers() as workers:
-        examiner = Session([Path(path)], [], config, workers, root, parse=parse)
-        return Look(documents[path], documents, examiner.examine(selection, buffers), known)
+        checker = Checker([Path(path)], [], config, workers, root, parse=parse)
+        return Look(documents[path], documents, checker.examine(selection, buffers), known)

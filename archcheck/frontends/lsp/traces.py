@@ -16,10 +16,10 @@ from archcheck.core.target import Target, UsageError, parse_target
 from archcheck.engine.annotate.annotation import annotate
 from archcheck.engine.cache.answers import Memory
 from archcheck.engine.cache.traces import RememberedTraces
+from archcheck.engine.checker import Checker, CheckResult, TargetResult
 from archcheck.engine.lock import held_against
 from archcheck.engine.lock.lock_file import Lock
 from archcheck.engine.selection import Selection
-from archcheck.engine.session import Session, SessionResult, TargetResult
 from archcheck.engine.targets import Plan
 from archcheck.evidence.target_summary import TargetReport
 from archcheck.frontends.lsp.documents import OpenDocument
@@ -133,8 +133,8 @@ def trace(model: Model, documents: Mapping[str, OpenDocument], workers: Workers)
     with _remembered(workers, config, root, unsaved) as tracers:
         selection = Selection.of(load_rules(), config)
         lock = _lock(root, selection)
-        examiner = Session(_files(target), [(target, model)], config, tracers, root, lock)
-        examined = examiner.examine(selection, unsaved)
+        checker = Checker(_files(target), [(target, model)], config, tracers, root, lock)
+        examined = checker.examine(selection, unsaved)
     result = examined.targets[0]
     if result.trace is None:
         raise UsageError(result.usage_error or f"{model.target} cannot be traced")
@@ -177,7 +177,7 @@ def _files(target: Target) -> list[Path]:
     return [Path(target.place)] if target.is_file else []
 
 
-def _rows(examined: SessionResult) -> Iterator[Row]:
+def _rows(examined: CheckResult) -> Iterator[Row]:
     (found,) = examined.traces
     annotation = annotate(found, examined.project, examined.findings, _DEPTH)
     for method in annotation.methods:

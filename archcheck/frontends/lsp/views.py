@@ -10,9 +10,9 @@ from archcheck.core.finding import Finding, Location
 from archcheck.core.known_findings import Comparison
 from archcheck.core.report import Report
 from archcheck.engine.baseline import Seen
+from archcheck.engine.checker import CheckResult, TargetResult
 from archcheck.engine.merge import merged
 from archcheck.engine.pipeline import report
-from archcheck.engine.session import SessionResult, TargetResult
 from archcheck.frontends.lsp.drift import Drift, moved_finding
 from archcheck.frontends.lsp.source_views import Look
 from archcheck.frontends.lsp.traces import Traced
@@ -93,7 +93,7 @@ class View:
         return self.seen.examined.project.file(self.path)
 
     @cached_property
-    def examined(self) -> SessionResult:
+    def examined(self) -> CheckResult:
         """What the source shows and what the traces show, as one."""
         results = tuple(standing.result for standing in self.standings)
         return replace(self.seen.examined, targets=results)

@@ -52,7 +52,7 @@ class TargetResult:
 
 
 @dataclass(frozen=True)
-class SessionResult:
+class CheckResult:
     """What one look at files and models showed; all positions are those of the code.
 
     Attributes:
@@ -89,7 +89,7 @@ class SessionResult:
         results: Iterable[TargetResult | FileResult] = (*self.files, *self.targets)
         return tuple(defect for result in results for defect in result.defects)
 
-    def selected(self, selection: Selection) -> SessionResult:
+    def selected(self, selection: Selection) -> CheckResult:
         """What fewer rules would have shown."""
         codes = {rule.code for rule in selection.rules}
 
@@ -129,7 +129,7 @@ class SessionResult:
         return tuple(kept), silenced
 
 
-class Session:
+class Checker:
     """Examines the same files and models as often as it is asked to.
 
     Args:
@@ -164,7 +164,7 @@ class Session:
         self._read = read
         self._start: Project | None = None
 
-    def examine(self, selection: Selection, buffers: Mapping[str, bytes]) -> SessionResult:
+    def examine(self, selection: Selection, buffers: Mapping[str, bytes]) -> CheckResult:
         """Look at everything; `buffers` are files whose text is not that of the disk, by path."""
         project = self._start = self._project(buffers)
         # The worker imports torch while this process reads the source.
@@ -174,11 +174,9 @@ class Session:
             self._result(outcome, model, project, selection)
             for (_, model), outcome in zip(self._models, self._workers.results(), strict=True)
         ]
-        return SessionResult(
-            tuple(files), tuple(targets), project, self._config, selection, buffers
-        )
+        return CheckResult(tuple(files), tuple(targets), project, self._config, selection, buffers)
 
-    def again(self, before: SessionResult, buffers: Mapping[str, bytes]) -> SessionResult:
+    def again(self, before: CheckResult, buffers: Mapping[str, bytes]) -> CheckResult:
         """Look at what may have changed, now that these texts stand in the place of the disk's."""
         paths = {*before.buffers, *buffers}
         changed = {path for path in paths if before.buffers.get(path) != buffers.get(path)}
@@ -212,9 +210,9 @@ class Session:
             for (_, model), old in zip(self._models, kept, strict=True)
         ]
         files = tuple(known[_key(path)] for path in self._files)
-        return SessionResult(files, tuple(targets), project, self._config, selection, buffers)
+        return CheckResult(files, tuple(targets), project, self._config, selection, buffers)
 
-    def widened(self, examined: SessionResult, selection: Selection) -> SessionResult:
+    def widened(self, examined: CheckResult, selection: Selection) -> CheckResult:
         """The same look with further rules. Nothing is traced again."""
         if {rule.code for rule in selection.rules} <= {r.code for r in examined.selection.rules}:
             return examined
