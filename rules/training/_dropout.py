@@ -19,16 +19,42 @@ def dropping_method(file: SourceFile, call: Call, rate: ast.expr | None) -> Func
     None where that is not certain or is meant: the rate may be zero or depend on the mode, the
     code around asks for it, or the class says that it draws samples.
     """
-    method = call.scope.function
-    while method is not None and method.owner is None:
-        method = method.parent.function if method.parent is not None else None
-    module = method.owner.module if method is not None and method.owner is not None else None
-    if method is None or module is None or method.name == "__init__":
+    method = _method_around(call)
+    if method is None:
+        return _dropping_helper(file, call, rate)
+    module = method.owner.module if method.owner is not None else None
+    if module is None or method.name == "__init__":
         return None
     if _draws_samples(module) or _asks_for_the_mode(file, method, call, rate):
         return None
     runs = method is module.find_method("forward") or _always_runs(module, method)
     return method if runs else None
+
+
+def _method_around(call: Call) -> Function | None:
+    """The method that a call stands in, in a function inside of it or not."""
+    method = call.scope.function
+    while method is not None and method.owner is None:
+        method = method.parent.function if method.parent is not None else None
+    return method
+
+
+def _dropping_helper(file: SourceFile, call: Call, rate: ast.expr | None) -> Function | None:
+    """The function outside classes in which a dropout of a fixed rate runs, where the forward of a
+    module calls it without asking for the mode."""
+    helper = call.scope.function
+    if helper is None or not (rate is None or isinstance(rate, ast.Constant)):
+        return None
+    if re.search(_SAMPLES, helper.name) or _asks_for_the_mode(file, helper, call, rate):
+        return None
+    for caller in file.calls_of(helper):
+        method = _method_around(caller)
+        module = method.owner.module if method is not None and method.owner is not None else None
+        if method is None or module is None or method is not module.find_method("forward"):
+            continue
+        if not (_draws_samples(module) or _asks_for_the_mode(file, method, caller, None)):
+            return helper
+    return None
 
 
 def is_applied_at_once(call: Call) -> bool:
@@ -58,17 +84,38 @@ def _asks_for_the_mode(
         value = file.value(rate, call.statement)
         if isinstance(value, int | float) and value == 0:
             return True
-        if not _is_known_rate(rate, call.statement, method):
+        if not isinstance(rate, ast.Constant) and not _is_known_rate(rate, call.statement, method):
             return True
     if is_under(call.statement, "training", "train"):
         return True
-    # `if not self.training: return x` above it.
+    # `if not self.training: return x` above it, or a flag that is set there.
+    asked = {name for test in _tests_around(call.statement) for name in names_of(test)}
+    asked |= set(names_of(rate)) if rate is not None else set()
     for node, at in method.nodes(ast.If):
         assert isinstance(node, ast.If)
         asks = any("train" in name for name in names_of(node.test))
-        if asks and at.index < call.statement.index:
+        if asks and at.index < call.statement.index and (_leaves(node) or _sets(node, asked)):
             return True
     return False
+
+
+def _tests_around(statement: Statement) -> list[ast.expr]:
+    owners = [suite.owner for suite in statement.suite.outward()]
+    return [owner.test for owner in owners if isinstance(owner, ast.If | ast.While)]
+
+
+def _leaves(node: ast.If) -> bool:
+    """Whether one side of a branch leaves the function, or the turn of a loop."""
+    last = (side[-1] for side in (node.body, node.orelse) if side)
+    return any(isinstance(one, ast.Return | ast.Raise | ast.Continue | ast.Break) for one in last)
+
+
+def _sets(node: ast.If, names: set[str]) -> bool:
+    """Whether a branch sets one of these names."""
+    return any(
+        isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store) and part.id in names
+        for part in ast.walk(node)
+    )
 
 
 def _is_known_rate(rate: ast.expr, at: Statement, method: Function) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from archcheck.analysis.source.gradient_mode import is_without_gradients, managers_of
-from archcheck.python import Call, ClassDefinition, Function, Layer, Loop, SourceFile, Statement
+from archcheck.python import Call, ClassDefinition, Function, Loop, SourceFile, Statement
 
 from ._optimizers import is_optimizer_class
 from ._scripts import (
@@ -20,18 +20,8 @@ from ._scripts import (
     is_given,
     names_of,
 )
+from ._things import TORCHVISION, differs
 
-# Layers that compute something else in train mode.
-_BY_MODE: Final = frozenset({
-    "AlphaDropout", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Dropout", "Dropout1d",
-    "Dropout2d", "Dropout3d", "FeatureAlphaDropout", "RReLU", "SyncBatchNorm", "Transformer",
-    "TransformerDecoderLayer", "TransformerEncoderLayer",
-})  # fmt: skip
-# torchvision's classifiers with batch norm or dropout, by the beginning of their names.
-_TORCHVISION: Final = (
-    "alexnet", "densenet", "efficientnet", "googlenet", "inception", "mnasnet", "mobilenet",
-    "regnet", "resnet", "resnext", "shufflenet", "vgg", "wide_resnet",
-)  # fmt: skip
 _EVALUATION = re.compile(r"test|valid|eval|(^|_)val(_|$|l|d)|(^|_)dev(_|$)", re.IGNORECASE)
 _TRAINING = re.compile(r"train", re.IGNORECASE)
 _LEARN = frozenset({"backward", "step", "fit"})
@@ -89,21 +79,11 @@ def depends_on_mode(file: SourceFile, node: ast.expr, at: Statement) -> bool:
     if isinstance(made, ClassDefinition):
         if made.module is None or "eval" in made.methods or "train" in made.methods:
             return False
-        return any(_differs(layer) for layer in made.module.all_layers())
+        return any(differs(layer) for layer in made.module.all_layers())
     if isinstance(made, str) and made.startswith("torchvision.models."):
-        return made.rpartition(".")[2].startswith(_TORCHVISION)
+        return made.rpartition(".")[2].startswith(TORCHVISION)
     layers = file.layers(node, at)
-    return bool(layers) and all(any(map(_differs, layer.walk())) for layer in layers)
-
-
-def _differs(layer: Layer) -> bool:
-    if not layer.is_torch or layer.class_name not in _BY_MODE:
-        return False
-    if "Dropout" in layer.class_name:
-        return layer.argument("p") != 0
-    if "Transformer" in layer.class_name:
-        return layer.argument("dropout") != 0
-    return True
+    return bool(layers) and all(any(map(differs, layer.walk())) for layer in layers)
 
 
 def _switches(call: Call) -> bool:

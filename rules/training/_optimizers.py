@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from archcheck.python import Call, SourceFile, Statement
+from archcheck.python.program.events import Event, Region, Run
+from archcheck.python.program.things import Thing
 
 from ._scripts import (
     LoopStatement,
@@ -18,6 +20,7 @@ from ._scripts import (
     text_of,
     values_of,
 )
+from ._things import learns, statement_loops
 
 _STEPS = r"(?i)^(_+|i|it|iters?|t|e|ep|idx|index|n|step.*|.*epoch.*|.*iter.*|.*batch.*)$"
 _LOADER = r"(?i)loader|batches|train|iter|epoch|data"
@@ -25,6 +28,11 @@ _LOADER = r"(?i)loader|batches|train|iter|epoch|data"
 _AFRESH = (
     r"(?i)fold|task|stage|phase|round|client|trial|seed|repeat|restart|cycle|experiment|config|image|"
     r"img|layer|model|net\b|lr|rate|split|group|domain|session|run|worker|agent|member|freeze"
+)
+# Functions and methods after which the parameters are others, or the training is another one.
+_RENEWS = (
+    r"(?i)fold|task|client|federat|reset|re_?init|init_w|freez|prun|grow|add_|expand|extend|load|"
+    r"augment_model|new_"
 )
 _RESETS = frozenset({"apply", "load_state_dict", "reset_parameters", "reset", "deepcopy"})
 
@@ -179,3 +187,78 @@ def _is_a_rebuild(call: Call, loop: LoopStatement, before: Call | None) -> bool:
         for part in ast.walk(test)
     )
     return periodic or before is not None
+
+
+def rebuilds_by_calls(file: SourceFile) -> Iterator[tuple[Event, Event, Region]]:
+    """The optimizers with state that a function builds which the training loop calls: where one is
+    built, where it steps, and the loop."""
+    for run in file.runs:
+        for build in run.of("build"):
+            made = build.result
+            if made is None or made.kind != "optimizer" or not isinstance(made.type, str):
+                continue
+            found = _thrown_away(run, build, made) if _keeps_state(build) else None
+            if found is not None:
+                yield build, *found
+
+
+def _keeps_state(build: Event) -> bool:
+    node = build.node
+    if build.subject.dotted != "torch.optim.SGD" or not isinstance(node, ast.Call):
+        return is_optimizer_class(build.subject.dotted)
+    momentum = next((one.value for one in node.keywords if one.arg == "momentum"), None)
+    return momentum is not None and build.file.value(momentum, build.statement) != 0
+
+
+def _thrown_away(run: Run, build: Event, made: Thing) -> tuple[Event, Region] | None:
+    """The step and the loop that comes by again with a new optimizer for the same parameters."""
+    loops = statement_loops(build)
+    around = build.around[build.around.index(loops[0]) :] if loops else ()
+    if not loops or any(region.kind in ("branch", "try") for region in around):
+        return None
+    loop = loops[0]
+    if not any(region.kind == "call" for region in around) or _trains_afresh(run, loop, made):
+        return None
+    for step in run.inside(loop, "step"):
+        inner = [other for other in statement_loops(step) if other is not loop]
+        between = [other for other in inner if loop in step.around[: step.around.index(other)]]
+        if step.subject is made and len(between) < 2 and learns(run, loop):
+            return step, loop
+    return None
+
+
+def _trains_afresh(run: Run, loop: Region, made: Thing) -> bool:
+    """Whether each turn of a loop trains something new, or may."""
+    if not made.modules or not run.complete:
+        return True
+    if any(re.search(_RENEWS, name) for name in _called_in(run, loop)):
+        return True
+    node = loop.node
+    if isinstance(node, ast.For | ast.AsyncFor):
+        words = [*names_of(node.target), *names_of(node.iter)]
+        counts = any(re.match(_STEPS, name) for name in names_of(node.target))
+        if any(re.search(_AFRESH, name) for name in words):
+            return True
+        if not counts and not any(re.search(_LOADER, name) for name in words):
+            return True
+    for event in run.inside(loop, "build", "load", "reset", "freeze", "replace", "opaque"):
+        told = (event.subject, event.result, *event.arguments)
+        # The optimizer and its model are handed to the optimizer's own constructor.
+        if event.kind == "build" and (event.result is None or event.result.kind != "module"):
+            continue
+        if any(one is not None and one.reaches(held) for one in told for held in made.modules):
+            return True
+    return any(
+        "copied" in held.marks or (held.statement is not None and held.statement.is_in(node))
+        for held in made.modules
+    )
+
+
+def _called_in(run: Run, loop: Region) -> Iterator[str]:
+    """The names of the functions and methods that are called in a loop."""
+    inside = list(run.inside(loop))
+    nodes = {region.node for event in inside for region in event.around if region.kind == "call"}
+    nodes |= {event.node for event in inside if event.kind in ("call", "opaque")}
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            yield (text_of(node.func) or "").rpartition(".")[2]

@@ -4,8 +4,10 @@ What it does
 ------------
 Looks for a loop that evaluates such a model (over test or validation data, or without gradients)
 in a file that never calls `eval()`; and for a training loop that calls `model.eval()` to validate
-and never `model.train()` to go on. Silent where the model may be switched elsewhere: handed to
-other code, made by a function that is not known, or put into train mode on purpose.
+and never `model.train()` to go on. The run is followed through functions, methods and files, so
+that a helper's `eval()` is seen in the loop that calls it. Silent where the model may be switched
+elsewhere: handed to other code, made by a function that is not known, or put into train mode on
+purpose.
 
 Why it is bad
 -------------
@@ -35,24 +37,30 @@ from collections.abc import Iterator
 
 from archcheck.analysis.edits.syntax_edits import line_after, line_before
 from archcheck.analysis.source.elision import is_elided
-from archcheck.core.finding import Finding, Fix, Related, Severity
+from archcheck.core.finding import Finding, Fix, Location, Related, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Loop, SourceFile
 
+from ._mode_runs import evaluations_in_a_run, switches_in_a_run
 from ._modes import (
     EvalSwitch,
     evaluations_in_train_mode,
     switches_without_return,
 )
-from ._scripts import calls_in, enclosing_loops
+from ._scripts import calls_in, enclosing_loops, text_of
 
 rule = Rule("AC501", "eval-mode-missing", Severity.WARNING, fix="unsafe")
 
 
 @rule.on_source
 def evaluated_in_train_mode(file: SourceFile) -> Iterator[Finding]:
-    for loop, model in evaluations_in_train_mode(file):
-        if is_elided(file, loop.node):
+    found = {loop.node: (loop, model) for loop, model in evaluations_in_train_mode(file)}
+    fixes = {node: _switched(file, loop, model) for node, (loop, model) in found.items()}
+    for region, thing in evaluations_in_a_run(file):
+        loop = Loop(region.statement)
+        found.setdefault(loop.node, (loop, thing.name or "model"))
+    for node, (loop, model) in found.items():
+        if is_elided(loop.scope.file, node):
             continue
         yield Finding(
             f"`{model}` is evaluated in train mode: it has dropout or batch norm, and nothing "
@@ -60,24 +68,37 @@ def evaluated_in_train_mode(file: SourceFile) -> Iterator[Finding]:
             loop.location,
             label=f"runs {model} in train mode",
             help=f"call {model}.eval() before the loop, and {model}.train() to go on training",
-            fix=_switched(file, loop, model),
+            fix=fixes.get(node),
         )
 
 
 @rule.on_source
 def trained_in_eval_mode(file: SourceFile) -> Iterator[Finding]:
+    seen: set[ast.AST] = set()
     for switch in switches_without_return(file):
-        call, name = switch.call, switch.model
-        yield Finding(
-            f"`{name}` stays in eval mode after the first turn of this loop: nothing calls "
-            f"`{name}.train()`",
-            file.location(call.node),
-            label="eval mode from here on",
-            related=(Related(file.location(switch.backward.node),
-                             "trains in eval mode from the second turn on"),),
-            help=f"call {name}.train() before the training part of each turn",
-            fix=_switched_back(file, switch),
+        seen.add(switch.call.node)
+        yield _stays(
+            file.location(switch.call.node), file.location(switch.backward.node), switch.model,
+            _switched_back(file, switch),
         )  # fmt: skip
+    for event, backward in switches_in_a_run(file):
+        if event.node not in seen:
+            seen.add(event.node)
+            called = event.node.func if isinstance(event.node, ast.Call) else None
+            name = text_of(getattr(called, "value", None)) or event.subject.name or "model"
+            yield _stays(event.location, backward.location, name, None)
+
+
+def _stays(place: Location, training: Location, name: str, fix: Fix | None) -> Finding:
+    return Finding(
+        f"`{name}` stays in eval mode after the first turn of this loop: nothing calls "
+        f"`{name}.train()`",
+        place,
+        label="eval mode from here on",
+        related=(Related(training, "trains in eval mode from the second turn on"),),
+        help=f"call {name}.train() before the training part of each turn",
+        fix=fix,
+    )
 
 
 def _switched(file: SourceFile, loop: Loop, model: str) -> Fix | None:

@@ -38,7 +38,7 @@ from archcheck.core.finding import Finding, Fix, Related, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Call, SourceFile
 
-from ._optimizers import Rebuild, rebuilds
+from ._optimizers import Rebuild, rebuilds, rebuilds_by_calls
 from ._scripts import names_of
 
 rule = Rule("AC505", "optimizer-rebuilt", Severity.WARNING, fix="unsafe")
@@ -58,6 +58,22 @@ def state_is_lost(file: SourceFile) -> Iterator[Finding]:
             fix=_before_the_loop(file, rebuild)
             if first is None
             else _with_another_rate(file, rebuild, first),
+        )
+
+
+@rule.on_source
+def state_is_lost_in_a_helper(file: SourceFile) -> Iterator[Finding]:
+    for build, step, loop in rebuilds_by_calls(file):
+        yield Finding(
+            "the training loop calls a function that builds this optimizer again each time: its "
+            "state so far is lost",
+            build.location,
+            label="a new optimizer, without state",
+            related=(
+                Related(loop.statement.scope.file.location(loop.node), "the loop"),
+                Related(step.location, "steps with it"),
+            ),
+            help="build it once before the loop, and hand it to the function",
         )
 
 

@@ -31,7 +31,10 @@ from archcheck.analysis.edits.syntax_edits import replacement
 from archcheck.core.finding import Finding, Fix, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Call, ClassDefinition, SourceFile, Statement
+from archcheck.python.program.libraries import LOADERS
+from archcheck.python.program.things import Thing
 
+from ._loaders import loaders_that_teach
 from ._scripts import calls_in, name_of, names_of, text_of
 
 rule = Rule("AC504", "train-loader-not-shuffled", Severity.WARNING, fix="unsafe")
@@ -46,7 +49,7 @@ _MAP_STYLE = frozenset({
 
 @rule.on_source
 def same_order_each_epoch(file: SourceFile) -> Iterator[Finding]:
-    for call in file.calls_to("torch.utils.data.DataLoader"):
+    for call in file.calls_to(*LOADERS):
         shuffle = call.argument("shuffle", 2)
         if shuffle is None or file.value(shuffle, call.statement) is not False:
             continue
@@ -55,15 +58,64 @@ def same_order_each_epoch(file: SourceFile) -> Iterator[Finding]:
         data = call.argument("dataset", 0)
         if data is None or not _can_be_shuffled(file, data, call.statement):
             continue
-        keyword = next((k for k in call.node.keywords if k.value is shuffle), None)
-        yield Finding(
-            f"`{name_of(call) or 'the training loader'}` is not shuffled: every epoch repeats the "
-            "same batches",
-            file.location(keyword or shuffle),
-            label="the same order every epoch",
-            help="shuffle=True",
-            fix=_fix(file, shuffle),
-        )
+        yield _finding(file, call.node, shuffle, name_of(call))
+
+
+@rule.on_source
+def same_order_in_the_loop_that_learns(file: SourceFile) -> Iterator[Finding]:
+    for loader in loaders_that_teach(file):
+        node, shuffle = loader.node, loader.fields.get("shuffle")
+        if not isinstance(node, ast.Call) or loader.statement is None or shuffle is None:
+            continue
+        given = next((k.value for k in node.keywords if k.arg == "shuffle"), None)
+        if given is None or shuffle.value is not False or re.search(_NOT_TRAIN, loader.name):
+            continue
+        if not _has_sampler(loader) and _is_map_style(loader):
+            yield _finding(loader.statement.scope.file, node, given, loader.name)
+
+
+def _finding(file: SourceFile, node: ast.Call, shuffle: ast.expr, name: str | None) -> Finding:
+    keyword = next((keyword for keyword in node.keywords if keyword.value is shuffle), None)
+    return Finding(
+        f"`{name or 'the training loader'}` is not shuffled: every epoch repeats the same batches",
+        file.location(keyword or shuffle),
+        label="the same order every epoch",
+        help="shuffle=True",
+        fix=_fix(file, shuffle),
+    )
+
+
+def _has_sampler(loader: Thing) -> bool:
+    given = (loader.fields.get(name) for name in ("sampler", "batch_sampler"))
+    return "open" in loader.marks or any(one is not None and one.value is not None for one in given)
+
+
+def _is_map_style(loader: Thing) -> bool:
+    """Whether the data set of a loader certainly has an order of its own and no other one."""
+    data = loader.fields.get("dataset")
+    if data is None or any(re.search(_NOT_TRAIN, one.name) for one in data.alternatives()):
+        return False
+    if loader.dotted.startswith("torch_geometric."):
+        # Its data sets are lists of graphs.
+        return data.kind in ("unknown", "dataset", "list")
+    return all(_has_items(one) for one in data.alternatives())
+
+
+def _has_items(data: Thing) -> bool:
+    if data.kind == "list":
+        return True
+    if isinstance(data.type, ClassDefinition):
+        return _is_indexed(data.type)
+    return data.kind == "dataset"
+
+
+def _is_indexed(definition: ClassDefinition) -> bool:
+    outside = definition.outside_bases
+    return (
+        "torch.utils.data.Dataset" in outside
+        and "torch.utils.data.IterableDataset" not in outside
+        and definition.find_method("__getitem__") is not None
+    )
 
 
 def _fix(file: SourceFile, shuffle: ast.expr) -> Fix | None:
@@ -127,11 +179,4 @@ def _can_be_shuffled(file: SourceFile, data: ast.expr, at: Statement, depth: int
     target = file.resolve(data.func, at)
     if isinstance(target, str):
         return target in _MAP_STYLE or target.startswith("torchvision.datasets.")
-    if isinstance(target, ClassDefinition):
-        outside = target.outside_bases
-        return (
-            "torch.utils.data.Dataset" in outside
-            and "torch.utils.data.IterableDataset" not in outside
-            and target.find_method("__getitem__") is not None
-        )
-    return False
+    return isinstance(target, ClassDefinition) and _is_indexed(target)
