@@ -103,9 +103,16 @@ def _finding(
         return _made(
             file, module, call.node,
             f"`{name}.__init__` calls `super().{call.name}()`, which does not exist",
-            "misspelled __init__", "super().__init__()",
+            "misspelled __init__", "super().__init__()", *_renamed(file, call.node),
         )  # fmt: skip
     return None
+
+
+def _renamed(file: SourceFile, call: ast.expr) -> list[Edit]:
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return []
+    base = file.text(call.func.value)
+    return [replacement(file, call.func, f"{base}.__init__")]
 
 
 def _made(
