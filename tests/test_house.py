@@ -55,6 +55,38 @@ def test_no_import_is_relative_but_a_rules_to_the_helpers_of_its_family() -> Non
                 assert all(helper.startswith("_") for helper in helpers), f"{path}: {helpers}"
 
 
+def private_names() -> set[str]:
+    """What archcheck defines with one underscore in front: functions, classes, attributes."""
+    names: set[str] = set()
+    for path in files("archcheck", "rules"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+                names.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return {name for name in names if re.fullmatch(r"_[a-zA-Z]\w*(?<!_)", name)}
+
+
+def test_tests_use_public_names_alone() -> None:
+    """Programs that tests write out are looked through too, as the text that they are.
+
+    Files of a rule family whose names begin with an underscore are its helpers, no rules: that is
+    what the underscore says, and what they define has public names.
+    """
+    private = private_names()
+    for path in files("tests"):
+        text = re.sub(r"archcheck\.rules\.\w+\._", "", path.read_text(encoding="utf-8"))
+        imported = re.findall(r"from archcheck[\w.]* import ([^()\n]+|\([^)]*\))", text)
+        words = {word for names in imported for word in re.findall(r"\w+", names)}
+        # Of the test itself, of torch, of the package (`_version`), and of pygls.
+        used = {
+            name
+            for owner, name in re.findall(r"(\w+|\))\.(_[a-zA-Z]\w*)", text)
+            if owner not in ("self", "module", "part", "archcheck", "protocol") and name in private
+        }
+        assert not {word for word in words if re.match(r"_[a-zA-Z]", word)} | used, path
+
+
 def test_every_folder_says_what_it_takes_and_what_it_gives() -> None:
     for path in (ROOT / "archcheck").rglob("__init__.py"):
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
@@ -90,8 +122,8 @@ def test_importing_archcheck_loads_neither_torch_nor_rich() -> None:
 
 def test_a_source_check_never_loads_torch() -> None:
     program = (
-        "from archcheck.frontends.cli.main import _exit_code\n"
-        "_exit_code(['fixtures/missing_super_init', '--format', 'json'])"
+        "from archcheck.frontends.cli.main import exit_code\n"
+        "exit_code(['fixtures/missing_super_init', '--format', 'json'])"
     )
     assert "archcheck" in loaded_after(program)
     assert not loaded_after(program) & HEAVY
@@ -102,10 +134,10 @@ def test_a_source_check_imports_neither_other_commands_nor_evidence_of_traces(
 ) -> None:
     shutil.copy(ROOT / "fixtures/models/resnet32.py", tmp_path)
     program = (
-        "from archcheck.frontends.cli.main import _exit_code\n"
+        "from archcheck.frontends.cli.main import exit_code\n"
         "import os; os.environ.pop('FORCE_COLOR', None)\n"
         f"os.chdir({str(tmp_path)!r})\n"
-        "assert _exit_code(['resnet32.py']) == 1\n"
+        "assert exit_code(['resnet32.py']) == 1\n"
         "import sys; print(*sys.modules)"
     )
     run = subprocess.run(
@@ -128,8 +160,8 @@ def test_a_source_check_imports_neither_other_commands_nor_evidence_of_traces(
 
 def test_a_trace_never_loads_torch_in_the_process_that_the_user_starts() -> None:
     program = (
-        "from archcheck.frontends.cli.main import _exit_code\n"
-        "assert _exit_code(['fixtures/models/resnet32.py:ResNet32', '--quiet']) in (0, 1)"
+        "from archcheck.frontends.cli.main import exit_code\n"
+        "assert exit_code(['fixtures/models/resnet32.py:ResNet32', '--quiet']) in (0, 1)"
     )
     assert not loaded_after(program) & HEAVY
 

@@ -107,7 +107,7 @@ def trace_module(
         UsageError: The inputs don't fit forward's parameters.
     """
     spans = Spans(_predicate(user_files), _BOUNDARIES)
-    ladder = _Ladder(
+    ladder = Ladder(
         spans,
         as_inputs(inputs),
         mode,
@@ -141,7 +141,7 @@ def trace_live(
     """
     model = _checked(model)
     spans = Spans(_predicate(user_files, model), _BOUNDARIES)
-    ladder = _Ladder(
+    ladder = Ladder(
         spans,
         as_inputs(inputs),
         mode or ("train" if model.training else "eval"),
@@ -154,7 +154,7 @@ def trace_live(
     return ladder.climb(target if target is not None else type(model).__name__, path)
 
 
-class _Ladder:
+class Ladder:
     """Climbs from the cheapest rung to the first that can answer.
 
     A failure that tensors without memory show is confirmed before it is reported: by torch
@@ -225,9 +225,9 @@ class _Ladder:
 
     def _attempted(self, model: nn.Module, rung: Rung, origins: Origins) -> Attempt:
         with nullcontext() if rung == "real" else without_collections():
-            attempt = self._attempt(model, rung, origins, training=self._training_alongside)
+            attempt = self.attempt(model, rung, origins, training=self._training_alongside)
             if attempt.needs_saved:
-                attempt = self._attempt(model, rung, origins, keep_saved=True)
+                attempt = self.attempt(model, rung, origins, keep_saved=True)
         return attempt
 
     def _best_of(
@@ -260,7 +260,7 @@ class _Ladder:
         seeded()
         model = self._real(origins) if rung == "real" else self._meta(origins)
         cast_model(model, training)
-        step = self._attempt(model, rung, origins, training=training).step(trace.ops)
+        step = self.attempt(model, rung, origins, training=training).step(trace.ops)
         return replace(trace, step=step)
 
     def _sized(self, attempt: Attempt, trace: Trace) -> Trace:
@@ -270,7 +270,7 @@ class _Ladder:
             self._defects.append(f"{trace.target}, valid sizes: {traceback.format_exc()}")
         return replace(trace, defects=tuple(self._defects))
 
-    def _attempt(
+    def attempt(
         self,
         model: nn.Module,
         rung: Rung,

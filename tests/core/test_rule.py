@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from archcheck.core.finding import Severity
-from archcheck.core.rule import PackError, Rule, _rules_below, load_rules
+from archcheck.core.rule import PackError, Rule, load_pack, load_rules
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +49,7 @@ def reader(file):
 def load(folder: Path, text: str, name: str = "bad_thing.py") -> list[Rule]:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(text, encoding="utf-8")
-    return list(_rules_below(folder, f"pack_{abs(hash((folder, text, name)))}"))
+    return list(load_pack(folder, f"pack_{abs(hash((folder, text, name)))}"))
 
 
 def test_a_file_is_a_rule(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def starts_a_worker(folder: Path, *arguments: str, **environment: str) -> bool:
     program = (
         "import archcheck.worker.process.client as client, sys\n"
         "def refuse(): sys.exit('a worker was started')\n"
-        "client._new_process = refuse\n"
+        "client.new_process = refuse\n"
         "from archcheck.frontends.cli.main import main\n"
         f"main({list(arguments)!r})"
     )
@@ -96,8 +96,8 @@ def test_what_is_unchanged_is_remembered_byte_for_byte(project: Path) -> None:
 def test_what_is_remembered_needs_neither_torch_nor_rules_nor_rich(project: Path) -> None:
     archcheck(project)
     program = (
-        "from archcheck.frontends.cli.main import _exit_code\n"
-        "import sys; sys.argv = ['archcheck']; _exit_code(['check'])\n"
+        "from archcheck.frontends.cli.main import exit_code\n"
+        "import sys; sys.argv = ['archcheck']; exit_code(['check'])\n"
         "print(*sys.modules)"
     )
     run = subprocess.run(

@@ -13,7 +13,7 @@ from command import ROOT, archcheck
 from archcheck.core.config import parse_count, read_config
 from archcheck.core.target import UsageError
 from archcheck.engine.init.candidates import candidates, model_files
-from archcheck.engine.init.section import ConfigFile, section
+from archcheck.engine.init.section import ConfigFile, limit_above, section
 
 NET = """\
 from torch import nn
@@ -248,10 +248,8 @@ def test_candidates_are_whole_models(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_limit_that_is_proposed_leaves_room() -> None:
-    from archcheck.engine.init.section import _roomy
-
-    assert [_roomy(n) for n in (0, 7, 90, 3352, 22_000_000, 60_192_808)] == [
+    assert [limit_above(n) for n in (0, 7, 90, 3352, 22_000_000, 60_192_808)] == [
         *("0", "8", "99", "3.7K", "25M", "67M")
     ]
     for count in (1, 12, 345, 99_999, 10**9):
-        assert parse_count(_roomy(count)) >= count
+        assert parse_count(limit_above(count)) >= count

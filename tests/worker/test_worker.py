@@ -191,12 +191,11 @@ def test_nothing_is_left_running_or_written() -> None:
 def test_leaving_early_ends_the_worker() -> None:
     with Workers() as workers:
         workers.start([request("misbehaving.py:Hangs")])
-        process = workers._process
-        assert process is not None
-        child = process._process
+        process = workers.process
+        assert process is not None and _is_running(process.pid)
         while process.begun(0) is None:
             process.next_message(0.1)
-    assert child.poll() is not None
+    assert not _is_running(process.pid)
 
 
 def test_a_worker_that_is_kept_reads_again_what_was_written_anew(tmp_path: Path) -> None:
@@ -239,8 +238,8 @@ def test_the_parent_s_death_ends_the_worker() -> None:
         "from archcheck.core.target import *\n"
         "workers = Workers()\n"
         "workers.start([TraceRequest(parse_target('misbehaving.py:Hangs'))])\n"
-        "print(workers._process._process.pid, flush=True)\n"
-        "while workers._process.begun(0) is None: workers._process.next_message(0.1)\n"
+        "print(workers.process.pid, flush=True)\n"
+        "while workers.process.begun(0) is None: workers.process.next_message(0.1)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -109,10 +109,10 @@ def section(paths: Sequence[str], models: Sequence[Architecture]) -> Iterator[st
         inputs = replayable(model.inputs)
         if inputs:
             yield f"input = [{', '.join(map(_string, inputs))}]"
-        yield f'# max-params = "{_roomy(model.parameters)}"  # it has {model.parameters:,}'
+        yield f'# max-params = "{limit_above(model.parameters)}"  # it has {model.parameters:,}'
 
 
-def _roomy(count: int) -> str:
+def limit_above(count: int) -> str:
     """A limit with a tenth to spare, in two digits: `25M` for 22,000,000."""
     digits = max(len(str(count * 11 // 10)) - 2, 0)
     limit = -(-count * 11 // 10 // 10**digits) * 10**digits

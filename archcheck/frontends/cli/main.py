@@ -108,16 +108,17 @@ def _asked(arguments: Sequence[str]) -> Iterable[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit with its code, 0 to 3, as the README lists them."""
+    """Run the command and exit with its code."""
     # By default a short run would look for circles in its memory dozens of times, and find none.
     gc.set_threshold(50_000)
-    code = _exit_code(arguments)
+    code = exit_code(arguments)
     # The system takes the memory back at once; the interpreter would first look through all of it.
     gc.freeze()
     sys.exit(code)
 
 
-def _exit_code(arguments: Sequence[str] | None) -> int:
+def exit_code(arguments: Sequence[str] | None) -> int:
+    """Run the command and return its code, 0 to 3, as the README lists them."""
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
         result = app(_asked(given))(args=given, standalone_mode=False)

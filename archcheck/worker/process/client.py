@@ -82,10 +82,15 @@ class Workers:
     ) -> None:
         self.close()
 
+    @property
+    def process(self) -> WorkerProcess | None:
+        """The worker that serves now, if one was started and has not ended."""
+        return self._process
+
     def warm(self) -> None:
         """Let a worker import torch, before there is anything to trace."""
         if self._process is None:
-            self._process = _new_process()
+            self._process = new_process()
 
     def cancel(self) -> None:
         """End what runs, from another thread: who starts it or waits for it gets `Cancelled`."""
@@ -109,7 +114,7 @@ class Workers:
         self._requests = (*self._requests, *requests)
         if len(self._requests) > first:
             if self._process is None:
-                self._process = _new_process()
+                self._process = new_process()
             self._send(first)
 
     def results(self) -> Iterator[Outcome]:
@@ -167,7 +172,7 @@ class Workers:
 
     def _replace(self) -> None:
         self.close()
-        self._process = _new_process()
+        self._process = new_process()
 
     def _is_suspicious(self, trace: Trace) -> bool:
         served = self._process.served if self._process is not None else 1
@@ -263,7 +268,8 @@ def trace(requests: Iterable[TraceRequest]) -> Iterator[Trace]:
             yield outcome
 
 
-def _new_process() -> WorkerProcess:
+def new_process() -> WorkerProcess:
+    """Start a worker."""
     # Imported only now: a check that traces nothing starts no process.
     from archcheck.worker.process.worker_process import WorkerProcess
 

@@ -76,6 +76,11 @@ class WorkerProcess:
         for listener in self._listeners:
             listener.start()
 
+    @property
+    def pid(self) -> int:
+        """The number by which the operating system knows it."""
+        return self._process.pid
+
     def send(self, number: int, request: TraceRequest) -> bool:
         """Hand over a request; whether the worker could take it."""
         self._last_heard = time.monotonic()
