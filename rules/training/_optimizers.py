@@ -258,7 +258,7 @@ def _called_in(run: Run, loop: Region) -> Iterator[str]:
     """The names of the functions and methods that are called in a loop."""
     inside = list(run.inside(loop))
     nodes = {region.node for event in inside for region in event.around if region.kind == "call"}
-    nodes |= {event.node for event in inside if event.kind in ("call", "opaque")}
+    nodes |= {event.node for event in inside if event.kind in ("call", "method", "opaque")}
     for node in nodes:
         if isinstance(node, ast.Call):
             yield (text_of(node.func) or "").rpartition(".")[2]

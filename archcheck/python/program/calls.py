@@ -132,7 +132,9 @@ class Calls:
             return self.compute(callee, node, given)
         return self.unknown(node, given, callee)
 
-    def compute(self, subject: Thing, node: ast.Call, given: Arguments) -> Thing:
+    def compute(
+        self, subject: Thing, node: ast.Call, given: Arguments, kind: EventKind = "call"
+    ) -> Thing:
         """What a model, a loss, or something of which nothing is known computes."""
         interpreter = self.interpreter
         result = interpreter.tensor(node, *given.all)
@@ -140,7 +142,7 @@ class Calls:
         if graph and subject.role != "loss":
             result.modules |= {subject}
         result.graph = graph
-        interpreter.emit("call", node, subject, given.all, result)
+        interpreter.emit(kind, node, subject, given.all, result)
         return result
 
     def unknown(self, node: ast.Call, given: Arguments, *others: Thing) -> Thing:
@@ -179,7 +181,8 @@ class Calls:
         if role == "accelerator":
             return libraries.of_accelerator(self, receiver, name, node, given)
         if role in ("module", "loss"):
-            return self.compute(receiver, node, given)
+            kind: EventKind = "call" if name in ("forward", "__call__") else "method"
+            return self.compute(receiver, node, given, kind)
         known = receiver.fields.get(name)
         if known is not None and known.kind in ("function", "bound", "partial", "module", "class"):
             return self.invoke(known, node, given)
@@ -329,7 +332,8 @@ class Calls:
     ) -> Thing | None:
         part = Thing("unknown", name="module", holder=receiver)
         pair = Thing("tuple", items=(Thing("number"), part))
-        return Thing("list", items=(pair if name.startswith("named") else part,), holder=receiver)
+        items = (pair if name.startswith("named") else part,)
+        return Thing("list", items=items, holder=receiver, marks=frozenset({"parts"}))
 
     def _apply(
         self, receiver: Thing, role: str, name: str, node: ast.Call, given: Arguments

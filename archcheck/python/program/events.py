@@ -17,6 +17,7 @@ RegionKind: TypeAlias = Literal["loop", "branch", "call", "no_grad", "grad", "wi
 EventKind: TypeAlias = Literal[
     "build",  # an object is constructed: result
     "call",  # a model, a loss or something unknown is called: subject
+    "method",  # a method of a model that nobody can look into: subject the model
     "backward",  # through a loss: subject
     "grad",  # torch.autograd.grad and the like
     "step", "zero_grad", "add_parameters",  # of an optimizer: subject
@@ -27,7 +28,7 @@ EventKind: TypeAlias = Literal[
     "freeze",  # requires_grad of a model: subject
     "replace",  # a part of a model is set: subject the model, result the part
     "load",  # weights into a model: subject
-    "reset",  # the initialisation of a model: subject
+    "reset",  # the initialisation of a model or of a tensor: subject
     "iterate",  # a loop over something: subject
     "set_epoch",  # of a sampler: subject
     "keep",  # something is added to a total or to a list: subject the container, result the value

@@ -153,17 +153,26 @@ class Interpreter:
         return True
 
     def _assignment(self, node: ast.Assign) -> None:
-        value = self.value(node.value)
-        if isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.Add):
-            self._summed(node.targets[0], node.value, value, node)
+        given = node.value
+        if isinstance(given, ast.BinOp) and isinstance(given.op, ast.Add):
+            left, right = self.value(given.left), self.value(given.right)
+            value = self.combined(given.op, left, right, given)
+            self._summed(node, given, (left, right), value)
+        else:
+            value = self.value(given)
         for target in node.targets:
             self.bind(target, value)
 
-    def _summed(self, target: ast.expr, sum_: ast.BinOp, after: Thing, node: ast.Assign) -> None:
+    def _summed(
+        self, node: ast.Assign, sum_: ast.BinOp, sides: tuple[Thing, Thing], after: Thing
+    ) -> None:
         """Take down that something is added to a total: `total = total + loss`."""
-        for total, added in ((sum_.left, sum_.right), (sum_.right, sum_.left)):
-            if isinstance(target, ast.Name | ast.Attribute) and _same(target, total):
-                self.emit("keep", node, self.value(total), (after,), self.value(added))
+        target, (left, right) = node.targets[0], sides
+        if isinstance(target, ast.Name | ast.Attribute):
+            if _same(target, sum_.left):
+                self.emit("keep", node, left, (after,), right)
+            elif _same(target, sum_.right):
+                self.emit("keep", node, right, (after,), left)
 
     def _annotated(self, node: ast.AnnAssign) -> None:
         if node.value is not None:

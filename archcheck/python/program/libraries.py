@@ -162,12 +162,7 @@ def _built(calls: Calls, kind: ThingKind, dotted: str, node: ast.Call, given: Ar
     elif kind == "scheduler" and given.all:
         made.fields["optimizer"] = given.get("optimizer", 0) or given.all[0]
     elif kind == "loader":
-        for name, position in (
-            ("dataset", 0),
-            ("shuffle", 2),
-            ("sampler", 3),
-            ("batch_sampler", 4),
-        ):
+        for name, position in _OF_A_LOADER:
             value = given.get(name, position)
             if value is not None:
                 made.fields[name] = value
@@ -238,7 +233,10 @@ def _of_torch(calls: Calls, dotted: str, last: str, node: ast.Call, given: Argum
         return _functional(calls, dotted, node, given)
     if dotted.startswith("torch.nn.utils.") and given.positional:
         return given.positional[0]
-    if dotted.startswith(("torch.nn.init.", "torch.distributed.", "torch.cuda.", "torch.backends")):
+    if dotted.startswith("torch.nn.init.") and given.all:
+        interpreter.emit("reset", node, given.get("tensor", 0) or given.all[0], given.all[1:])
+        return given.all[0]
+    if dotted.startswith(("torch.distributed.", "torch.cuda.", "torch.backends")):
         return Thing("number")
     if dotted in ("torch.load", "torch.save"):
         return Thing("unknown", name="loaded", marks=frozenset({"loaded"}))
