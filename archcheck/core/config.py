@@ -40,6 +40,7 @@ class Model:
     import_whole: bool = False
     weights: str | None = None  # a checkpoint that the model is to load
     allow_missing: tuple[str, ...] = ()  # keys that it may lack, as glob patterns
+    symbolic: bool = False  # find every size as a function of the input's
 
 
 @dataclass(frozen=True, slots=True)

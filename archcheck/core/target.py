@@ -72,6 +72,7 @@ class TraceRequest:
         input_from: `file.py:function` that returns the arguments of forward.
         buffers: The bytes of files that are read in the place of the disk's, by absolute path.
         training: Record a training step, too.
+        symbolic: Find every size as a function of the input's, too.
     """
 
     target: Target
@@ -85,6 +86,7 @@ class TraceRequest:
     input_from: Target | None = None
     buffers: Mapping[str, bytes] = field(default_factory=dict)
     training: StepRequest | None = None
+    symbolic: bool = False
 
 
 # File name endings that make a place a file even where it is a dotted name too.
@@ -315,6 +317,12 @@ def _size(text: str, size: str) -> Size:
         return size
     if not size:
         raise UsageError(f"--input {text}: a size is missing; {_FORM}")
+    if letter := re.fullmatch(r"[\s\d()+*/-]*([^\W\d_])[\s\d()+*/-]*", size):
+        right = text.replace(size, letter[1])
+        raise UsageError(
+            f"--input {text}: `{size}` is arithmetic, and a size is a number or one letter that "
+            f"leaves it free: `{right}`"
+        )
     if re.fullmatch(r"\d+([xX*×]\d+)+", size):
         commas = re.sub(r"[xX*×]", ",", size)
         raise UsageError(f"--input {text}: sizes are separated by commas: `{commas}`")

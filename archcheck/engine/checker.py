@@ -245,6 +245,7 @@ class Checker:
             input_from=_function(model.input_from),
             buffers={os.path.abspath(path): data for path, data in buffers.items()},
             training=step_request(model),
+            symbolic=model.symbolic,
         )
 
     def _result(

@@ -280,7 +280,7 @@ class TracedInput:
 
     name: str
     value: Any  # a nest of ValueIndex
-    free: Mapping[str, int] = field(default_factory=dict)  # letter -> dimension
+    free: Mapping[int, str] = field(default_factory=dict)  # dimension -> letter
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Tensor:
     """A tensor that went in or came out: its place in the arguments or results, and its shape.
 
+    `value`: which of the trace's it is.
     `guessed`: recovery put it in the place of a result that was never computed.
     """
 
@@ -26,6 +27,7 @@ class Tensor:
     dtype: str
     name: str = ""
     guessed: bool = False
+    value: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ def _tensors(trace: Trace, nest: Any, name: str = "") -> Iterator[Tensor]:
 
     if isinstance(nest, ValueIndex):
         value = trace.values[nest.index]
-        yield Tensor(value.shape, value.dtype, name, value.guessed)
+        yield Tensor(value.shape, value.dtype, name, value.guessed, nest.index)
     elif isinstance(nest, Mapping):
         for key, member in nest.items():
             yield from _tensors(trace, member, f"{name}[{key!r}]" if name else str(key))

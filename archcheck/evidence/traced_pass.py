@@ -23,6 +23,7 @@ from archcheck.evidence.records import (
     TracedInput,
     Value,
 )
+from archcheck.evidence.symbolic import SymbolicShapes
 from archcheck.evidence.training_step import TrainingStep
 
 
@@ -52,6 +53,7 @@ class TracedPass:
         dependencies: What it depends on besides the request; None where that is not known, or where
             the next attempt may well end otherwise (a limit was reached, a process crashed).
         step: A training step, where costs were asked for.
+        symbolic: The sizes of its values over those of its inputs, where they were asked for.
     """
 
     target: str
@@ -84,6 +86,7 @@ class TracedPass:
     defects: tuple[str, ...] = ()
     dependencies: Dependencies | None = None
     step: TrainingStep | None = None
+    symbolic: SymbolicShapes | None = None
 
     @property
     def shows_nothing(self) -> bool:

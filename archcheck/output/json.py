@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from archcheck._version import __version__
+from archcheck.analysis.axes.names import NamedShapes
 from archcheck.analysis.costs.movement import module_bytes
 from archcheck.analysis.costs.training import generation_costs, training_costs
 from archcheck.core.finding import Edit, Finding, Fix, Location
@@ -86,9 +87,18 @@ def _target(target: TargetReport) -> dict[str, Any]:
         "training": None if training is None else dict(training.as_json()),
         "generation": _generation(target),
         "weights": weights_json(target.trace),
-        "modules": [
-            _layer(layer, target.trace.path, moved.get(layer.path)) for layer in target.modules
-        ],
+        "symbolic": _symbolic(target),
+        "modules": [_layer(layer, target, moved.get(layer.path)) for layer in target.modules],
+    }
+
+
+def _symbolic(target: TargetReport) -> dict[str, Any] | None:
+    named = target.trace.analysed(NamedShapes)
+    if not named or target.outputs is None:
+        return None
+    return {
+        "inputs": [list(named.shape(one.value)) for one in target.inputs],
+        "outputs": [list(named.shape(one.value)) for one in target.outputs],
     }
 
 
@@ -110,8 +120,9 @@ def _generation(target: TargetReport) -> dict[str, Any] | None:
     }
 
 
-def _layer(layer: Layer, path: str, moved: int | None) -> dict[str, Any]:
+def _layer(layer: Layer, target: TargetReport, moved: int | None) -> dict[str, Any]:
     # A line without its file would be read as one of the target's own file.
+    path, named = target.trace.path, target.trace.analysed(NamedShapes)
     place = layer.place if layer.place and layer.place.path == path else None
     return {
         "path": layer.path,
@@ -119,6 +130,9 @@ def _layer(layer: Layer, path: str, moved: int | None) -> dict[str, Any]:
         "calls": layer.calls,
         "input": [list(tensor.shape) for tensor in layer.inputs],
         "output": [list(tensor.shape) for tensor in layer.outputs],
+        "output_symbolic": [list(named.shape(one.value)) for one in layer.outputs]
+        if named
+        else None,
         "params": layer.params,
         "macs": layer.macs,
         "bytes_moved": moved,

@@ -93,15 +93,17 @@ def trace_module(
     mode: Mode = "train",
     user_files: UserFiles | None = None,
     find_sizes: bool = False,
-    free: Sequence[Mapping[str, int]] = (),
+    free: Sequence[Mapping[int, str]] = (),
     training: StepRequest | None = None,
+    symbolic: bool = False,
 ) -> Trace:
     """Traces one forward pass of the model that `build` makes.
 
     Args:
         find_sizes: Find the input sizes that the model accepts, too.
-        free: For each input the letters of its free dimensions.
+        free: For each input its free dimensions, with their letters.
         training: Record a training step, too; only in train mode.
+        symbolic: Find every size as a function of the input's, too.
 
     Raises:
         UsageError: The inputs don't fit forward's parameters.
@@ -113,7 +115,7 @@ def trace_module(
         mode,
         meta=lambda origins: _build_on_meta(build, origins),
         real=lambda origins: _build_for_real(build, origins),
-        sizes=Sizing(free, find_sizes),
+        sizes=Sizing(free, find_sizes, symbolic),
         training=training,
     )
     return ladder.climb(target, path)
@@ -128,8 +130,9 @@ def trace_live(
     path: str = "",
     user_files: UserFiles | None = None,
     find_sizes: bool = False,
-    free: Sequence[Mapping[str, int]] = (),
+    free: Sequence[Mapping[int, str]] = (),
     training: StepRequest | None = None,
+    symbolic: bool = False,
 ) -> Trace:
     """Traces a model that somebody holds; nothing of it changes, whatever is raised.
 
@@ -147,7 +150,7 @@ def trace_live(
         mode or ("train" if model.training else "eval"),
         meta=lambda origins: copied(model, on_meta=True),
         real=lambda origins: copied(model, on_meta=False),
-        sizes=Sizing(free, find_sizes),
+        sizes=Sizing(free, find_sizes, symbolic),
         only_real=_is_scripted(model),
         training=training,
     )

@@ -53,7 +53,7 @@ rule = Rule("AC212", "hardcoded-input-size", Severity.NOTE, fix="unsafe", defaul
 
 @rule.on_trace
 def sizes_that_work(trace: Trace, project: Project) -> Iterator[Finding]:
-    free = {letter for one in trace.inputs for letter in one.free}
+    free = {letter for one in trace.inputs for letter in one.free.values()}
     limits = [
         size
         for size in trace.valid_input_sizes
@@ -91,7 +91,7 @@ def sizes_that_work(trace: Trace, project: Project) -> Iterator[Finding]:
 
 def _left_free(trace: Trace, limits: list[Sizes]) -> Iterator[str]:
     for given in trace.inputs:
-        for letter, dimension in given.free.items():
+        for dimension, letter in given.free.items():
             # Behind batch and channels; that a sequence has a longest length is no mistake.
             if dimension >= 2 and any(size.dimension == letter for size in limits):
                 yield f"the input leaves {letter} free, and the model does not"

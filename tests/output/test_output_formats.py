@@ -219,6 +219,7 @@ def test_json_says_what_the_contract_says() -> None:
         "calls": 1,
         "input": [[8, 3, 32, 32]],
         "output": [[8, 16, 32, 32]],
+        "output_symbolic": None,
         "params": 448,
         "macs": 8 * 16 * 32 * 32 * 27,
         "bytes_moved": 4 * (8 * 3 * 32 * 32 + 448 + 8 * 16 * 32 * 32),
@@ -243,6 +244,7 @@ def test_json_has_null_for_what_is_not_known() -> None:
     target = document["targets"][0]
     unknown = {key for key, value in target.items() if value is None}
     assert unknown == {
+        "symbolic",
         "traced_with",
         "outputs",
         "params",

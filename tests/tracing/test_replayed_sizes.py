@@ -12,9 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcheck.evidence.records import Failure, Op, Sizes, TracedInput, Value, ValueIndex
-from archcheck.evidence.trace import Trace
-from archcheck.tracing.sizes.solve import valid_sizes
-from archcheck.tracing.sizes.symbols import (
+from archcheck.evidence.sizes import (
     FUNCTIONS,
     Size,
     Tables,
@@ -26,6 +24,8 @@ from archcheck.tracing.sizes.symbols import (
     pooled_up,
     scaled,
 )
+from archcheck.evidence.trace import Trace
+from archcheck.tracing.sizes.solve import valid_sizes
 
 
 class Record:

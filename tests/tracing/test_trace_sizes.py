@@ -291,13 +291,13 @@ def test_inputs_of_one_length_are_tied() -> None:
         return Call(lambda a, b, x, y: a(x) * b(y), nn.Embedding(9, 4), nn.Embedding(9, 4))
 
     ids = NamedInput(TensorSpec((2, 7), "int64"))
-    trace = traced(build, ids, ids, free=({"B": 0, "T": 1}, {"B": 0, "S": 1}))
+    trace = traced(build, ids, ids, free=({0: "B", 1: "T"}, {0: "B", 1: "S"}))
     assert [(s.dimension, s.low, s.high, s.tied) for s in trace.valid_input_sizes] == [
         ("B", 1, 1024, ()),
         ("T", 1, 1024, ("S",)),
         ("S", 1, 1024, ("T",)),
     ]
-    assert [given.free for given in trace.inputs] == [{"B": 0, "T": 1}, {"B": 0, "S": 1}]
+    assert [given.free for given in trace.inputs] == [{0: "B", 1: "T"}, {0: "B", 1: "S"}]
 
 
 def test_searching_leaves_the_totals_alone() -> None:

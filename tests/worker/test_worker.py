@@ -317,7 +317,7 @@ def test_inputs_that_are_nested_named_typed_free_or_made_by_a_function() -> None
     }
     assert traced(named).complete
     (given,) = traced(free).inputs
-    assert given.free == {"B": 0, "H": 2, "W": 3}
+    assert given.free == {0: "B", 2: "H", 3: "W"}
     assert traced(made).complete
     assert traced(made).inferred_input == "the input is that of nested_inputs.py:make_batch"
 

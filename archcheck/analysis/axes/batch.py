@@ -94,7 +94,7 @@ class Batch:
 
     def _lettered(self) -> Iterator[tuple[Root, Reason]]:
         for entry in self._trace.inputs:
-            for letter, dim in entry.free.items():
+            for dim, letter in entry.free.items():
                 if letter.lower() in BATCHES and isinstance(entry.value, ValueIndex):
                     text = f"`--input` names dimension {dim} of {entry.name} {letter}"
                     yield (entry.value.index, dim), Reason(text, named=True)
@@ -189,7 +189,7 @@ class Batch:
 
     def _denied(self) -> Iterator[Root]:
         for entry in self._trace.inputs:
-            for letter, dim in entry.free.items():
+            for dim, letter in entry.free.items():
                 if letter.lower() not in BATCHES and isinstance(entry.value, ValueIndex):
                     yield entry.value.index, dim
         for name in self._trace.size_names:

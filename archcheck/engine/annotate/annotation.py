@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from archcheck.analysis.axes.names import NamedShapes
 from archcheck.analysis.exception_text import raised_text
 from archcheck.analysis.shapes.arithmetic import text as shape_text
 from archcheck.core.finding import Finding, Location
@@ -134,11 +135,15 @@ def shown_calls(trace: Trace, depth: int | None) -> dict[int, Location]:
 
 
 def nest_text(trace: Trace, nest: Any) -> str:
-    """`[8, 64]`, with the dtype where it is not float32 and a `?` where it is a guess."""
+    """`[8, 64]`, with the dtype where it is not float32 and a `?` where it is a guess.
+
+    Where the trace has symbols, `[B, 64]`.
+    """
     if isinstance(nest, ValueIndex):
         value = trace.values[nest.index]
         dtype = "" if value.dtype == "float32" else f" {value.dtype}"
-        return shape_text(value.shape) + "?" * value.guessed + dtype
+        shape = trace.analysed(NamedShapes).shape(nest.index)
+        return shape_text(shape) + "?" * value.guessed + dtype
     if isinstance(nest, Mapping):
         parts = [f"{key}: {nest_text(trace, item)}" for key, item in nest.items()]
         return f"{{{_some(parts)}}}"
@@ -171,6 +176,8 @@ class _Annotator:
         trace = self.trace
         if trace.inferred_input is not None:
             self.notes.append(trace.inferred_input)
+        if trace.symbolic is not None:
+            self.notes += trace.analysed(NamedShapes).legend()
         methods = list(self._methods())
         self.notes += self._hidden(methods)
         failures = tuple(

@@ -22,6 +22,10 @@ def annotate(
         int | None,
         typer.Option(min=0, help="How many forwards deep to go (those of the model's file)."),
     ] = None,
+    symbolic: Annotated[
+        bool,
+        typer.Option("--symbolic", help="Sizes as functions of the input's: [B, 64, H/2, W/2]."),
+    ] = False,
     write: Annotated[
         bool, typer.Option("--write", help="Put the shapes into the file as comments.")
     ] = False,
@@ -33,7 +37,7 @@ def annotate(
     from archcheck.output.annotated_source import render as render_annotation
 
     config, root = read_config(Path.cwd())
-    asked = Model(target, tuple(inputs or ()), mode="train" if train else "eval")
+    asked = Model(target, tuple(inputs or ()), mode="train" if train else "eval", symbolic=symbolic)
     config = overridden(config, timeout=timeout)
     annotation, said = annotated(asked, config, root, depth=depth, write=write)
     show(render_annotation(annotation, color=wants_color(), width=page_width(None)))

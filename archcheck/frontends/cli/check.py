@@ -105,6 +105,9 @@ def check(
     generate: Annotated[
         int | None, typer.Option(min=1, metavar="TOKENS", help="The costs of generating them.")
     ] = None,
+    symbolic: Annotated[
+        bool, typer.Option("--symbolic", help="Sizes as functions of the input's, in JSON.")
+    ] = False,
     depth: Annotated[int | None, typer.Option(min=0, help="How deep the layer table goes.")] = None,
     timeout: Timeout = None,
     memory_limit: Annotated[

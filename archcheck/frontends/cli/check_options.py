@@ -66,6 +66,7 @@ class CheckOptions:
     precision: str | None
     device: str | None
     generate: int | None
+    symbolic: bool
     depth: int | None
     timeout: float | None
     memory_limit: str | None
@@ -153,6 +154,7 @@ class CheckOptions:
             import_whole=self.import_ is Import.WHOLE,
             weights=self.weights,
             allow_missing=tuple(self.allow_missing or ()),
+            symbolic=self.symbolic,
         )
 
     def fix_options(self) -> FixOptions | None:

@@ -54,6 +54,7 @@ class Attempt:
             again with what autograd saves.
         reads_values: It was left because the code reads what a tensor holds.
         given: The arguments of the pass.
+        names: What each argument is called.
         fake_mode: What fake tensors need around them.
     """
 
@@ -74,6 +75,7 @@ class Attempt:
         self.reads_values = False
         self.complete = False
         self.given: tuple[Sequence[Any], Mapping[str, Any]] = ((), {})
+        self.names: Sequence[str] = ()
         self._mode = mode
         self._spans = spans
         self._origins = origins
@@ -103,6 +105,33 @@ class Attempt:
         self._hidden = hidden_modules(model, module_paths(model))
         self._step = None if training is None else StepMeasurement(self, training)
 
+    def anew(self) -> Attempt:
+        """An attempt at another pass over the same model."""
+        keep_saved = self._mode == "eval" and not self._discards
+        return Attempt(
+            self.model,
+            self.rung,
+            self._mode,
+            self._spans,
+            self._origins,
+            self.fake_mode,
+            keep_saved,
+        )
+
+    def seen_in(self, trace: Trace) -> Trace:
+        """A trace of the same model with what this attempt's pass showed in the place of its own
+        pass."""
+        return replace(
+            trace,
+            inputs=self._inputs,
+            outputs=self._outputs,
+            complete=self.complete,
+            calls=self.recorder.frozen_calls(),
+            ops=self.recorder.frozen_ops(),
+            values=self.recorder.frozen_values(),
+            failures=tuple(self.failures.found),
+        )
+
     def _placement_on(self, rung: Rung) -> Placement:
         if rung == "meta":
             return MetaPlacement(self.recorder, self.kernels)
@@ -115,7 +144,7 @@ class Attempt:
             Exception: A defect of this package; what the model raises is recorded.
         """
         recorder = self.recorder
-        self.given = (args, kwargs)
+        self.given, self.names = (args, kwargs), names
         given = [*args, *kwargs.values()]
         for name, value in zip(names, given, strict=False):
             for place, leaf in enumerate(leaves(value)):

@@ -30,10 +30,9 @@ def symbols_of(trace: Trace) -> tuple[Symbol, ...]:
     """Every dimension of an input that could be free: all but the batch, and all with a letter."""
     found: dict[str, Symbol] = {}
     for entry in trace.inputs:
-        lettered = {dim: letter for letter, dim in entry.free.items()}
         for value in values_in(entry.value):
             for dim, size in enumerate(trace.values[value].shape):
-                letter = lettered.get(dim) if isinstance(entry.value, ValueIndex) else None
+                letter = entry.free.get(dim) if isinstance(entry.value, ValueIndex) else None
                 if letter is None and (dim == 0 or not 1 < size <= LARGEST):
                     continue
                 name = letter or f"{value}.{dim}"

@@ -24,7 +24,7 @@ from archcheck.tracing.costs.memory import ActivationMemory
 from archcheck.tracing.input_tensors import leaves, map_nest
 from archcheck.tracing.patching.patches import without_slow_imports
 from archcheck.tracing.patching.shortcuts import answer
-from archcheck.tracing.patching.snapshot import preserved_settings
+from archcheck.tracing.patching.snapshot import preserved_settings, seeded, without_collections
 from archcheck.tracing.record.attempt import Attempt
 from archcheck.tracing.record.functions import Functions
 from archcheck.tracing.record.placed import OutOfTime, PlacedMode
@@ -32,24 +32,33 @@ from archcheck.tracing.record.placement import LeaveRung, MetaPlacement, Placeme
 from archcheck.tracing.record.recorder import Recorder, tensors_in
 from archcheck.tracing.sizes.dimensions import values_in
 from archcheck.tracing.sizes.solve import valid_sizes
+from archcheck.tracing.sizes.symbolic import symbolic_shapes
 
 # All passes together take no longer; what comes later is not answered.
 SECONDS = 2.0
-# Real tensors of more elements than these times the traced input's are not tried.
+# Real tensors of more elements than these times the traced input's are not tried, but small ones.
 _LARGER = 4
+_SMALL = 1 << 18
 
 
 class Sizing:
     """What to find out about input sizes after a pass.
 
     Args:
-        free: For each input the letters of its free dimensions.
+        free: For each input its free dimensions, with their letters.
         search: Find the sizes that the model accepts.
+        symbolic: Find every size as a function of the input's.
     """
 
-    def __init__(self, free: Sequence[Mapping[str, int]] = (), search: bool = True) -> None:
+    def __init__(
+        self,
+        free: Sequence[Mapping[int, str]] = (),
+        search: bool = True,
+        symbolic: bool = False,
+    ) -> None:
         self._free = free
         self._search = search
+        self._symbolic = symbolic
 
     def found(self, attempt: Attempt, trace: Trace) -> Trace:
         """The trace with its inputs' letters, and the sizes that its model accepts."""
@@ -58,12 +67,17 @@ class Sizing:
             for place, given in enumerate(trace.inputs)
         )
         trace = replace(trace, inputs=inputs)
-        if attempt.leave is not None or not self._search:
+        if attempt.leave is not None:
             return trace
-        shapes = [trace.values[index].shape for index in values_in(trace.outputs)]
         with preserved_settings():
-            passes = ResizedPasses(attempt, shapes)
-            return replace(trace, valid_input_sizes=valid_sizes(trace, passes))
+            if self._search:
+                shapes = [trace.values[index].shape for index in values_in(trace.outputs)]
+                sizes = valid_sizes(trace, ResizedPasses(attempt, shapes))
+                trace = replace(trace, valid_input_sizes=sizes)
+            if self._symbolic:
+                shown = symbolic_shapes(trace, RecordedPasses(attempt, trace))
+                trace = replace(trace, symbolic=shown)
+        return trace
 
 
 class ResizedPasses:
@@ -96,28 +110,14 @@ class ResizedPasses:
         return self._known[key]
 
     def _accepts(self, sizes: Mapping[tuple[int, int], int]) -> bool | None:
-        tensors = [leaf for leaf in leaves([self._args, self._kwargs]) if _is_tensor(leaf)]
-        wanted = [list(tensor.shape) for tensor in tensors]
-        for (number, dimension), size in sizes.items():
-            wanted[number][dimension] = size
-        if self._rung == "real" and any(
-            prod(shape) > _LARGER * tensor.numel()
-            for shape, tensor in zip(wanted, tensors, strict=True)
-        ):
+        given = _resized(self._args, self._kwargs, sizes, self._rung == "real")
+        if given is None:
             return None
-        shapes = iter(wanted)
-
-        def resized(leaf: Any) -> Any:
-            if not _is_tensor(leaf):
-                return leaf
-            shape = next(shapes)
-            return leaf if list(leaf.shape) == shape else _filled(leaf, shape)
-
+        tensors = [leaf for leaf in leaves([self._args, self._kwargs]) if _is_tensor(leaf)]
+        args, kwargs = given
         try:
             with self._watched():
-                result = self._model(
-                    *map_nest(list(self._args), resized), **map_nest(dict(self._kwargs), resized)
-                )
+                result = self._model(*args, **kwargs)
         except (LeaveRung, OutOfTime):
             return None
         except (Exception, SystemExit) as error:
@@ -149,6 +149,59 @@ class ResizedPasses:
             stack.enter_context(_Kernels(self._rung == "meta"))
             stack.enter_context(PlacedMode(self._functions, placement, self._end))
             yield
+
+
+class RecordedPasses:
+    """Records the model of an attempt again with other input sizes.
+
+    Args:
+        trace: Of the attempt.
+    """
+
+    def __init__(self, attempt: Attempt, trace: Trace) -> None:
+        self._attempt = attempt
+        self._trace = trace
+
+    def __call__(self, sizes: Mapping[tuple[int, int], int]) -> Trace | None:
+        """The trace at these sizes, by (number of the input tensor, dimension); None where the
+        pass does not end, or cannot be made."""
+        given = _resized(*self._attempt.given, sizes, self._attempt.rung == "real")
+        if given is None:
+            return None
+        attempt = self._attempt.anew()
+        seeded()
+        with nullcontext() if attempt.rung == "real" else without_collections():
+            attempt.run(*given, self._attempt.names)
+        if attempt.leave is not None or not attempt.complete:
+            return None
+        return attempt.seen_in(self._trace)
+
+
+def _resized(
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    sizes: Mapping[tuple[int, int], int],
+    is_real: bool,
+) -> tuple[list[Any], dict[str, Any]] | None:
+    """The arguments at other sizes; None where real tensors would be much larger."""
+    tensors = [leaf for leaf in leaves([args, kwargs]) if _is_tensor(leaf)]
+    wanted = [list(tensor.shape) for tensor in tensors]
+    for (number, dimension), size in sizes.items():
+        wanted[number][dimension] = size
+    if is_real and any(
+        prod(shape) > max(_LARGER * tensor.numel(), _SMALL)
+        for shape, tensor in zip(wanted, tensors, strict=True)
+    ):
+        return None
+    shapes = iter(wanted)
+
+    def resized(leaf: Any) -> Any:
+        if not _is_tensor(leaf):
+            return leaf
+        shape = next(shapes)
+        return leaf if list(leaf.shape) == shape else _filled(leaf, shape)
+
+    return map_nest(list(args), resized), map_nest(dict(kwargs), resized)
 
 
 class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -183,9 +236,12 @@ def _is_tensor(leaf: Any) -> bool:
 
 
 def _filled(like: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """A tensor of another shape: random where it is a number, else zeros, which index anything."""
+    """A tensor of another shape: random where it is a number; else as all its elements are (a mask
+    of ones), or zeros, which index anything."""
     if like.is_floating_point():
         tensor = torch.rand(shape, dtype=like.dtype, device=like.device)
+    elif not like.is_meta and like.numel() and bool((like == like.flatten()[0]).all()):
+        tensor = torch.full(shape, like.flatten()[0].item(), dtype=like.dtype, device=like.device)
     else:
         tensor = torch.zeros(shape, dtype=like.dtype, device=like.device)
     return tensor.requires_grad_(like.requires_grad)

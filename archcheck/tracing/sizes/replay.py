@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from archcheck.evidence.records import Op, SizeRead, Value, ValueIndex
+from archcheck.evidence.sizes import Size, Tables, computed, number, product, scaled
 from archcheck.evidence.trace import Trace
-from archcheck.tracing.sizes.symbols import Size, Tables, computed, number, product, scaled
 
 Dims: TypeAlias = tuple[Size, ...]
 Kind: TypeAlias = Literal["equal", "at_least", "divisible", "broadcast"]

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from archcheck.evidence.records import ValueIndex
+from archcheck.evidence.sizes import number
 from archcheck.tracing.sizes.replay import Dims, Rule, Step, Unknown
-from archcheck.tracing.sizes.symbols import number
 
 # --- several tensors ------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from archcheck.evidence.records import ValueIndex
+from archcheck.evidence.sizes import Size, number, product
 from archcheck.tracing.sizes.replay import Dims, Rule, Step, Unknown
-from archcheck.tracing.sizes.symbols import Size, number, product
 
 
 def linear(step: Step) -> list[Dims]:

@@ -14,13 +14,13 @@ from math import gcd
 from typing import Any
 
 from archcheck.evidence.records import SizeRead
-from archcheck.tracing.sizes.replay import Dims, Step, Unknown
-from archcheck.tracing.sizes.symbols import (
+from archcheck.evidence.sizes import (
     Size,
     function,
     number,
     product,
 )
+from archcheck.tracing.sizes.replay import Dims, Step, Unknown
 
 
 def view(step: Step) -> list[Dims]:

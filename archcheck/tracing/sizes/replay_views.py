@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from types import EllipsisType, MappingProxyType
 
 from archcheck.evidence.records import ValueIndex
-from archcheck.tracing.sizes.replay import Dims, Rule, Step, Unknown
-from archcheck.tracing.sizes.replay_reshape import flatten, unflatten, view
-from archcheck.tracing.sizes.symbols import (
+from archcheck.evidence.sizes import (
     Size,
     ceiling,
     greatest,
@@ -19,6 +17,8 @@ from archcheck.tracing.sizes.symbols import (
     number,
     product,
 )
+from archcheck.tracing.sizes.replay import Dims, Rule, Step, Unknown
+from archcheck.tracing.sizes.replay_reshape import flatten, unflatten, view
 
 
 def permute(step: Step) -> list[Dims]:

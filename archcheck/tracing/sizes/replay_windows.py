@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from archcheck.evidence.sizes import Size, number, pooled_up, scaled
 from archcheck.tracing.sizes.replay import Dims, Rule, Step, Unknown
-from archcheck.tracing.sizes.symbols import Size, number, pooled_up, scaled
 
 
 def _space(step: Step, places: int) -> tuple[Dims, Dims]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from archcheck.evidence.records import Sizes
+from archcheck.evidence.sizes import Size, Tables, free
 from archcheck.evidence.trace import Trace
 from archcheck.tracing.sizes.dimensions import Axis, Symbol, names_of, symbols_of
 from archcheck.tracing.sizes.replay import Demand, Reading, Replay, Rule
@@ -26,7 +27,6 @@ from archcheck.tracing.sizes.replay_arrays import ARRAYS
 from archcheck.tracing.sizes.replay_layers import LAYERS
 from archcheck.tracing.sizes.replay_views import VIEWS
 from archcheck.tracing.sizes.replay_windows import WINDOWS
-from archcheck.tracing.sizes.symbols import Size, Tables, free
 
 Confirm: TypeAlias = Callable[[Mapping[Axis, int]], bool | None]
 
@@ -186,6 +186,14 @@ def _exact(item: _Range, confirm: Confirm) -> _Range | None:
     if any(confirm(_at(item.symbols, size)) is not False for size in tried):
         return None
     return replace(item, low=traced, high=traced, step=1, limited_by=None)
+
+
+def accepted_sizes(trace: Trace, symbols: Sequence[Symbol]) -> Mapping[str, frozenset[int]]:
+    """The sizes that the shape arithmetic of a pass accepts, by symbol, as far as it tells."""
+    if not symbols:
+        return {}
+    ranges = _Search(trace, symbols, "followed").by_symbols.values()
+    return {symbol.name: item.accepted for item in ranges for symbol in item.symbols}
 
 
 class _Search:

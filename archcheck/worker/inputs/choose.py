@@ -42,13 +42,13 @@ class Candidate:
     Attributes:
         inputs: As the engine takes them.
         sentence: Where they come from, if the user didn't give them.
-        free: For each input the letters that the user left free, with their dimensions.
+        free: For each input the dimensions that the user left free, with their letters.
         guessed: Nothing but the model's layers speaks for them.
     """
 
     inputs: tuple[NamedInput, ...]
     sentence: str | None = None
-    free: tuple[Mapping[str, int], ...] = ()
+    free: tuple[Mapping[int, str], ...] = ()
     guessed: bool = False
 
 
@@ -57,7 +57,7 @@ def given_inputs(specs: Sequence[InputSpec]) -> Iterator[Candidate]:
     letters = _letters(specs)
     free = tuple(
         {
-            size: place
+            place: size
             for shape in spec.shapes[:1]
             for place, size in enumerate(shape)
             if isinstance(size, str)

@@ -206,6 +206,7 @@ class RequestHandler:
                 find_sizes=request.find_sizes,
                 free=candidate.free,
                 training=request.training,
+                symbolic=request.symbolic,
             )
             return replace(trace, inferred_input=candidate.sentence)
 

@@ -19,6 +19,8 @@ _EVIDENCE = (
     "archcheck.core.finding",
     "archcheck.evidence.records",
     "archcheck.evidence.request",
+    "archcheck.evidence.sizes",
+    "archcheck.evidence.symbolic",
     "archcheck.evidence.trace",
     "archcheck.evidence.training_step",
 )
