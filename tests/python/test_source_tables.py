@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import inspect
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -29,17 +33,46 @@ def test_signatures(name: str) -> None:
             layer(1)
         return
     if name in RECURRENT:
-        # The constructor hides its parameters; these are what it passes on.
-        known = inspect.signature(torch.nn.RNNBase.__init__).parameters
-        names = {*known, "nonlinearity"} - {"self", "mode"}
-        assert {parameter.name for parameter in written.parameters} <= names
-        layer(input_size=3, hidden_size=4)
+        # The constructor hides its parameters: it is called with each.
+        for parameter in written.parameters:
+            default = ast.literal_eval(parameter.default) if parameter.default else 3
+            layer(**{"input_size": 3, "hidden_size": 4, parameter.name: default})
         return
     real = list(inspect.signature(layer.__init__).parameters.values())[1:]
     assert [p.name for p in written.parameters] == [p.name for p in real]
     for mine, theirs in zip(written.parameters, real, strict=True):
         has_default = theirs.default is not inspect.Parameter.empty
         assert (mine.default is not None) == has_default, mine.name
+
+
+def generator() -> ModuleType:
+    path = Path(__file__).parents[2] / "docs" / "make_torch_names.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_is_what_its_torch_declares_with_the_values_of_defaults() -> None:
+    module = generator()
+    text = module.TABLE.read_text(encoding="utf-8")
+    if f"those of torch {torch.__version__.partition('+')[0]}" not in text:
+        pytest.skip("the table is that of another torch")
+    assert module.constructors() == SIGNATURES
+    assert module.page(text) == text
+    # Names, defaults and their values: each is written anew from torch.
+    assert module.page(text.replace("momentum=0.1", "momentum=0.2")) == text
+
+
+def test_positional_arguments_of_a_plain_recurrent_network() -> None:
+    signature = torch_signature("torch.nn.RNN")
+    call = ast.parse("nn.RNN(8, 16, 2, 'relu', True, True)", mode="eval").body
+    assert signature is not None and isinstance(call, ast.Call)
+    values = signature.bind(call).values
+    rnn = torch.nn.RNN(8, 16, 2, "relu", True, True)
+    for name in ("nonlinearity", "bias", "batch_first"):
+        assert ast.literal_eval(values[name]) == getattr(rnn, name)
 
 
 def test_attributes_of_a_module() -> None:

@@ -1,7 +1,7 @@
 """What torch.nn defines, as plain data: nothing here imports torch.
 
-The signatures are those of torch 2.13.0; tests/python/test_source_tables.py compares them with the
-installed torch. `...` stands for a default that is no literal.
+The signatures are those of torch 2.13.0, written by docs/make_torch_names.py. `...` stands for a
+default that is no literal.
 """
 
 from __future__ import annotations
@@ -69,16 +69,16 @@ SIGNATURES: Final[Mapping[str, str]] = {
         "bias=True, padding_mode='zeros', device=None, dtype=None"
     ),
     "ConvTranspose1d": (
-        "in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, "
-        "groups=1, bias=True, dilation=1, padding_mode='zeros', device=None, dtype=None"
+        "in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, "
+        "bias=True, dilation=1, padding_mode='zeros', device=None, dtype=None"
     ),
     "ConvTranspose2d": (
-        "in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, "
-        "groups=1, bias=True, dilation=1, padding_mode='zeros', device=None, dtype=None"
+        "in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, "
+        "bias=True, dilation=1, padding_mode='zeros', device=None, dtype=None"
     ),
     "ConvTranspose3d": (
-        "in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, "
-        "groups=1, bias=True, dilation=1, padding_mode='zeros', device=None, dtype=None"
+        "in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, "
+        "bias=True, dilation=1, padding_mode='zeros', device=None, dtype=None"
     ),
     "CosineEmbeddingLoss": "margin=0.0, size_average=None, reduce=None, reduction='mean'",
     "CosineSimilarity": "dim=1, eps=1e-08",
@@ -158,16 +158,16 @@ SIGNATURES: Final[Mapping[str, str]] = {
         "normalized_shape, eps=1e-05, elementwise_affine=True, bias=True, device=None, dtype=None"
     ),
     "LazyBatchNorm1d": (
-        "eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, device=None, "
-        "dtype=None, *, bias=True"
+        "eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None, "
+        "*, bias=True"
     ),
     "LazyBatchNorm2d": (
-        "eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, device=None, "
-        "dtype=None, *, bias=True"
+        "eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None, "
+        "*, bias=True"
     ),
     "LazyBatchNorm3d": (
-        "eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, device=None, "
-        "dtype=None, *, bias=True"
+        "eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None, "
+        "*, bias=True"
     ),
     "LazyConv1d": (
         "out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, "
@@ -194,16 +194,16 @@ SIGNATURES: Final[Mapping[str, str]] = {
         "dilation=1, padding_mode='zeros', device=None, dtype=None"
     ),
     "LazyInstanceNorm1d": (
-        "eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, device=None, "
-        "dtype=None, *, bias=True"
+        "eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None, "
+        "*, bias=True"
     ),
     "LazyInstanceNorm2d": (
-        "eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, device=None, "
-        "dtype=None, *, bias=True"
+        "eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None, "
+        "*, bias=True"
     ),
     "LazyInstanceNorm3d": (
-        "eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, device=None, "
-        "dtype=None, *, bias=True"
+        "eps=1e-05, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None, "
+        "*, bias=True"
     ),
     "LazyLinear": "out_features, bias=True, device=None, dtype=None",
     "LeakyReLU": "negative_slope=0.01, inplace=False",
@@ -254,12 +254,12 @@ SIGNATURES: Final[Mapping[str, str]] = {
     ),
     "RMSNorm": "normalized_shape, eps=None, elementwise_affine=True, device=None, dtype=None",
     "RNN": (
-        "input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0, "
-        "bidirectional=False, proj_size=0, device=None, dtype=None, *, nonlinearity='tanh'"
+        "input_size, hidden_size, num_layers=1, nonlinearity='tanh', bias=True, "
+        "batch_first=False, dropout=0.0, bidirectional=False, device=None, dtype=None"
     ),
     "RNNBase": (
-        "mode, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, "
-        "dropout=0.0, bidirectional=False, proj_size=0, device=None, dtype=None"
+        "mode, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0, "
+        "bidirectional=False, proj_size=0, device=None, dtype=None"
     ),
     "RNNCell": "input_size, hidden_size, bias=True, nonlinearity='tanh', device=None, dtype=None",
     "RNNCellBase": "input_size, hidden_size, bias, num_chunks, device=None, dtype=None",
@@ -292,24 +292,22 @@ SIGNATURES: Final[Mapping[str, str]] = {
     "Tanhshrink": "",
     "Threshold": "threshold, value, inplace=False",
     "Transformer": (
-        "d_model=512, nhead=8, num_encoder_layers=6, num_decoder_layers=6, "
-        "dim_feedforward=2048, dropout=0.1, activation=..., custom_encoder=None, "
-        "custom_decoder=None, layer_norm_eps=1e-05, batch_first=False, norm_first=False, "
-        "bias=True, device=None, dtype=None"
+        "d_model=512, nhead=8, num_encoder_layers=6, num_decoder_layers=6, dim_feedforward=2048, "
+        "dropout=0.1, activation=..., custom_encoder=None, custom_decoder=None, "
+        "layer_norm_eps=1e-05, batch_first=False, norm_first=False, bias=True, device=None, "
+        "dtype=None"
     ),
     "TransformerDecoder": "decoder_layer, num_layers, norm=None",
     "TransformerDecoderLayer": (
-        "d_model, nhead, dim_feedforward=2048, dropout=0.1, activation=..., "
-        "layer_norm_eps=1e-05, batch_first=False, norm_first=False, bias=True, device=None, "
-        "dtype=None"
+        "d_model, nhead, dim_feedforward=2048, dropout=0.1, activation=..., layer_norm_eps=1e-05, "
+        "batch_first=False, norm_first=False, bias=True, device=None, dtype=None"
     ),
     "TransformerEncoder": (
         "encoder_layer, num_layers, norm=None, enable_nested_tensor=True, mask_check=True"
     ),
     "TransformerEncoderLayer": (
-        "d_model, nhead, dim_feedforward=2048, dropout=0.1, activation=..., "
-        "layer_norm_eps=1e-05, batch_first=False, norm_first=False, bias=True, device=None, "
-        "dtype=None"
+        "d_model, nhead, dim_feedforward=2048, dropout=0.1, activation=..., layer_norm_eps=1e-05, "
+        "batch_first=False, norm_first=False, bias=True, device=None, dtype=None"
     ),
     "TripletMarginLoss": (
         "margin=1.0, p=2.0, eps=1e-06, swap=False, size_average=None, reduce=None, reduction='mean'"
