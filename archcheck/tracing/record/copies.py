@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import weakref
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from types import CellType, FunctionType
 from typing import Any
 
 import torch
@@ -26,12 +30,67 @@ def copied(model: nn.Module, on_meta: bool) -> nn.Module:
             # Results of earlier work that a module holds cannot be copied with their history.
             if isinstance(value, torch.Tensor) and not value.is_leaf and id(value) not in memo:
                 memo[id(value)] = value.detach().clone()
+    with _functions_follow(model, {*memo, *map(id, model.modules()), *map(id, model.parameters())}):
+        try:
+            return copy.deepcopy(model, dict(memo))
+        except Exception:
+            # Something that it holds (a generator, a lock, a file) cannot be copied: that is
+            # shared, the modules themselves are not.
+            return _piecewise(model, memo)
+
+
+@contextmanager
+def _functions_follow(model: nn.Module, own: Container[int]) -> Iterator[None]:
+    """In this block a copied closure or weak reference points into the copy.
+
+    `copy` takes both for constants, so that a hook would go on writing into the original.
+
+    Args:
+        own: The `id` of everything that belongs to the model.
+    """
+
+    def is_to_be_copied(content: Any) -> bool:
+        return id(content) in own or isinstance(content, list | dict | set)
+
+    def function(original: FunctionType, memo: dict[int, Any]) -> FunctionType:
+        cells = original.__closure__ or ()
+        if not any(is_to_be_copied(content) for cell in cells for content in _content(cell)):
+            return original
+        made = FunctionType(
+            original.__code__,
+            original.__globals__,
+            original.__name__,
+            original.__defaults__,
+            tuple(CellType() for _ in cells),
+        )
+        made.__kwdefaults__, made.__qualname__ = original.__kwdefaults__, original.__qualname__
+        made.__dict__.update(original.__dict__)
+        memo[id(original)] = made
+        for cell, place in zip(cells, made.__closure__ or (), strict=True):
+            for content in _content(cell):
+                kept = not is_to_be_copied(content)
+                place.cell_contents = content if kept else copy.deepcopy(content, memo)
+        return made
+
+    def reference(original: Any, memo: dict[int, Any]) -> Any:
+        referent = original()
+        return weakref.ref(copy.deepcopy(referent, memo)) if id(referent) in own else original
+
+    table: dict[Any, Any] = copy._deepcopy_dispatch  # type: ignore[attr-defined]
+    before = {kind: table[kind] for kind in (FunctionType, weakref.ref)}
+    table.update({FunctionType: function, weakref.ref: reference})
     try:
-        return copy.deepcopy(model, dict(memo))
-    except Exception:
-        # Something that it holds (a generator, a lock, a file) cannot be copied: that is shared,
-        # the modules themselves are not.
-        return _piecewise(model, memo)
+        yield
+    finally:
+        table.update(before)
+
+
+def _content(cell: CellType) -> Iterator[Any]:
+    """What a cell holds; nothing where it is still empty."""
+    try:
+        yield cell.cell_contents
+    except ValueError:
+        return
 
 
 def _piecewise(module: nn.Module, memo: dict[int, Any]) -> nn.Module:

@@ -36,6 +36,9 @@ from archcheck.tracing.sizes.symbolic import symbolic_shapes
 
 # All passes together take no longer; what comes later is not answered.
 SECONDS = 2.0
+# And no longer than this many kernels, in one function or in many: a recurrent layer over a long
+# sequence is one function that runs kernels at each step.
+_KERNELS = 50_000
 # Real tensors of more elements than these times the traced input's are not tried, but small ones.
 _LARGER = 4
 _SMALL = 1 << 18
@@ -95,6 +98,7 @@ class ResizedPasses:
         self._outputs = outputs
         self._end = time.monotonic() + SECONDS
         self._functions = Functions()
+        self._budget = _Budget(self._end)
         self._known: dict[frozenset[tuple[tuple[int, int], int]], bool | None] = {}
 
     def __call__(self, sizes: Mapping[tuple[int, int], int]) -> bool | None:
@@ -146,7 +150,7 @@ class ResizedPasses:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             stack.enter_context(without_slow_imports())
             stack.enter_context(self._fake_mode or nullcontext())
-            stack.enter_context(_Kernels(self._rung == "meta"))
+            stack.enter_context(_Kernels(self._rung == "meta", self._budget))
             stack.enter_context(PlacedMode(self._functions, placement, self._end))
             yield
 
@@ -204,12 +208,31 @@ def _resized(
     return map_nest(list(args), resized), map_nest(dict(kwargs), resized)
 
 
-class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Answers the slow kernels of meta tensors."""
+class _Budget:
+    """The time and the kernels that are left for all passes together."""
 
-    def __init__(self, shortcuts: bool) -> None:
+    def __init__(self, end: float) -> None:
+        self._end = end
+        self._kernels = _KERNELS
+
+    def spend(self) -> None:
+        """Count a kernel.
+
+        Raises:
+            OutOfTime: It was one too many.
+        """
+        self._kernels -= 1
+        if self._kernels < 0 or (self._kernels % 64 == 0 and time.monotonic() > self._end):
+            raise OutOfTime
+
+
+class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Answers the slow kernels of meta tensors, and stops where the budget is spent."""
+
+    def __init__(self, shortcuts: bool, budget: _Budget) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._shortcuts = shortcuts
+        self._budget = budget
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -217,6 +240,9 @@ class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "aten":
+            # Other namespaces answer questions from code that ends the process at an exception.
+            self._budget.spend()
         result = answer(func, args, kwargs) if self._shortcuts else None
         if result is None and func in _PRODUCTS and not _multiply(*args[-2:]):
             # Torch would import a lot to say so.

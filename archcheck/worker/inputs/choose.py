@@ -119,7 +119,10 @@ def _named(spec: InputSpec, sizes: Mapping[str, int]) -> NamedInput:
 
 
 def inputs_from(result: Any, forward: Callable[..., Any] | None, told: str) -> Candidate:
-    """The arguments that a function of the user's returned, tensors as their shapes and dtypes."""
+    """The arguments that a function of the user's returned, tensors as their shapes and dtypes.
+
+    A tuple or list is several arguments; a dict names them, where forward has those names.
+    """
 
     def spec(leaf: Any) -> Any:
         if isinstance(leaf, torch.Tensor):
@@ -127,7 +130,7 @@ def inputs_from(result: Any, forward: Callable[..., Any] | None, told: str) -> C
         return leaf
 
     nest = map_nest(result, spec)
-    if isinstance(nest, tuple):
+    if isinstance(nest, tuple | list):
         return Candidate(tuple(NamedInput(value) for value in nest), told)
     if isinstance(nest, dict):
         try:
