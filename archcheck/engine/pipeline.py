@@ -227,6 +227,12 @@ def _unseen(traces: Iterable[Trace]) -> Iterable[str]:
     for trace in traces:
         if trace.shows_nothing:
             yield f"{trace.target}: not traced, because archcheck itself failed on it"
+        elif trace.decided_by_values and not trace.complete and not trace.failures:
+            names = ", ".join(f"`{name}`" for name in trace.decided_by_values)
+            yield (
+                f"{trace.target}: not traced to its end, because how it goes on depends on the "
+                f"values of {names}, which are made up here"
+            )
 
 
 def _origin(location: Location, project: Project) -> Location:

@@ -40,6 +40,8 @@ class TracedPass:
         inferred_input: The sentence that says where the input came from, if the user gave none.
         outputs: What forward returned, nested, `ValueIndex` for tensors.
         complete: The pass reached its end (over recovered failures, perhaps).
+        decided_by_values: The inputs whose values, which archcheck made up, decided a size or were
+            read by the code: what it did with them holds for those values.
         state_dict: The entries of `state_dict()`, in order, and the buffers that it leaves out.
         renaming_modules: The paths of modules that rename keys by code of their own on loading.
         peak_activation_bytes: In train mode with all that autograd keeps, in eval mode what is
@@ -72,6 +74,7 @@ class TracedPass:
     lines: tuple[LineValue, ...] = ()
     size_names: tuple[SizeName, ...] = ()
     failures: tuple[Failure, ...] = ()
+    decided_by_values: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     state_dict: tuple[StateEntry, ...] = ()
     renaming_modules: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 
@@ -28,6 +28,9 @@ class TensorSpec:
 
 # A TensorSpec, a list, tuple or dict of nests, or plain data that is handed over as it is.
 InputNest: TypeAlias = Any
+
+# What made-up indices and lengths are: `parts` of the first input's rows add up to them all.
+Values: TypeAlias = Literal["zeros", "parts", "ones"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +96,36 @@ def dtype_named(name: str | None) -> torch.dtype:
     return dtype
 
 
-def make_tensor(spec: TensorSpec, device: str, name: str = "", steps: int = 1) -> torch.Tensor:
+def make_tensor(
+    spec: TensorSpec,
+    device: str,
+    name: str = "",
+    steps: int = 1,
+    rows: int = 1,
+    values: Values = "zeros",
+) -> torch.Tensor:
     """A tensor of this kind; on a real device, values that most layers take.
 
     Whole numbers and truth values are real on the meta device too while they are few: they are
     indices, lengths and masks, which code reads. Indices are zeros, which any embedding has;
-    lengths are full, masks let everything pass. Floats are drawn from a normal distribution.
+    lengths are full, masks let everything pass, edges lead from each node to the next. Floats are
+    drawn from a normal distribution.
 
     Args:
         name: The parameter that it is for.
         steps: How long a full sequence is.
+        rows: How many rows the first input of numbers has.
+        values: What indices and lengths are.
     """
     dtype = dtype_named(spec.dtype)
     if dtype in INTEGRAL and (device != "meta" or prod(spec.shape) <= _SMALL):
         name = name.lower()
+        if values == "ones" and dtype is not torch.bool:
+            return torch.ones(spec.shape, dtype=dtype)
+        if values == "parts" and len(spec.shape) == 1 and 0 < spec.shape[0] <= rows:
+            return _parts(rows, spec.shape[0]).to(dtype)
+        if "edge" in name and len(spec.shape) == 2 and spec.shape[0] == 2:
+            return _edges(spec.shape[1], rows).to(dtype)
         if "mask" in name:
             ignores = dtype is torch.bool and ("padding" in name or "src_mask" in name)
             return torch.full(spec.shape, not ignores, dtype=dtype)
@@ -120,25 +139,46 @@ def make_tensor(spec: TensorSpec, device: str, name: str = "", steps: int = 1) -
     return torch.randn(spec.shape, dtype=dtype)
 
 
+def _parts(whole: int, count: int) -> torch.Tensor:
+    """Return sizes of so many parts of a whole."""
+    ends = torch.arange(1, count + 1, device="cpu") * whole // count
+    return torch.diff(ends, prepend=torch.zeros(1, dtype=ends.dtype, device="cpu"))
+
+
+def _edges(count: int, nodes: int) -> torch.Tensor:
+    """Return edges of which none leads back to its own node, where there are two nodes."""
+    places = torch.arange(count, device="cpu")
+    ahead = 1 + (places // nodes) % max(nodes - 1, 1)
+    return torch.stack((places % nodes, (places + ahead) % nodes))
+
+
 def make_inputs(
-    args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str], device: str
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    names: Sequence[str],
+    device: str,
+    values: Values = "zeros",
 ) -> tuple[list[Any], dict[str, Any]]:
     """The arguments of a pass, every `TensorSpec` in them a tensor."""
     given = dict(zip(names, (*args, *kwargs.values()), strict=True))
     specs = [leaf for leaf in leaves(given) if isinstance(leaf, TensorSpec)]
     # The longest second dimension: batches of sequences are [B, T] or [B, T, E].
     steps = max((spec.shape[1] for spec in specs if len(spec.shape) > 1), default=1)
+    numbers = (spec for spec in specs if spec.shape and dtype_named(spec.dtype) not in INTEGRAL)
+    rows = max(1, next((spec.shape[0] for spec in numbers), 1))
 
     def made(name: str, nest: Any) -> Any:
         return map_nest(
             nest,
             lambda leaf: (
-                make_tensor(leaf, device, name, steps) if isinstance(leaf, TensorSpec) else leaf
+                make_tensor(leaf, device, name, steps, rows, values)
+                if isinstance(leaf, TensorSpec)
+                else leaf
             ),
         )
 
-    values = [made(name, nest) for name, nest in given.items()]
-    return values[: len(args)], dict(zip(kwargs, values[len(args) :], strict=True))
+    made_up = [made(name, nest) for name, nest in given.items()]
+    return made_up[: len(args)], dict(zip(kwargs, made_up[len(args) :], strict=True))
 
 
 def filled_lengths(args: Sequence[Any]) -> Sequence[Any]:

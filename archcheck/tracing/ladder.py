@@ -39,6 +39,7 @@ from archcheck.evidence.trace import Trace
 from archcheck.tracing.input_tensors import (
     NamedInput,
     TensorSpec,
+    Values,
     as_inputs,
     bind,
     forward_parameters,
@@ -210,7 +211,9 @@ class Ladder:
                     attempt = self._attempted(model, rung, origins)
                     reason = self._reason_to_climb(attempt, before)
                     if reason is None:
-                        trace = self._with_step(attempt.trace(target, path, steps), rung)
+                        attempt, certain = self._with_other_values(attempt, rung)
+                        trace = attempt.trace(target, path, steps)
+                        trace = self._with_step(before_failure(trace, certain), rung)
                         return self._sized(attempt, trace)
                 except UsageError:
                     raise
@@ -226,12 +229,39 @@ class Ladder:
                 before = attempt or before
         return self._best_of(before, target, path, steps)
 
-    def _attempted(self, model: nn.Module, rung: Rung, origins: Origins) -> Attempt:
+    def _attempted(
+        self, model: nn.Module, rung: Rung, origins: Origins, values: Values = "zeros"
+    ) -> Attempt:
+        training = self._training_alongside
         with nullcontext() if rung == "real" else without_collections():
-            attempt = self.attempt(model, rung, origins, training=self._training_alongside)
+            attempt = self.attempt(model, rung, origins, training=training, values=values)
             if attempt.needs_saved:
-                attempt = self.attempt(model, rung, origins, keep_saved=True)
+                attempt = self.attempt(model, rung, origins, keep_saved=True, values=values)
         return attempt
+
+    def _with_other_values(self, attempt: Attempt, rung: Rung) -> tuple[Attempt, int]:
+        """Return a pass that does not fail for its made-up values, and how many failures are sure.
+
+        What fails with other values in the same words is the model's own fault.
+        """
+        found = attempt.failures.found
+        sure = len(found)
+        if not found or not attempt.recorder.invented.decided:
+            return attempt, sure
+        for values in _OTHER_VALUES:
+            origins = Origins(self._spans)
+            seeded()
+            model = self._real(origins) if rung == "real" else self._meta(origins)
+            other = self._attempted(model, rung, origins, values)
+            again = other.failures.found
+            if other.leave is None and other.complete and not again:
+                return other, 0
+            words = {(one.location, one.error, one.message) for one in again}
+            told = [(one.location, one.error, one.message) in words for one in found]
+            sure = min(sure, told.index(False) if False in told else len(found))
+        if attempt.failures.is_by_values(found[-1]):
+            sure = min(sure, len(found) - 1)
+        return attempt, sure
 
     def _best_of(
         self, attempt: Attempt | None, target: str, path: str, steps: Sequence[str]
@@ -280,6 +310,7 @@ class Ladder:
         origins: Origins,
         keep_saved: bool = False,
         training: StepRequest | None = None,
+        values: Values = "zeros",
     ) -> Attempt:
         fake_mode: Any = None
         signature = forward_parameters(model.forward)
@@ -305,7 +336,7 @@ class Ladder:
         )
 
         with fake_mode or nullcontext():
-            given = make_inputs(args, kwargs, names, "meta" if rung == "meta" else "cpu")
+            given = make_inputs(args, kwargs, names, "meta" if rung == "meta" else "cpu", values)
             if training is not None:
                 given = cast_inputs(given, training)
         seeded()
@@ -338,6 +369,30 @@ class Ladder:
             versions=versions(),
             defects=tuple(self._defects),
         )
+
+
+def before_failure(trace: Trace, sure: int) -> Trace:
+    """Return a trace without the failures after the first ones, which made-up values may explain.
+
+    It ends there: what came after them is no fact of the model.
+    """
+    if sure >= len(trace.failures):
+        return trace
+
+    def kept(failure: int | None) -> int | None:
+        return failure if failure is not None and failure < sure else None
+
+    return replace(
+        trace,
+        failures=trace.failures[:sure],
+        ops=tuple(replace(op, failure=kept(op.failure)) for op in trace.ops),
+        calls=tuple(replace(call, failure=kept(call.failure)) for call in trace.calls),
+        outputs=None,
+        complete=False,
+    )
+
+
+_OTHER_VALUES: tuple[Values, ...] = ("parts", "ones")
 
 
 def _next(rung: Rung, attempt: Attempt | None) -> Rung | None:

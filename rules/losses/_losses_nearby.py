@@ -24,6 +24,7 @@ _WEIGHTS: Final = re.compile(
 _SAMPLING: Final = re.compile(
     r"\b(?:Categorical|OneHotCategorical|gym|gymnasium|log_prob|multinomial|reward\w*|policy)\b"
 )
+_ACTIONS: Final = re.compile(r"(?:^|_)(?:n?actions?|act|obs|observations?|state)(?:_|$)", re.I)
 _LOSS_NAME: Final = re.compile(r"(?:loss|criterion|objective)(?:_?fn|_?func|_?function)?$", re.I)
 
 
@@ -60,8 +61,15 @@ def _losses(file: SourceFile) -> set[str]:
 
 
 def gives_weights(module: ModuleClass) -> bool:
-    """Whether a class's name, or its file, says that its probabilities are no class scores."""
-    return bool(_WEIGHTS.search(module.name) or _SAMPLING.search(module.file.code))
+    """Whether a class's name, what it is built from, or a file that uses it says that its
+    probabilities are no class scores."""
+    made = module.initializer
+    if _WEIGHTS.search(module.name) or any(map(_ACTIONS.search, made.parameters if made else ())):
+        return True
+    return any(
+        _SAMPLING.search(file.code)
+        for file in module.file.project.files_naming(module.name, module.file)
+    )
 
 
 def is_part_of_another(module: ModuleClass) -> bool:

@@ -2,10 +2,10 @@
 
 What it does
 ------------
-Follows what `nn.NLLLoss` (or `F.nll_loss`) is given back to the operation that it comes out of, and
-reports scores, probabilities and activations: anything but a logarithm. Likewise log-probabilities
-that go into `nn.CrossEntropyLoss`, which takes their log-softmax again. `--loss nll` says that a
-traced model is trained so.
+Follows what `nn.NLLLoss` and `nn.CTCLoss` (or their functions) are given back to the operation that
+it comes out of, and reports scores, probabilities and activations: anything but a logarithm.
+Likewise log-probabilities that go into `nn.CrossEntropyLoss`, which takes their log-softmax again.
+`--loss nll` says that a traced model is trained so.
 
 Why it is bad
 -------------
@@ -46,16 +46,17 @@ rule = Rule("AC404", "nll-input", Severity.ERROR, fix="safe")
 # What comes out of these is no logarithm.
 SCORES = (*sorted(AFFINE), "batch_norm", "layer_norm", "relu", "leaky_relu", "gelu", "tanh")
 PROBABILITIES = ("softmax", "sigmoid", "softplus")
+LOGARITHMS = {"nll_loss": "NLLLoss", "ctc_loss": "CTCLoss"}
 KINDS = dict.fromkeys(SCORES, "scores") | dict.fromkeys(PROBABILITIES, "probabilities")
 
 
 @rule.on_source
 def into_the_wrong_loss(file: SourceFile) -> Iterator[Finding]:
     for loss in file.losses:
-        if loss.prediction is None or loss.loss not in ("nll_loss", "cross_entropy"):
+        if loss.prediction is None or loss.loss not in (*LOGARITHMS, "cross_entropy"):
             continue
         given = endings(loss.prediction)
-        if loss.loss == "nll_loss" and surely(given, *KINDS):
+        if loss.loss in LOGARITHMS and surely(given, *KINDS):
             yield from _finding(loss, given, KINDS[given[0].operation])
         elif loss.loss == "cross_entropy" and surely(given, "log_softmax"):
             yield from _finding(loss, given, "log-probabilities")
@@ -97,9 +98,12 @@ def _finding(loss: LossCall, given: tuple[FinalOp, ...], what: str) -> Iterator[
         for ending in given:
             edits += without(ending.file, ending.node)
     elif surely(given, "softmax"):
-        takes, better = "NLLLoss takes log-probabilities", "take the log-softmax in its place"
+        takes = f"{LOGARITHMS[loss.loss]} takes log-probabilities"
+        better = "take the log-softmax in its place"
         for ending in given:
             edits += renamed(ending.file, ending.node, "softmax", "log_softmax")
+    elif loss.loss == "ctc_loss":
+        takes, better = "CTCLoss takes log-probabilities", "give it scores.log_softmax(dim=-1)"
     else:
         takes, better = (
             "NLLLoss takes log-probabilities",

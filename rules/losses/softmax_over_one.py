@@ -2,8 +2,8 @@
 
 What it does
 ------------
-Looks for a softmax over the one feature of an `nn.Linear(…, 1)`, or over the one channel of a
-convolution.
+Looks for a softmax over the one feature of an `nn.Linear(…, 1)`, over the one channel of a
+convolution, or over the one entry that `topk(1)`, a maximum or a slice of one left.
 
 Why it is bad
 -------------
@@ -32,6 +32,8 @@ from archcheck.core.finding import Finding, Location, Related, Severity
 from archcheck.core.rule import Rule
 from archcheck.evidence.dataflow import AFFINE
 from archcheck.python import SourceFile
+
+from ._one_entry import leaves_one_entry
 
 if TYPE_CHECKING:
     from archcheck.evidence.trace import Trace
@@ -73,23 +75,35 @@ def _width(ending: FinalOp, dim: object) -> object:
 @rule.on_trace
 def over_a_single_entry(trace: Trace) -> Iterator[Finding]:
     for op in trace.ops:
-        source = before(trace, op) if op.name in ("softmax", "log_softmax") else None
-        if source is None or source.name not in AFFINE or not op.inputs:
+        if op.name not in ("softmax", "log_softmax") or not op.inputs:
+            continue
+        along = resolved_dim(trace, op)
+        chosen = leaves_one_entry(trace, op.inputs[0], along) if along is not None else None
+        if chosen is not None:
+            at = written_at(trace, op)
+            if at is not None:
+                fed = trace.shape(op.inputs[0])
+                yield _finding(at, f" of {text(fed)}", chosen.location, "leaves one entry")
+            continue
+        source = before(trace, op)
+        if source is None or source.name not in AFFINE:
             continue
         made, fed = trace.shape(source.outputs[0]), trace.shape(op.inputs[0])
-        dim, width = resolved_dim(trace, op), -1 if source.name in ("linear", "bilinear") else 1
+        dim, width = along, -1 if source.name in ("linear", "bilinear") else 1
         at, other = written_at(trace, op), written_at(trace, source)
         # The size must be the layer's own, not that of a short sequence or a small image.
         if made == fed and dim == width % len(fed) and fed[dim] == 1 and at is not None:
             yield _finding(at, f" of {text(fed)}", other)
 
 
-def _finding(at: Location, of: str, source: Location | None) -> Finding:
+def _finding(
+    at: Location, of: str, source: Location | None, gives: str = "gives one number"
+) -> Finding:
     return Finding(
         f"a softmax over a dimension of size 1{of} is 1 everywhere",
         at,
         label="constant",
-        related=(Related(source, "gives one number"),) if source not in (None, at) else (),
+        related=(Related(source, gives),) if source not in (None, at) else (),
         help="torch.sigmoid for a single logit; for weights, the dimension that they weigh",
         covers=(("AC401", at),),
     )

@@ -253,6 +253,7 @@ def test_json_has_null_for_what_is_not_known() -> None:
         "peak_activation_bytes",
         "uncounted_ops",
         "valid_input_sizes",
+        "decided_by_values",
         "training",
         "generation",
         "weights",

@@ -206,7 +206,9 @@ def _endings(place: _Place, depth: int) -> Iterator[FinalOp]:
         yield from _container(place, depth + 1)
         return
     step, path = place.step, place.path
-    if step.kind == "merge" and step.inputs:
+    if _is_replaced_outside(step):
+        yield UNKNOWN_ENDING
+    elif step.kind == "merge" and step.inputs:
         for item in step.inputs:
             yield from _endings(_Place(item, path), depth + 1)
     elif step.kind == "tuple":
@@ -290,10 +292,38 @@ def _container(place: _Place, depth: int) -> Iterator[FinalOp]:
 
 def _module(module: ModuleClass, path: Path, depth: int) -> Iterator[FinalOp]:
     forward = module.find_method("forward")
-    if forward is None or forward.owner is None or depth > _DEEPEST:
+    if forward is None or forward.owner is None or depth > _DEEPEST or _is_altered(module, forward):
         yield UNKNOWN_ENDING
         return
     yield from _function(forward, path, depth)
+
+
+def _is_replaced_outside(step: Step) -> bool:
+    """Whether who holds the model may have put another layer in this one's place."""
+    function = step.statement.scope.function
+    owner = function.owner if function is not None else None
+    if not step.attribute or owner is None:
+        return False
+    files = owner.file.project.files_naming(owner.name, owner.file)
+    return any(step.attribute in file.names_set_on_others for file in files)
+
+
+def _is_altered(module: ModuleClass, forward: Function) -> bool:
+    """Whether a module may give something else than its `forward` says.
+
+    A class puts other layers into the place of those that an inherited `forward` calls; a hook
+    changes what one gives.
+    """
+    if module.file.calls_named("register_forward_hook"):
+        return True
+    owner = forward.owner.module if forward.owner is not None else None
+    flow = owner.flow(forward) if owner is not None and owner is not module else None
+    if flow is None or forward.owner is None:
+        return False
+    below = module.lineage[: module.lineage.index(forward.owner)]
+    modules = [definition.module for definition in below if definition.module is not None]
+    names = {write.name for one in modules for write in one.own_writes}
+    return any(step.attribute in names for step in flow.steps)
 
 
 def _function(function: Function, path: Path, depth: int) -> Iterator[FinalOp]:

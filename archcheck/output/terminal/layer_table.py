@@ -108,6 +108,9 @@ def totals(target: TargetReport) -> Iterator[tuple[str, str]]:
         yield "Not counted", ", ".join(counted)
     if any(tensor.guessed for layer in target.modules for tensor in layer.outputs):
         yield "Shapes with ?", "what a layer that failed would have given, and what follows from it"
+    if trace.decided_by_values:
+        names = ", ".join(f"`{name}`" for name in trace.decided_by_values)
+        yield "By values", f"{names} decide sizes or the way, by values that are made up here"
     if trace.inferred_input:
         yield "Input", one_line(trace.inferred_input)
     if target.rung:
@@ -122,6 +125,8 @@ def _counted(number: int) -> str:
 def _stop(target: TargetReport) -> str:
     """Where the pass ended."""
     final = [one for one in target.trace.failures if not one.recovered]
+    if not final and target.trace.decided_by_values:
+        return "how it goes on depends on values; the table covers what ran"
     if not final:
         return "the pass did not reach its end; figures cover what ran"
     failure = final[-1]

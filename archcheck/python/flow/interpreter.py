@@ -339,7 +339,7 @@ class _Follower:
         module = self.flow.module
         if module is not None:
             layers = module.layers_of(attribute)
-            if layers is not UNKNOWN and len({_type_name(layer) for layer in layers}) == 1:
+            if layers is not UNKNOWN and len({_kind(layer) for layer in layers}) == 1:
                 layer = layers[0]
                 return self.make("layer", _type_name(layer), inputs, node, layer, attribute)
         return self.make("unknown", f"self.{attribute}", inputs, node)
@@ -347,6 +347,15 @@ class _Follower:
 
 def _type_name(layer: Layer) -> str:
     return layer.type if isinstance(layer.type, str) else layer.type.name
+
+
+def _kind(layer: Layer) -> tuple[str, ...]:
+    """The type of a layer, of a Sequential with those of its layers."""
+    if not layer.is_sequential:
+        return (_type_name(layer),)
+    if layer.children is UNKNOWN:
+        return (_type_name(layer), "")
+    return (_type_name(layer), *(name for child in layer.children for name in _kind(child)))
 
 
 def _operands(target: ast.expr) -> Iterator[ast.expr]:

@@ -12,6 +12,7 @@ from archcheck.python.flow.flow import Flow, flow_of
 from archcheck.python.flow.steps import Step
 from archcheck.python.modules.classes import ClassDefinition
 from archcheck.python.modules.layers import RETURN_SELF, build
+from archcheck.python.modules.writes import attribute_writes
 from archcheck.python.names.resolve import reaching, resolve
 from archcheck.python.names.scope import Call, Function, Scope
 from archcheck.python.names.sites import Binding, LoopNode, Statement
@@ -27,6 +28,8 @@ LOSSES: Final = {
     "torch.nn.NLLLoss": "nll_loss",
     "torch.nn.NLLLoss2d": "nll_loss",
     "torch.nn.functional.nll_loss": "nll_loss",
+    "torch.nn.CTCLoss": "ctc_loss",
+    "torch.nn.functional.ctc_loss": "ctc_loss",
     "torch.nn.BCELoss": "binary_cross_entropy",
     "torch.nn.functional.binary_cross_entropy": "binary_cross_entropy",
     "torch.nn.BCEWithLogitsLoss": "binary_cross_entropy_with_logits",
@@ -96,8 +99,8 @@ class LossCall:
     """A call of a loss.
 
     Attributes:
-        loss: Its functional name: `cross_entropy`, `nll_loss`, `binary_cross_entropy`,
-            `binary_cross_entropy_with_logits`, `mse_loss`, `kl_div`.
+        loss: Its functional name: `cross_entropy`, `nll_loss`, `ctc_loss`,
+            `binary_cross_entropy`, `binary_cross_entropy_with_logits`, `mse_loss`, `kl_div`.
         call: The call.
         flow: The steps of the function around it.
     """
@@ -114,7 +117,8 @@ class LossCall:
     @cached_property
     def prediction(self) -> Step | None:
         """What goes in first: a step of `flow`, such as the model's output. None if unknown."""
-        given = self.call.argument("input", 0)
+        name = "log_probs" if self.loss == "ctc_loss" else "input"
+        given = self.call.argument(name, 0)
         return self.flow.argument(self.call.node, given) if given is not None else None
 
 
@@ -179,7 +183,7 @@ def instance_of(expression: ast.expr, at: Statement, depth: int = 0) -> _Class:
             if function is None or owner is None or name != function.self_name:
                 return UNKNOWN
             if owner.module is None:
-                return UNKNOWN
+                return _same(_held_by(owner, expression.attr, depth))
             layers_found = owner.module.layers_of(expression.attr)
             if layers_found is not UNKNOWN and len(layers_found) == 1:
                 kind = layers_found[0].type
@@ -189,6 +193,22 @@ def instance_of(expression: ast.expr, at: Statement, depth: int = 0) -> _Class:
                 for write in owner.module.attributes.get(expression.attr, ())
             )
     return UNKNOWN
+
+
+def _held_by(owner: ClassDefinition, attribute: str, depth: int) -> Iterator[_Class]:
+    """What each assignment to an attribute of an ordinary class, such as a trainer, gives it."""
+    for definition in owner.lineage if owner.is_certain else ():
+        for write in attribute_writes(definition):
+            if write.name != attribute or _is_nothing(write.value):
+                continue
+            if write.kind == "assign" and write.value is not None:
+                yield instance_of(write.value, write.statement, depth + 1)
+            else:
+                yield UNKNOWN
+
+
+def _is_nothing(value: ast.expr | None) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
 
 
 def _function(expression: ast.expr, at: Statement) -> _Class:

@@ -77,7 +77,7 @@ class Attempt:
         self.given: tuple[Sequence[Any], Mapping[str, Any]] = ((), {})
         self.names: Sequence[str] = ()
         self._mode = mode
-        self._spans = spans
+        self.spans = spans
         self._origins = origins
         self.fake_mode = fake_mode
         # Inference keeps nothing for a backward pass, though gradients are on to be followed.
@@ -112,7 +112,7 @@ class Attempt:
             self.model,
             self.rung,
             self._mode,
-            self._spans,
+            self.spans,
             self._origins,
             self.fake_mode,
             keep_saved,
@@ -134,7 +134,7 @@ class Attempt:
 
     def _placement_on(self, rung: Rung) -> Placement:
         if rung == "meta":
-            return MetaPlacement(self.recorder, self.kernels)
+            return MetaPlacement(self.recorder, self.kernels, self.spans.is_user)
         return FakePlacement() if rung == "fake" else Placement()
 
     def run(self, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -150,7 +150,10 @@ class Attempt:
             for place, leaf in enumerate(leaves(value)):
                 if isinstance(leaf, torch.Tensor):
                     nested = not isinstance(value, torch.Tensor)
-                    recorder.new_value(leaf, "input", name=f"{name}[{place}]" if nested else name)
+                    own = f"{name}[{place}]" if nested else name
+                    index = recorder.new_value(leaf, "input", name=own)
+                    if not leaf.is_meta:
+                        recorder.invented.given(index, own)
         self._inputs = tuple(
             TracedInput(name, recorder.nest(value))
             for name, value in zip(names, given, strict=False)
@@ -165,10 +168,10 @@ class Attempt:
         registered = module_paths(self.model)
         paths = {key: path for key, (_, path) in self._hidden.items()}
         paths |= {key: names[0] for key, names in registered.items()}
-        calls = Calls(recorder, self._spans, self.lines, self.failures, self.kernels, paths)
+        calls = Calls(recorder, self.spans, self.lines, self.failures, self.kernels, paths)
         functions = FunctionMode(
             recorder,
-            self._spans,
+            self.spans,
             self.lines,
             Functions(),
             self.kernels,
@@ -183,10 +186,10 @@ class Attempt:
                 stack.enter_context(recorded_calls(calls, self.model))
                 stack.enter_context(compiled_as_written())
                 stack.enter_context(patterns_read_anew())
-                stack.enter_context(recorded_autograd_functions(recorder, self._spans, self.lines))
+                stack.enter_context(recorded_autograd_functions(recorder, self.spans, self.lines))
                 stack.enter_context(
                     higher_order_as_python(
-                        recorder, self._spans, self.lines, self.kernels, self.rung == "real"
+                        recorder, self.spans, self.lines, self.kernels, self.rung == "real"
                     )
                 )
                 if self.rung == "meta":
@@ -279,7 +282,7 @@ class Attempt:
             outputs=self._outputs,
             complete=self.complete,
             modules=modules_of(
-                self.model, paths, self._origins, self._spans, recorder.calls, ops, values
+                self.model, paths, self._origins, self.spans, recorder.calls, ops, values
             ),
             calls=recorder.frozen_calls(),
             ops=ops,
@@ -287,6 +290,7 @@ class Attempt:
             lines=tuple(recorder.lines),
             size_names=tuple(recorder.size_names),
             failures=tuple(self.failures.found),
+            decided_by_values=tuple(recorder.invented.decided),
             parameters=parameters_of(self.model),
             state_dict=state_dict_of(self.model),
             renaming_modules=renaming_modules(self.model),

@@ -7,14 +7,22 @@ meta tensor it is answered by a meta tensor of the same kind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from math import ceil, prod
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
 
 from archcheck.tracing.patching.attention import attention_as_on_cpu
+from archcheck.tracing.patching.devices import (
+    AS_CPU,
+    QUESTIONS,
+    asks_for_legacy_type,
+    legacy_type,
+    on_meta,
+)
 from archcheck.tracing.record.functions import Function
 from archcheck.tracing.record.kernels import KernelMode
 from archcheck.tracing.record.layouts import unusual_layout
@@ -39,6 +47,17 @@ class Placement:
 
     target = "cpu"
 
+    def told(self, question: str, caller: FrameType) -> Any:
+        """Return what a tensor says of its device to the user's code; None for the truth."""
+        return None
+
+    def require_types(self, caller: FrameType | None) -> None:
+        """Leave the rung where the user's code tells tensors apart by types that hold a device.
+
+        Raises:
+            LeaveRung: It does, and this rung's tensors have no such type.
+        """
+
     def require_arrays(self, tensors: Sequence[tuple[int, torch.Tensor]]) -> None:
         """Leave the rung where one of these tensors has no form without memory.
 
@@ -55,6 +74,8 @@ class Placement:
         tensors: Sequence[tuple[int, torch.Tensor]],
     ) -> tuple[Any, Sequence[Any], Mapping[str, Any]]:
         """The call to make in the place of this one."""
+        if described.function == "torch.Tensor.type":
+            return legacy_type(args, kwargs) or (func, args, kwargs)
         if described.name in _MOVES and described.function.startswith("torch.Tensor."):
             return _same, args[:1], {}
         if "device" in kwargs and _is_foreign(kwargs["device"], self.target):
@@ -82,9 +103,29 @@ class MetaPlacement(FakePlacement):
 
     target = "meta"
 
-    def __init__(self, recorder: Recorder | None = None, kernels: KernelMode | None = None) -> None:
+    def __init__(
+        self,
+        recorder: Recorder | None = None,
+        kernels: KernelMode | None = None,
+        is_user: Callable[[CodeType], bool] | None = None,
+    ) -> None:
         self._recorder = recorder
         self._kernels = kernels
+        self._is_user = is_user
+        self._cleared: set[CodeType] = set()
+
+    def told(self, question: str, caller: FrameType) -> Any:
+        answer = QUESTIONS.get(question)
+        if answer is None or self._is_user is None or not self._is_user(caller.f_code):
+            return None
+        return answer
+
+    def require_types(self, caller: FrameType | None) -> None:
+        if caller is None or caller.f_code in self._cleared:
+            return
+        if asks_for_legacy_type(caller.f_code):
+            raise LeaveRung("the code tells tensors apart by types that hold their device")
+        self._cleared.add(caller.f_code)
 
     def prepare(
         self,
@@ -94,9 +135,14 @@ class MetaPlacement(FakePlacement):
         kwargs: Mapping[str, Any],
         tensors: Sequence[tuple[int, torch.Tensor]],
     ) -> tuple[Any, Sequence[Any], Mapping[str, Any]]:
+        if described.function == "torch.Tensor.type":
+            return legacy_type(args, kwargs) or (func, args, kwargs)
         if torch.is_autocast_enabled("cpu"):
             raise LeaveRung("autocast chooses dtypes by the device, and knows none named meta")
         metas = sum([tensor.is_meta for _, tensor in tensors])
+        if any(value is AS_CPU for value in (*args, *kwargs.values())):
+            args = [on_meta(value) for value in args]
+            kwargs = {name: on_meta(value) for name, value in kwargs.items()}
         if described.factory and not tensors:
             asked = kwargs.get("device")
             if asked is None or _is_foreign(asked, "meta"):

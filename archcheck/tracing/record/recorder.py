@@ -15,6 +15,7 @@ import torch
 from archcheck.core.finding import Location
 from archcheck.evidence.records import LineValue, ModuleCall, Op, SizeName, Value, ValueIndex
 from archcheck.tracing.costs.memory import ActivationMemory
+from archcheck.tracing.record.invented import InventedValues
 from archcheck.tracing.record.layouts import layout_of
 from archcheck.tracing.record.traced_size import TracedSize, as_evidence
 
@@ -135,6 +136,7 @@ class Recorder:
     def __init__(self, memory: ActivationMemory, tells_devices: bool = False) -> None:
         self.memory = memory
         self.step: StepRecorder | None = None
+        self.invented = InventedValues()
         # On the meta rung a stranger that is real was made without a thought of devices.
         self.tells_devices = tells_devices
         self.values: list[PendingValue] = []
@@ -299,8 +301,16 @@ class Recorder:
         """Enters what an op gave back, and who read what."""
         for index in dict.fromkeys(op.inputs):
             self.values[index].users.append(op.index)
-        for tensor in tensors_in(result):
+        made = list(tensors_in(result))
+        for tensor in made:
             op.outputs.append(self.new_value(tensor, "computed", producer=op.index, device=device))
+        self.invented.computed(
+            op.name,
+            op.arguments,
+            op.inputs,
+            (self.values[index].dtype for index in op.inputs),
+            zip(op.outputs, made, strict=False),
+        )
 
     def settle(self) -> None:
         """The pass is over: an op that raised and explains no failure did not happen."""

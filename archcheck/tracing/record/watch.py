@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,9 @@ from torch.overrides import TorchFunctionMode
 
 from archcheck.tracing.costs.counts import UNCOUNTED_FUNCTIONS, function_macs
 from archcheck.tracing.input_tensors import filled_lengths
+from archcheck.tracing.patching.devices import QUESTIONS, on_meta
 from archcheck.tracing.record.functions import Function, Functions, named_arguments
+from archcheck.tracing.record.invented import READS_VALUES
 from archcheck.tracing.record.kernels import KernelMode
 from archcheck.tracing.record.lines import Lines
 from archcheck.tracing.record.placement import LeaveRung, Placement
@@ -54,8 +57,16 @@ class FunctionMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         described = self._functions.of(func)
         if described.quiet:
+            if described.name in QUESTIONS and self._recorder.running is None:
+                told = self._placement.told(described.name, sys._getframe(1))
+                if told is not None:
+                    return told
             try:
                 result = func(*args, **kwargs) if kwargs else func(*args)
+                if described.name in READS_VALUES:
+                    for tensor in tensors_in(args):
+                        index = self._recorder.known(tensor)
+                        self._recorder.invented.read(index, sys._getframe(1))
                 if described.name in READS_SIZES and self._recorder.running is None:
                     return self._remembered(described.name, result, args, kwargs or {})
                 return result
@@ -91,6 +102,8 @@ class FunctionMode(TorchFunctionMode):
     def _record(self, func: Any, described: Function, args: Any, kwargs: Any) -> Any:
         recorder = self._recorder
         if recorder.running is not None:  # below a function that runs Python with modes on
+            if "device" in kwargs:
+                kwargs = {**kwargs, "device": on_meta(kwargs["device"])}
             return func(*args, **kwargs)
         frame = self._spans.frame(2)
         self._lines.event(frame)
@@ -102,6 +115,7 @@ class FunctionMode(TorchFunctionMode):
         named = named_arguments(described, func, args, kwargs)
         op.arguments = {name: recorder.nest(value, found) for name, value in named.items()}
         op.inputs = [index for index, _ in found]
+        self._placement.require_types(frame)
         self._placement.require_arrays(found)
         run, run_args, run_kwargs = self._placement.prepare(func, described, args, kwargs, found)
         recorder.running = op
@@ -152,6 +166,7 @@ class FunctionMode(TorchFunctionMode):
         values = recorder.values
         stays = all(values[index].device == "cpu" for index in op.inputs)
         moved = described.name in ("to", "cuda", "type_as") or kwargs.get("device") is not None
+        moved = moved or (described.name == "type" and "Tensor" in str(op.arguments.get("dtype")))
         recorder.end_op(op, result, "cpu" if stays and not moved else "model")
         if answered:
             self._failures.mark(op)

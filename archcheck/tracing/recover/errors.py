@@ -85,3 +85,18 @@ def handles(tree: ast.Module, line: int, error: Exception) -> bool:
                 if name in names:
                     return True
     return False
+
+
+def deciding_lines(tree: ast.Module, line: int) -> set[int]:
+    """Return the lines of the tests that decide whether a `raise` or `assert` at a line raises."""
+    found: set[int] = set()
+    raising = False
+    for node in ast.walk(tree):
+        last = getattr(node, "end_lineno", None)
+        if last is None or not node.lineno <= line <= last:  # type: ignore[attr-defined]
+            continue
+        raising = raising or isinstance(node, ast.Raise | ast.Assert)
+        if isinstance(node, ast.If | ast.While | ast.Assert):
+            test = node.test
+            found.update(range(test.lineno, (test.end_lineno or test.lineno) + 1))
+    return found if raising else set()

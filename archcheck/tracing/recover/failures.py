@@ -29,7 +29,13 @@ from archcheck.tracing.recover.eager import (
     elements,
 )
 from archcheck.tracing.recover.eager_checks import Doubt
-from archcheck.tracing.recover.errors import ABOUT_SIZES, described_error, handles, is_everywhere
+from archcheck.tracing.recover.errors import (
+    ABOUT_SIZES,
+    deciding_lines,
+    described_error,
+    handles,
+    is_everywhere,
+)
 from archcheck.tracing.recover.layers import Guess
 from archcheck.tracing.recover.outputs import guess
 
@@ -210,6 +216,15 @@ class Failures:
             # What a guess leads to in plain Python cannot be told from what fails by itself.
             failure = replace(failure, consequence_of=made_up[-1])
         return self._enter(failure, certain)
+
+    def is_by_values(self, failure: Failure) -> bool:
+        """Whether the code itself raised it, after a look at values that are made up."""
+        at = failure.location
+        if failure.op is not None or at is None:
+            return False
+        tree = self._tree(at.path)
+        lines = deciding_lines(tree, at.line) if tree is not None else set()
+        return any((at.path, line) in self._recorder.invented.read_at for line in lines)
 
     def _unfinished_call(self) -> int | None:
         """The innermost call that gave nothing back."""

@@ -93,6 +93,7 @@ class ResizedPasses:
     def __init__(self, attempt: Attempt, outputs: Sequence[Shape]) -> None:
         self._model = attempt.model
         self._rung = attempt.rung
+        self._is_user = attempt.spans.is_user
         self._args, self._kwargs = attempt.given
         self._fake_mode = attempt.fake_mode
         self._outputs = outputs
@@ -145,7 +146,7 @@ class ResizedPasses:
     def _watched(self) -> Iterator[None]:
         placement: Placement = Placement()
         if self._rung == "meta":
-            placement = MetaPlacement(Recorder(ActivationMemory()), None)
+            placement = MetaPlacement(Recorder(ActivationMemory()), None, self._is_user)
         with ExitStack() as stack:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             stack.enter_context(without_slow_imports())
