@@ -4,13 +4,18 @@ What it does
 ------------
 Looks for `Variable` and `volatile=`, which have had no effect since PyTorch 0.4; `loss.data[0]`
 on a loss, which has no dimension to index; `transforms.Scale` and `RandomSizedCrop`, which
-torchvision has removed; and functions that moved into `torch.fft` and `torch.linalg`. Code that
-asks whether the name exists, or catches its absence, is left alone.
+torchvision has removed; and functions, modules and keywords that torch has removed, such as
+`torch.symeig`, `torch.qr` (2.14), the `verbose=` of schedulers (2.7) and the `use_cuda=` of
+profilers (2.14). Code that asks whether the name exists or for the version, or catches its absence,
+is left alone.
+
+What is only deprecated, such as `torch.cuda.amp.autocast` or `torch.jit.script` (2.10), is a note,
+one a name and file, for those who select this rule by its code.
 
 Why it is bad
 -------------
 What is gone raises when the line runs. What is inert misleads: with `volatile=True` ignored, the
-graph is built all the same.
+graph is built all the same. What is deprecated works today, and is gone after some update.
 
 Example
 -------
@@ -32,42 +37,31 @@ Use instead
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from archcheck.analysis.edits.renames import renamed, renamed_import, unwrapped, without_import
 from archcheck.analysis.edits.syntax_edits import replacement
 from archcheck.core.finding import Edit, Finding, Fix, Related, Severity
 from archcheck.core.rule import Rule
-from archcheck.python import Call, SourceFile, Statement
+from archcheck.python import Binding, Call, SourceFile, Statement
 
+from ._old_names import DEPRECATED, FUNCTIONS, KEYWORDS, METHODS, MODULES, Deprecated, Gone
 from ._scripts import is_in_try, is_under
 
 rule = Rule("AC506", "removed-api", Severity.WARNING, fix="safe")
 
 _VARIABLE = "torch.autograd.Variable"
 _TRANSFORMS = {
-    "torchvision.transforms.Scale": "transforms.Resize",
-    "torchvision.transforms.RandomSizedCrop": "transforms.RandomResizedCrop",
+    "torchvision.transforms.Scale": Gone("transforms.Resize"),
+    "torchvision.transforms.RandomSizedCrop": Gone("transforms.RandomResizedCrop"),
 }
-_FUNCTIONS = {
-    "torch.btrifact": "torch.linalg.lu_factor",
-    "torch.btrisolve": "torch.linalg.lu_solve",
-    "torch.eig": "torch.linalg.eig",
-    "torch.fft": "torch.fft.fft",
-    "torch.gels": "torch.linalg.lstsq",
-    "torch.gesv": "torch.linalg.solve",
-    "torch.ifft": "torch.fft.ifft",
-    "torch.irfft": "torch.fft.irfft",
-    "torch.lstsq": "torch.linalg.lstsq",
-    "torch.matrix_rank": "torch.linalg.matrix_rank",
-    "torch.potrf": "torch.linalg.cholesky",
-    "torch.potri": "torch.cholesky_inverse",
-    "torch.potrs": "torch.cholesky_solve",
-    "torch.rfft": "torch.fft.rfft",
-    "torch.solve": "torch.linalg.solve",
-    "torch.symeig": "torch.linalg.eigh",
-    "torch.trtrs": "torch.linalg.solve_triangular",
-}
+_IMPORTED = {**_TRANSFORMS, **MODULES}
+# What makes a tensor, whatever it is given.
+_TENSORS = frozenset(
+    f"torch.{name}"
+    for name in "Tensor bmm cat cov einsum empty eye from_numpy matmul mm ones rand randn stack "
+    "tensor zeros".split()
+)  # fmt: skip
 
 
 @rule.on_source
@@ -84,31 +78,147 @@ def gone_or_inert(file: SourceFile) -> Iterator[Finding]:
                     label="ignored",
                     help="with torch.no_grad():",
                 )
-    for dotted, instead in _TRANSFORMS.items():
-        for call in file.calls_to(dotted):
-            # A name that the import line itself cannot find is reported there.
-            if len(call.parts) > 1 and not _is_guarded(file, call, dotted):
-                edits = renamed(file, call.node.func, dotted, instead)
-                yield _gone(file, call.node.func, "torchvision", dotted, instead, edits)
-    for dotted, instead in _FUNCTIONS.items():
-        for call in file.calls_to(dotted):
-            if not _is_guarded(file, call, dotted):
-                yield _gone(file, call.node.func, "PyTorch", dotted, instead)
+    yield from _removed_calls(file)
+    yield from _removed_methods(file)
+    yield from _removed_keywords(file)
+    yield from _deprecated(file)
     yield from _indexed_losses(file)
 
 
+def _removed_calls(file: SourceFile) -> Iterator[Finding]:
+    for dotted, gone in _TRANSFORMS.items():
+        for call in file.calls_to(dotted):
+            # A name that the import line itself cannot find is reported there.
+            if len(call.parts) > 1 and not _is_guarded(file, call.statement, dotted):
+                edits = renamed(file, call.node.func, dotted, gone.instead)
+                yield _gone(file, call.node.func, dotted, gone, edits)
+    for dotted, gone in FUNCTIONS.items():
+        for call in file.calls_to(dotted):
+            if not _is_guarded(file, call.statement, dotted):
+                edits = _moved(file, call, dotted, gone) if gone.same_call else ()
+                yield _gone(file, call.node.func, dotted, gone, edits)
+
+
+def _moved(file: SourceFile, call: Call, dotted: str, gone: Gone) -> tuple[Edit, ...]:
+    """The edit to a function that answers the same, where it is called with a tensor alone."""
+    is_plain = len(call.node.args) == 1 and not call.node.keywords
+    if not is_plain or isinstance(call.node.args[0], ast.Starred) or call.parts[0] != "torch":
+        return ()
+    return (replacement(file, call.node.func, gone.instead),)
+
+
+def _removed_methods(file: SourceFile) -> Iterator[Finding]:
+    for call in file.calls_named(*METHODS):
+        if call.receiver is None or call.dotted is not None or is_in_try(call.statement):
+            continue
+        made_by = file.instance_of(call.receiver, call.statement)
+        if isinstance(made_by, str) and made_by in _TENSORS:
+            gone = FUNCTIONS[f"torch.{call.name}"]
+            yield _gone(file, call.node, f"Tensor.{call.name}", gone)
+
+
+def _removed_keywords(file: SourceFile) -> Iterator[Finding]:
+    for (callee, name), gone in KEYWORDS.items():
+        if f"{name}=" not in file.code.replace(" ", ""):
+            continue
+        for call in file.calls:
+            if (call.dotted or "").startswith(callee) and not _is_guarded(
+                file, call.statement, name
+            ):
+                for keyword in call.node.keywords:
+                    if keyword.arg == name:
+                        yield Finding(
+                            f"`{call.name}` takes no `{name}` any more, since PyTorch {gone.since}",
+                            file.location(keyword),
+                            label="removed",
+                            help=f"use {gone.instead}",
+                            explains=file.location(call.node),
+                        )
+
+
 def _imports(file: SourceFile) -> Iterator[Finding]:
-    if not any(dotted.rpartition(".")[2] in file.code for dotted in _TRANSFORMS):
-        return
-    for scope in file.scopes:
-        for bindings in scope.bindings.values():
-            for binding in bindings:
-                if binding.kind != "import" or binding.level or is_in_try(binding.statement):
-                    continue
-                if binding.dotted in _TRANSFORMS:
-                    dotted, instead = binding.dotted, _TRANSFORMS[binding.dotted]
-                    edits = renamed_import(file, binding, dotted, instead)
-                    yield _gone(file, binding.node, "torchvision", dotted, instead, edits)
+    for binding in _import_bindings(file, _IMPORTED):
+        if not is_in_try(binding.statement):
+            dotted, gone = binding.dotted, _IMPORTED[binding.dotted]
+            edits = renamed_import(file, binding, dotted, gone.instead)
+            is_name = dotted in _TRANSFORMS
+            yield _gone(file, binding.node, dotted, gone, edits if is_name else ())
+
+
+def _import_bindings(file: SourceFile, names: Container[str]) -> list[Binding]:
+    """The imports of these names, under whatever name of the file."""
+    return [
+        binding
+        for scope in file.scopes
+        for bindings in scope.bindings.values()
+        for binding in bindings
+        if binding.kind == "import" and not binding.level and binding.dotted in names
+    ]
+
+
+def _deprecated(file: SourceFile) -> Iterator[Finding]:
+    """One note for all uses of a name in a file, at its import or else at the first use."""
+    imports = _import_bindings(file, DEPRECATED)
+    names = {dotted.rpartition(".")[2] for dotted in DEPRECATED}
+    names.update(binding.name for binding in imports)
+    uses: dict[str, list[ast.expr]] = {}
+    for node, statement in _mentions(file, names):
+        dotted = file.dotted(node, statement)
+        if dotted and dotted in DEPRECATED and not _is_guarded(file, statement, dotted):
+            uses.setdefault(dotted, []).append(node)
+    for dotted, nodes in uses.items():
+        bindings = [binding for binding in imports if binding.dotted == dotted]
+        if not any(is_in_try(binding.statement) for binding in bindings):
+            yield _warns(file, dotted, DEPRECATED[dotted], bindings, nodes)
+
+
+def _mentions(file: SourceFile, names: Container[str]) -> Iterator[tuple[ast.expr, Statement]]:
+    """The calls, dotted expressions and bare decorators whose last name is one of these."""
+    for reference in file.references:
+        if reference.parts[-1] in names:
+            node = reference.node
+            yield (node.func if isinstance(node, ast.Call) else node), reference.statement
+    for function in file.functions:
+        for decorator in function.node.decorator_list if function.statement is not None else ():
+            if isinstance(decorator, ast.Name) and decorator.id in names:
+                yield decorator, function.statement
+
+
+def _warns(
+    file: SourceFile,
+    dotted: str,
+    old: Deprecated,
+    bindings: list[Binding],
+    nodes: list[ast.expr],
+) -> Finding:
+    since = f" since PyTorch {old.since}" if old.since else ""
+    until = f", and goes with {old.until}" if old.until else ""
+    return Finding(
+        f"`{dotted}` is deprecated{since}{until}",
+        file.location(bindings[0].node if bindings else nodes[0]),
+        label="still works, and warns",
+        severity=Severity.NOTE,
+        notes=(f"{len(nodes)} uses in this file",) if len(nodes) > 1 else (),
+        help=f"use {old.instead}",
+        fix=_respelled(file, dotted, old, bindings, nodes),
+    )
+
+
+def _respelled(
+    file: SourceFile,
+    dotted: str,
+    old: Deprecated,
+    bindings: list[Binding],
+    nodes: list[ast.expr],
+) -> Fix | None:
+    """The fix where one underscore is all that is missing: `clip_grad_norm_`."""
+    if old.instead != f"{dotted}_":
+        return None
+    behind_dots = [node for node in nodes if isinstance(node, ast.Attribute)]
+    parts = [renamed_import(file, binding, dotted, old.instead) for binding in bindings]
+    parts += [renamed(file, node, dotted, old.instead) for node in behind_dots]
+    edits = tuple(dict.fromkeys(edit for part in parts for edit in part))
+    return Fix("safe", edits) if edits and all(parts) else None
 
 
 def _variable(file: SourceFile) -> Iterator[Finding]:
@@ -144,25 +254,21 @@ def _variable(file: SourceFile) -> Iterator[Finding]:
 
 
 def _gone(
-    file: SourceFile,
-    node: ast.AST,
-    package: str,
-    dotted: str,
-    instead: str,
-    edits: tuple[Edit, ...] = (),
+    file: SourceFile, node: ast.AST, dotted: str, gone: Gone, edits: tuple[Edit, ...] = ()
 ) -> Finding:
-    name = dotted.removeprefix("torchvision.")
+    package = "torchvision" if dotted in _TRANSFORMS else "PyTorch"
+    since = f" since {gone.since}" if gone.since else ""
     return Finding(
-        f"`{name}` is gone from {package}",
+        f"`{dotted.removeprefix('torchvision.')}` is gone from {package}{since}",
         file.location(node),
         label="removed",
-        help=f"use {instead}",
+        help=f"use {gone.instead}",
         fix=Fix("safe", edits) if edits else None,
         explains=file.location(node),
     )
 
 
-def _is_guarded(file: SourceFile, call: Call, dotted: str) -> bool:
+def _is_guarded(file: SourceFile, statement: Statement, dotted: str) -> bool:
     """Whether the code asks for the version first, or is ready for the name to be missing."""
     name = dotted.rpartition(".")[2]
     asked = any(
@@ -170,7 +276,7 @@ def _is_guarded(file: SourceFile, call: Call, dotted: str) -> bool:
         for other in file.calls_named("hasattr", "getattr")
         for argument in other.node.args
     )
-    return asked or is_in_try(call.statement) or is_under(call.statement, "version", "VERSION")
+    return asked or is_in_try(statement) or is_under(statement, "version", "VERSION")
 
 
 def _indexed_losses(file: SourceFile) -> Iterator[Finding]:

@@ -63,6 +63,7 @@ UNDECIDED = {
     "optimizer_rebuilt/bad_by_a_helper.py": (1, "the function and its caller both change"),
     "optimizer_rebuilt/bad_trainer.py": (1, "the base and the loop build it of other things"),
     "removed_api/bad_old_functions.py": (3, "the new functions take and give other things"),
+    "removed_api/bad_since_versions.py": (7, "what else is given decides what to write instead"),
     "removed_api/bad_variable.py": (2, "`volatile` wants a block of its own"),
     "syntax_error/bad_dedent_and_tabs.py": (2, "a column between two blocks, an `=` or an `==`"),
     "syntax_error/bad_document.md": (1, "a column between two blocks"),
