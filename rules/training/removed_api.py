@@ -179,8 +179,12 @@ def _mentions(file: SourceFile, names: Container[str]) -> Iterator[tuple[ast.exp
             node = reference.node
             yield (node.func if isinstance(node, ast.Call) else node), reference.statement
     for function in file.functions:
-        for decorator in function.node.decorator_list if function.statement is not None else ():
-            if isinstance(decorator, ast.Name) and decorator.id in names:
+        for decorator in function.node.decorator_list:
+            if (
+                isinstance(decorator, ast.Name)
+                and decorator.id in names
+                and function.statement is not None
+            ):
                 yield decorator, function.statement
 
 
