@@ -35,6 +35,7 @@ class Model:
     precision: str | None = None
     device: str | None = None
     generate: int | None = None
+    probe: bool = False
     timeout: float | None = None  # seconds; None: that of the configuration
     input_from: str | None = None  # `file.py:function` that returns the inputs
     import_whole: bool = False
@@ -328,6 +329,7 @@ MODEL_KEYS: Mapping[str, tuple[str, Reader]] = {
     "precision": ("precision", _precision),
     "device": ("device", _string),
     "generate": ("generate", _tokens),
+    "probe": ("probe", _truth),
     "timeout": ("timeout", _seconds),
     "input-from": ("input_from", _named("function")),
     "import": ("import_whole", _whole),

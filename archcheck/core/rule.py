@@ -68,6 +68,7 @@ class Rule:
     path: Path | None = None
     source_readers: list[SourceReader] = field(default_factory=list)
     trace_readers: list[TraceReader] = field(default_factory=list)
+    probe_readers: list[TraceReader] = field(default_factory=list)
 
     def on_source(self, reader: SourceReader) -> SourceReader:
         """Run `reader(file)` on every source file that is checked."""
@@ -76,15 +77,20 @@ class Rule:
 
     def on_trace(self, reader: Callable[..., Findings]) -> Callable[..., Findings]:
         """Run `reader(trace)`, or `reader(trace, project)` to look at the source too."""
-        wants_project = cast(FunctionType, reader).__code__.co_argcount > 1
-        self.trace_readers.append(
-            reader if wants_project else lambda trace, _project: reader(trace)
-        )
+        self.trace_readers.append(_with_project(reader))
+        return reader
+
+    def on_probe(self, reader: Callable[..., Findings]) -> Callable[..., Findings]:
+        """Run `reader(trace)` or `reader(trace, project)` where the model was run on real tensors:
+        `trace.probe` is then there."""
+        self.probe_readers.append(_with_project(reader))
         return reader
 
     @property
     def evidence(self) -> str:
-        """What it reads: "source", "trace", or "both"."""
+        """What it reads: "source", "trace", or "both"; "probe" where it needs real tensors."""
+        if self.probe_readers:
+            return "probe"
         kinds = [
             kind
             for kind, readers in (("source", self.source_readers), ("trace", self.trace_readers))
@@ -106,6 +112,12 @@ class Rule:
             zip(parts[1::2], (text.strip("\n").rstrip() for text in parts[2::2]), strict=True),
         )
         return texts
+
+
+def _with_project(reader: Callable[..., Findings]) -> TraceReader:
+    """Return a reader that may leave out the project, as one that takes it."""
+    wants_project = cast(FunctionType, reader).__code__.co_argcount > 1
+    return reader if wants_project else lambda trace, _project: reader(trace)
 
 
 def load_rules() -> tuple[Rule, ...]:
@@ -226,7 +238,7 @@ def _check(rule: Rule, path: Path) -> None:
         raise PackError(f"{path}: {rule.code!r} is no code such as AC101")
     if path.stem != rule.name.replace("-", "_"):
         raise PackError(f"{path}: the rule is named {rule.name!r}, its file is not")
-    if not (rule.source_readers or rule.trace_readers or rule.by_engine):
+    if not (rule.source_readers or rule.trace_readers or rule.probe_readers or rule.by_engine):
         raise PackError(f"{path}: {rule.code} reads no evidence")
     missing = [heading for heading in HEADINGS if f"\n{heading}\n---" not in rule.doc]
     if missing:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from archcheck.core.cost_request import StepRequest
+from archcheck.core.probe_request import ProbeRequest
 
 
 class UsageError(Exception):
@@ -73,6 +74,7 @@ class TraceRequest:
         buffers: The bytes of files that are read in the place of the disk's, by absolute path.
         training: Record a training step, too.
         symbolic: Find every size as a function of the input's, too.
+        probe: Run the model on real tensors, too.
     """
 
     target: Target
@@ -87,6 +89,7 @@ class TraceRequest:
     buffers: Mapping[str, bytes] = field(default_factory=dict)
     training: StepRequest | None = None
     symbolic: bool = False
+    probe: ProbeRequest | None = None
 
 
 # File name endings that make a place a file even where it is a dotted name too.

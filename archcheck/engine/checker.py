@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from archcheck.core.codes import matches
 from archcheck.core.config import Config, Model
 from archcheck.core.finding import Finding
+from archcheck.core.probe_request import ProbeRequest
 from archcheck.core.target import Target, TraceRequest, UsageError, parse_input, parse_target
 from archcheck.engine.costs import cost_request, step_request
 from archcheck.engine.merge import Found, merged
@@ -46,7 +47,8 @@ class TargetResult:
         found: list[Found] = []
         defects = list(trace.defects)
         for rule in () if trace.shows_nothing else selection.rules:
-            for reader in rule.trace_readers:
+            readers = (*rule.trace_readers, *(rule.probe_readers if trace.probe else ()))
+            for reader in readers:
                 found += run_reader(rule, partial(reader, trace, project), trace.target, defects)
         return cls(trace, tuple(found), defects=tuple(defects))
 
@@ -246,6 +248,7 @@ class Checker:
             buffers={os.path.abspath(path): data for path, data in buffers.items()},
             training=step_request(model),
             symbolic=model.symbolic,
+            probe=ProbeRequest(self._config.memory_limit) if model.probe else None,
         )
 
     def _result(

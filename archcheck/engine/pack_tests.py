@@ -172,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--allow-missing", action="append", default=[])
     parser.add_argument("--max-training-memory", type=parse_bytes)
     parser.add_argument("--optimizer")
+    parser.add_argument("--probe", action="store_true")
     parser.add_argument("--precision")
     parser.add_argument("--device")
     parser.add_argument("--generate", type=int)

@@ -132,6 +132,7 @@ _OF_MODELS: Mapping[str, str] = MappingProxyType(
         "precision": "--precision",
         "device": "--device",
         "generate": "--generate",
+        "probe": "--probe",
     }
 )
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from archcheck.core.dependencies import Dependencies
 from archcheck.core.target import Shape
+from archcheck.evidence.probe import Probe
 from archcheck.evidence.records import (
     Failure,
     LineValue,
@@ -56,6 +57,7 @@ class TracedPass:
             the next attempt may well end otherwise (a limit was reached, a process crashed).
         step: A training step, where costs were asked for.
         symbolic: The sizes of its values over those of its inputs, where they were asked for.
+        probe: What real numbers showed, where that was asked for.
     """
 
     target: str
@@ -90,6 +92,7 @@ class TracedPass:
     dependencies: Dependencies | None = None
     step: TrainingStep | None = None
     symbolic: SymbolicShapes | None = None
+    probe: Probe | None = None
 
     @property
     def shows_nothing(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcheck.core.config import Config, Mode, Model
 from archcheck.core.finding import Severity
+from archcheck.core.probe_request import ProbeRequest
 from archcheck.core.report import Report
 from archcheck.core.rule import load_rules
 from archcheck.core.target import UsageError
@@ -42,6 +43,7 @@ def check(
     max_params: int | None = None,
     max_macs: int | None = None,
     max_memory: int | None = None,
+    probe: bool = False,
 ) -> Report:
     """Trace a model and run every rule on it.
 
@@ -56,6 +58,7 @@ def check(
         fail_on: The least severity that makes the report not `ok`.
         loss, expect_output, max_params, max_macs, max_memory: What is asked of the model, in
             parameters, multiply-accumulates and bytes.
+        probe: Run it on small real tensors, too: a module that is handed over, on a copy.
 
     Raises:
         UsageError: The call itself is wrong.
@@ -72,6 +75,7 @@ def check(
             max_params=max_params,
             max_macs=max_macs,
             max_memory=max_memory,
+            probe=probe,
         )
         checked = run([target], config, model, root=Path.cwd())
         if checked.usage_errors:
@@ -81,7 +85,8 @@ def check(
     from archcheck.worker.live import trace_object
 
     request = Request(expect_output, loss, max_params, max_macs, max_memory)
-    trace = replace(trace_object(target, input, mode), request=request)
+    asked = ProbeRequest() if probe else None
+    trace = replace(trace_object(target, input, mode, asked), request=request)
     if trace.shows_nothing:
         raise WorkerDefect("\n".join(trace.defects))
     selection = Selection.of(load_rules(), config)

@@ -88,6 +88,7 @@ def _target(target: TargetReport) -> dict[str, Any]:
         "training": None if training is None else dict(training.as_json()),
         "generation": _generation(target),
         "weights": weights_json(target.trace),
+        "probe": None if target.trace.probe is None else target.trace.probe.as_json(),
         "symbolic": _symbolic(target),
         "modules": [_layer(layer, target, moved.get(layer.path)) for layer in target.modules],
     }

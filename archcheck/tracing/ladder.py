@@ -33,7 +33,9 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from archcheck.core.cost_request import StepRequest
+from archcheck.core.probe_request import DEFAULT_LIMIT, ProbeRequest
 from archcheck.core.target import UsageError
+from archcheck.evidence.probe import Probe
 from archcheck.evidence.records import Failure, Rung
 from archcheck.evidence.trace import Trace
 from archcheck.tracing.input_tensors import (
@@ -97,6 +99,7 @@ def trace_module(
     free: Sequence[Mapping[int, str]] = (),
     training: StepRequest | None = None,
     symbolic: bool = False,
+    probe: ProbeRequest | None = None,
 ) -> Trace:
     """Traces one forward pass of the model that `build` makes.
 
@@ -105,6 +108,7 @@ def trace_module(
         free: For each input its free dimensions, with their letters.
         training: Record a training step, too; only in train mode.
         symbolic: Find every size as a function of the input's, too.
+        probe: Run the model on real tensors, too.
 
     Raises:
         UsageError: The inputs don't fit forward's parameters.
@@ -118,6 +122,7 @@ def trace_module(
         real=lambda origins: _build_for_real(build, origins),
         sizes=Sizing(free, find_sizes, symbolic),
         training=training,
+        probe=probe,
     )
     return ladder.climb(target, path)
 
@@ -134,6 +139,7 @@ def trace_live(
     free: Sequence[Mapping[int, str]] = (),
     training: StepRequest | None = None,
     symbolic: bool = False,
+    probe: ProbeRequest | None = None,
 ) -> Trace:
     """Traces a model that somebody holds; nothing of it changes, whatever is raised.
 
@@ -154,6 +160,8 @@ def trace_live(
         sizes=Sizing(free, find_sizes, symbolic),
         only_real=_is_scripted(model),
         training=training,
+        probe=probe,
+        anew=False,
     )
     return ladder.climb(target if target is not None else type(model).__name__, path)
 
@@ -175,8 +183,12 @@ class Ladder:
         sizes: Sizing,
         only_real: bool = False,
         training: StepRequest | None = None,
+        probe: ProbeRequest | None = None,
+        anew: bool = True,
     ) -> None:
         self._spans = spans
+        self._probe = probe
+        self._anew = anew
         self._sizes = sizes
         self._training = training if mode == "train" else None
         self._inputs = inputs
@@ -214,7 +226,7 @@ class Ladder:
                         attempt, certain = self._with_other_values(attempt, rung)
                         trace = attempt.trace(target, path, steps)
                         trace = self._with_step(before_failure(trace, certain), rung)
-                        return self._sized(attempt, trace)
+                        return self._probed(self._sized(attempt, trace))
                 except UsageError:
                     raise
                 except Exception:
@@ -295,6 +307,29 @@ class Ladder:
         cast_model(model, training)
         step = self.attempt(model, rung, origins, training=training).step(trace.ops)
         return replace(trace, step=step)
+
+    def _probed(self, trace: Trace) -> Trace:
+        """The trace with what real tensors show, if that is asked for."""
+        if self._probe is None:
+            return trace
+        if not trace.complete or trace.failures:
+            return replace(trace, probe=Probe(skipped=("the pass has mistakes to mend first",)))
+        # Imported only now: few ask for it.
+        from archcheck.tracing.probe.prober import Prober
+
+        prober = Prober(
+            lambda: self._real(Origins(self._spans)),
+            self._inputs,
+            trace,
+            self._spans,
+            anew=self._anew,
+            limit=self._probe.limit or DEFAULT_LIMIT,
+        )
+        try:
+            return replace(trace, probe=prober.probe())
+        except Exception:
+            defect = f"{trace.target}, probe: {traceback.format_exc()}"
+            return replace(trace, defects=(*trace.defects, defect))
 
     def _sized(self, attempt: Attempt, trace: Trace) -> Trace:
         try:

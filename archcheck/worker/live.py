@@ -10,17 +10,21 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from archcheck.core.probe_request import ProbeRequest
 from archcheck.core.target import UsageError
 from archcheck.evidence.trace import Trace
 from archcheck.tracing.ladder import NamedInput, TensorSpec, trace_live, trace_module
 from archcheck.worker.sandbox.user_paths import shown
 
 
-def trace_object(target: Any, input: Any, mode: Literal["train", "eval"]) -> Trace:
+def trace_object(
+    target: Any, input: Any, mode: Literal["train", "eval"], probe: ProbeRequest | None = None
+) -> Trace:
     """Trace a module, or what a class or factory without arguments makes.
 
     Args:
         input: A shape, a tensor, or a tuple, list or dict of them for several parameters.
+        probe: Run it on real tensors, too.
 
     Raises:
         UsageError: The target is none of these, or there is no input.
@@ -31,7 +35,9 @@ def trace_object(target: Any, input: Any, mode: Literal["train", "eval"]) -> Tra
     if isinstance(target, nn.Module):
         path = _file_of(type(target))
         name = type(target).__name__
-        return trace_live(target, inputs, mode=mode, target=name, path=path, find_sizes=True)
+        return trace_live(
+            target, inputs, mode=mode, target=name, path=path, find_sizes=True, probe=probe
+        )
     if not callable(target):
         raise UsageError(
             f"{target!r} is no torch.nn.Module, no class or function that makes one, "
@@ -39,7 +45,9 @@ def trace_object(target: Any, input: Any, mode: Literal["train", "eval"]) -> Tra
         )
     name = getattr(target, "__qualname__", type(target).__name__)
     path = _file_of(target)
-    return trace_module(target, inputs, mode=mode, target=name, path=path, find_sizes=True)
+    return trace_module(
+        target, inputs, mode=mode, target=name, path=path, find_sizes=True, probe=probe
+    )
 
 
 def _file_of(source: Any) -> str:

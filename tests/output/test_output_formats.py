@@ -257,6 +257,7 @@ def test_json_has_null_for_what_is_not_known() -> None:
         "training",
         "generation",
         "weights",
+        "probe",
     }
     assert document["torch"] is None
 

@@ -108,6 +108,10 @@ def check(
     symbolic: Annotated[
         bool, typer.Option("--symbolic", help="Sizes as functions of the input's, in JSON.")
     ] = False,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Run it on small real tensors, too: gradients, NaN, leaks."),
+    ] = False,
     depth: Annotated[int | None, typer.Option(min=0, help="How deep the layer table goes.")] = None,
     timeout: Timeout = None,
     memory_limit: Annotated[

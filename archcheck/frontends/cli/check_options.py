@@ -67,6 +67,7 @@ class CheckOptions:
     device: str | None
     generate: int | None
     symbolic: bool
+    probe: bool
     depth: int | None
     timeout: float | None
     memory_limit: str | None
@@ -150,6 +151,7 @@ class CheckOptions:
             precision=read(known_precision, "--precision", self.precision),
             device=read(known_device, "--device", self.device),
             generate=self.generate,
+            probe=self.probe,
             input_from=self.input_from,
             import_whole=self.import_ is Import.WHOLE,
             weights=self.weights,

@@ -101,6 +101,7 @@ def totals(target: TargetReport) -> Iterator[tuple[str, str]]:
             f"{byte_text(target.peak_activation_bytes)} in {target.mode} mode, {kept}",
         )
     yield from cost_lines(target.trace)
+    yield from _probed(target)
     if sizes := valid_sizes_text(target):
         yield "Valid input sizes", sizes
     if target.uncounted_ops:
@@ -116,6 +117,19 @@ def totals(target: TargetReport) -> Iterator[tuple[str, str]]:
     if target.rung:
         text = f"{target.rung} tensors"
         yield "Traced with", "; ".join((text, *(one_line(step) for step in trace.steps)))
+
+
+def _probed(target: TargetReport) -> Iterator[tuple[str, str]]:
+    """What real tensors were tried, and what was not looked at."""
+    probe = target.trace.probe
+    if probe is None:
+        return
+    if probe.inputs:
+        given = ", ".join(f"{one.name} {list(one.shape)}" for one in probe.inputs)
+        smaller = f" ({probe.smaller})" if probe.smaller else ""
+        yield "Probed with", one_line(f"{given}{smaller}, on real tensors")
+    if probe.skipped:
+        yield "Not probed", one_line("; ".join(probe.skipped))
 
 
 def _counted(number: int) -> str:

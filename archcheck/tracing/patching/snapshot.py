@@ -68,13 +68,13 @@ def preserved_settings() -> Iterator[None]:
             sys.setrecursionlimit(limit)
 
 
-def seeded() -> None:
+def seeded(seed: int = 0) -> None:
     """Starts every generator anew, so that a model of random depth gives the same trace twice."""
-    torch.default_generator.manual_seed(0)
-    random.seed(0)
+    torch.default_generator.manual_seed(seed)
+    random.seed(seed)
     numpy: Any = sys.modules.get("numpy.random")
     if numpy is not None:
-        numpy.seed(0)
+        numpy.seed(seed)
 
 
 @contextmanager

@@ -178,7 +178,7 @@ class Attempt:
             self.placement,
             self.failures,
         )
-        _set_mode(self.model, self._mode == "train")
+        set_mode(self.model, self._mode == "train")
         try:
             with ExitStack() as stack:
                 stack.enter_context(without_slow_imports())
@@ -235,7 +235,7 @@ class Attempt:
             self.needs_saved = True
             return
         if not _follows(error, functions.raised):
-            _raise_own(error)
+            raise_own(error)
         unread = _follows(error, functions.unread)
         if self.rung != "real" and (unread or _needs_values(error)):
             self._leave_for_values()
@@ -316,7 +316,8 @@ def _named_tensors(model: nn.Module) -> list[tuple[torch.Tensor, str, bool]]:
     return found + [(tensor, name, True) for name, tensor in model.named_buffers()]
 
 
-def _set_mode(model: nn.Module, training: bool) -> None:
+def set_mode(model: nn.Module, training: bool) -> None:
+    """Put a model into train or eval mode."""
     try:
         model.train(training)
     except Exception:
@@ -334,8 +335,8 @@ def _asks_for_saved(error: BaseException) -> bool:
     return False
 
 
-def _raise_own(error: BaseException) -> None:
-    """An exception of this package itself is a defect of it, and none of the model's."""
+def raise_own(error: BaseException) -> None:
+    """Raise an exception of this package itself: it is a defect of it, and none of the model's."""
     if isinstance(error, RecursionError | MemoryError):
         return
     traceback = error.__traceback__

@@ -207,6 +207,7 @@ class RequestHandler:
                 free=candidate.free,
                 training=request.training,
                 symbolic=request.symbolic,
+                probe=request.probe,
             )
             return replace(trace, inferred_input=candidate.sentence)
 

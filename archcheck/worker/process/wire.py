@@ -17,6 +17,7 @@ _LENGTH = struct.Struct("<Q")
 _EVIDENCE = (
     "archcheck.core.dependencies",
     "archcheck.core.finding",
+    "archcheck.evidence.probe",
     "archcheck.evidence.records",
     "archcheck.evidence.request",
     "archcheck.evidence.sizes",

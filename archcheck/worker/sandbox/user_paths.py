@@ -91,4 +91,5 @@ def relocated(trace: Trace, show: Callable[[str], str]) -> Trace:
             replace(f, location=of(f.location), frames=tuple(map(frame, f.frames)))
             for f in trace.failures
         ),
+        probe=trace.probe.relocated(of) if trace.probe is not None else None,
     )
