@@ -46,6 +46,7 @@ def _facts(rule: Rule) -> Iterator[str]:
         "source": "read from the source",
         "trace": "read from a traced forward pass",
         "both": "read from the source and from a traced forward pass",
+        "probe": "read from passes on real tensors, with --probe",
     }
     yield sources[rule.evidence]
     if rule.fix:
