@@ -197,7 +197,9 @@ def _others_announced() -> bool:
 
 def _rules_below(folder: Path, package: str) -> Iterator[Rule]:
     for place, folders, files in os.walk(folder):
-        folders[:] = sorted(inner for inner in folders if not inner.startswith(("_", ".")))
+        # What a pack's rules are tested on is code to be read, no rules.
+        inner = (one for one in folders if not one.startswith(("_", ".")) and one != "fixtures")
+        folders[:] = sorted(inner)
         name = ".".join((package, *Path(place).relative_to(folder).parts))
         if name not in sys.modules:
             # A package made of nothing but its folder: rule files need no __init__.py, and a
@@ -208,6 +210,15 @@ def _rules_below(folder: Path, package: str) -> Iterator[Rule]:
         for file in sorted(files):
             if file.endswith(".py") and not file.startswith("_"):
                 yield _load(Path(place, file), f"{name}.{file.removesuffix('.py')}")
+
+
+def _place(error: Exception, path: Path) -> str:
+    """The rule file, with the line of it that an error came through."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)
 
 
 def _load(path: Path, name: str) -> Rule:
@@ -222,7 +233,7 @@ def _load(path: Path, name: str) -> Rule:
             spec.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            raise PackError(f"{path}: {type(error).__name__}: {error}") from error
+            raise PackError(f"{_place(error, path)}: {type(error).__name__}: {error}") from error
     rule = getattr(module, "rule", None)
     if not isinstance(rule, Rule):
         raise PackError(f"{path}: defines no `rule = Rule(…)`")

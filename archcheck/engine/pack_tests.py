@@ -8,6 +8,7 @@ that is to be traced says so in its head: `# trace: Net --input 8,3,32,32`.
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
 import re
 import shlex
@@ -63,7 +64,8 @@ def check_pack(pack: str, root: Path) -> PackResult:
     if not rules:
         raise UsageError(f"{pack} has no rule: a rule file makes `rule = Rule(…)`")
     fixtures = _fixtures_of(folder)
-    problems: list[str] = []
+    # Fixtures beside a pack may be those of several packs.
+    problems = list(_of_no_rule(fixtures, rules, root)) if fixtures.parent == folder else []
     count = 0
     for rule in rules:
         files = _files_of(fixtures / rule.name.replace("-", "_"))
@@ -71,8 +73,14 @@ def check_pack(pack: str, root: Path) -> PackResult:
         if not files:
             problems.append(f"{shown}:1: {rule.code} has no fixtures in {fixtures.name}/")
             continue
+        problems += [
+            f"{shown}:1: {rule.code} has no {kind}*.py among its fixtures"
+            for kind in ("bad", "good")
+            if not any(path.name.startswith(kind) for path in files)
+        ]
         count += len(files)
-        problems += _problems(rule, rules, files, root)
+        unreadable = [problem for path in files for problem in _unreadable(path, root)]
+        problems += unreadable or _problems(rule, rules, files, root)
     return PackResult(len(rules), count, tuple(problems))
 
 
@@ -100,6 +108,38 @@ def _files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if _FIXTURE.fullmatch(path.name))
 
 
+def _of_no_rule(fixtures: Path, rules: Sequence[Rule], root: Path) -> Iterator[str]:
+    """Name the folders of a pack's own fixtures that are called after none of its rules."""
+    names = {rule.name.replace("-", "_") for rule in rules}
+    for folder in sorted(fixtures.iterdir()):
+        if folder.name not in names and _files_of(folder):
+            yield f"{_shown(folder, root)}:1: no rule of the pack has this name"
+
+
+def _unreadable(path: Path, root: Path) -> Iterator[str]:
+    """Say why a fixture is no text, or no Python: no rule could find anything in it."""
+    try:
+        text = path.read_bytes().decode()
+        if path.suffix == ".py":
+            ast.parse(text)
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        yield f"{_shown(path, root)}:{line}: it is no UTF-8"
+    except (SyntaxError, ValueError) as error:
+        yield f"{_shown(path, root)}:{getattr(error, 'lineno', None) or 1}: {error}"
+
+
+def _failure(defect: str, rules: Sequence[Rule], root: Path) -> str:
+    """A rule's traceback below the line of the rule that raised."""
+    for rule in rules:
+        frames = re.findall(rf'File "{re.escape(str(rule.path))}", line (\d+)', defect)
+        if defect.startswith(f"{rule.code} ") and rule.path:
+            error = defect.rstrip().rpartition("\n")[2]
+            line = frames[-1] if frames else 1
+            return f"{_shown(rule.path, root)}:{line}: {rule.code} failed with {error}\n{defect}"
+    return defect
+
+
 def _problems(
     rule: Rule, rules: Sequence[Rule], files: Sequence[Path], root: Path
 ) -> Iterator[str]:
@@ -112,7 +152,12 @@ def _problems(
             models += fixture_models(path, root)
         except ValueError as error:
             yield f"{shown}:1: its `# trace:` cannot be read ({error})"
-        for line, codes in expectations(path):
+        expected = list(expectations(path))
+        if path.name.startswith("bad") and not any(
+            codes is None or rule.code in codes for _, codes in expected
+        ):
+            yield f"{shown}:1: it is bad, and no line ends in # expect: {rule.code}"
+        for line, codes in expected:
             if codes is None:
                 yield f"{shown}:{line}: `# expect:` names no codes; write # expect: {rule.code}"
             else:
@@ -121,7 +166,7 @@ def _problems(
     paths = tuple(shown for path in files if (shown := _shown(path, root)) not in traced)
     config = Config(select=("ALL",), paths=paths, models=tuple(models), cache=False)
     report = run(None, config, Model(""), root=root, rules=tuple(rules))
-    yield from report.defects
+    yield from (_failure(defect, rules, root) for defect in report.defects)
     yield from report.usage_errors
     found = {(one.location.path, one.location.line, one.code) for one in report.findings}
     for path_shown, line, code in sorted(wanted - found):

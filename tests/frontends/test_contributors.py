@@ -80,13 +80,21 @@ def test_the_fixtures_of_a_pack_that_is_not_installed_are_checked(pack: Path) ->
         ("bad.py", MODEL.format(width=9, comment="  # expect: TEAM101"), "7: TEAM101 is expected"),
         ("good.py", MODEL.format(width=99, comment=""), "good.py:7: TEAM101 is found and not"),
         ("bad.py", MODEL.format(width=99, comment="  # expect: wide"), "bad.py:7: `# expect:`"),
-        ("bad.py", "# trace: Net --what\n" + MODEL, "bad.py:1: its `# trace:` cannot be read"),
+        (
+            "bad.py",
+            "# trace: Net --what\n" + MODEL.format(width=99, comment="  # expect: TEAM101"),
+            "bad.py:1: its `# trace:` cannot be read",
+        ),
+        ("bad.py", MODEL.format(width=9, comment=""), "bad.py:1: it is bad, and no line ends"),
+        ("good.py", "class Net(:\n", "good.py:1: invalid syntax"),
+        ("good.py", "x = 1\n# \udce9\n", "good.py:2: it is no UTF-8"),
     ],
 )
 def test_what_differs_is_named_with_file_and_line(
     pack: Path, file: str, text: str, problem: str
 ) -> None:
-    (pack / "fixtures" / "wide_layer" / file).write_text(text)
+    path = pack / "fixtures" / "wide_layer" / file
+    path.write_bytes(text.encode(errors="surrogateescape"))
     run = archcheck("test", "team_rules", cwd=pack)
     assert run.returncode == 1 and problem in run.stdout
 
@@ -96,7 +104,35 @@ def test_a_rule_that_raises_is_named_with_file_and_line(pack: Path) -> None:
     rule.write_text(rule.read_text().replace("yield Finding", "raise KeyError"))
     run = archcheck("test", "team_rules", cwd=pack)
     assert run.returncode == 1
-    assert "wide_layer.py" in run.stdout and "KeyError" in run.stdout and "bad.py" in run.stdout
+    line = next(n for n, text in enumerate(RULE.splitlines(), 1) if "yield Finding" in text)
+    assert f"team_rules/wide_layer.py:{line}: TEAM101 failed with KeyError" in run.stdout
+    assert "fixtures/wide_layer/bad.py:7: TEAM101 is expected" in run.stdout
+
+
+def test_a_rule_that_cannot_be_loaded_is_named_with_file_and_line(pack: Path) -> None:
+    rule = pack / "team_rules" / "wide_layer.py"
+    rule.write_text(RULE.replace("import Finding", "import Findings"))
+    run = archcheck("test", "team_rules", cwd=pack)
+    line = next(n for n, text in enumerate(RULE.splitlines(), 1) if "import Finding" in text)
+    assert run.returncode == 2 and f"wide_layer.py:{line}: ImportError" in run.stderr
+
+
+def test_fixtures_may_lie_in_the_folder_of_the_pack(pack: Path) -> None:
+    (pack / "fixtures").rename(pack / "team_rules" / "fixtures")
+    assert archcheck("test", "team_rules", cwd=pack).returncode == 0
+    other = pack / "team_rules" / "fixtures" / "narrow_layer"
+    other.mkdir()
+    (other / "bad.py").write_text("x = 1\n")
+    run = archcheck("test", "team_rules", cwd=pack)
+    assert run.returncode == 1
+    assert "team_rules/fixtures/narrow_layer:1: no rule of the pack has this name" in run.stdout
+
+
+def test_a_rule_needs_fixtures_of_both_kinds(pack: Path) -> None:
+    (pack / "fixtures" / "wide_layer" / "good.py").unlink()
+    run = archcheck("test", "team_rules", cwd=pack)
+    assert run.returncode == 1
+    assert "wide_layer.py:1: TEAM101 has no good*.py among its fixtures" in run.stdout
 
 
 def test_a_pack_without_rules_or_fixtures_is_a_wrong_call(pack: Path) -> None:
