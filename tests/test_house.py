@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "fvcore", "torchinfo"}
 
@@ -168,3 +170,20 @@ def test_a_trace_never_loads_torch_in_the_process_that_the_user_starts() -> None
 
 def test_the_check_for_heavy_imports_can_fail() -> None:
     assert "torch" in loaded_after("import torch")
+
+
+@pytest.mark.parametrize(
+    ("marker", "drives"),
+    [("browser", r"^(from|import) chromium"), ("editor", r"^(from|import) lsp_editor|\bnvim\b")],
+)
+def test_what_drives_a_program_is_marked_with_it(marker: str, drives: str) -> None:
+    driving = [
+        path
+        for path in files("tests")
+        if path.name.startswith("test_")
+        and path != Path(__file__)
+        and re.search(drives, path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert driving
+    for path in driving:
+        assert f"pytest.mark.{marker}" in path.read_text(encoding="utf-8"), path

@@ -14,6 +14,8 @@ import pytest
 
 from archcheck import __version__
 
+pytestmark = [pytest.mark.slow, pytest.mark.network]
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -10,6 +10,8 @@ from command import archcheck
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.slow
+
 NET = """\
 import torch
 from torch import nn

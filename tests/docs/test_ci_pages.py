@@ -14,6 +14,8 @@ from repositories import ROOT, begin, commit, git, run, team_project
 
 yaml = pytest.importorskip("yaml")
 
+pytestmark = [pytest.mark.slow, pytest.mark.network]
+
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "ci.md").read_text(encoding="utf-8")
 # What is the job's own, or needs the service that runs it.

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from command import ROOT, archcheck
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs" / "writing-rules.md").read_text(encoding="utf-8")
 RULE, TEST = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 (ENTRY_POINT,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

@@ -9,6 +9,8 @@ from pathlib import Path
 import command
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FILE = "archcheck-baseline.json"
 NET = """\
 from torch import nn

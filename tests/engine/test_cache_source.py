@@ -20,6 +20,8 @@ from archcheck.engine.cache.answers import Memory
 from archcheck.engine.pipeline import run
 from archcheck.output import render
 
+pytestmark = pytest.mark.slow
+
 BASE = """\
 from torch import nn
 

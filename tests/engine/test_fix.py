@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from command import archcheck
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 # AC101 and AC115 have safe fixes, AC301 an unsafe one, AC104 none.

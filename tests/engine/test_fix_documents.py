@@ -12,6 +12,8 @@ from archcheck.core.finding import Severity
 from archcheck.engine.fix.fix_files import FixOptions
 from archcheck.engine.pipeline import run
 
+pytestmark = pytest.mark.slow
+
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "documents"
 # The documents that the project began with lie beside the checkout, or do not.
 SOURCES = Path(__file__).parents[3] / "shared" / "seeds"

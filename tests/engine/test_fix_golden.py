@@ -21,6 +21,8 @@ from archcheck.core.rule import Rule, load_rules
 from archcheck.engine.fix.fix_files import FixOptions
 from archcheck.engine.pipeline import run
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[1] / "golden" / "fixes"
 FIXABLE = [rule for rule in load_rules() if rule.fix is not None]
 BAD = [

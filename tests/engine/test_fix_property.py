@@ -22,6 +22,8 @@ from archcheck.engine.fix.fix_files import FixOptions
 from archcheck.engine.pipeline import run
 from archcheck.python.documents.read import read_document
 
+pytestmark = pytest.mark.slow
+
 HEAD = """\
 import torch
 import torch.nn.functional as F

@@ -72,6 +72,7 @@ def test_the_diff_is_shown_and_nothing_written_without_a_terminal(project: Path)
     assert (project / "pyproject.toml").read_text() == PROJECT
 
 
+@pytest.mark.slow
 def test_what_is_written_is_valid_and_checks(project: Path) -> None:
     path = project / "nets" / "net.py"
     path.write_text(NET[: NET.index("class Crashing")].rstrip() + "\n")

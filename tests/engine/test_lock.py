@@ -16,6 +16,8 @@ from archcheck.core.target import UsageError
 from archcheck.engine.lock.lock_file import Lock, lock_text, read_lock
 from archcheck.evidence.architecture import Architecture, ArchitectureLayer
 
+pytestmark = pytest.mark.slow
+
 NET = """\
 from torch import nn
 

@@ -14,6 +14,8 @@ from archcheck.python.documents.read import read_document
 from archcheck.python.syntax.parse import parse
 from archcheck.python.syntax.tree import Parsed
 
+pytestmark = pytest.mark.slow
+
 SOURCE = [
     Rule(code, f"rule-{code}", Severity.ERROR, source_readers=[lambda _file: ()])
     for code in ("AC101", "AC103", "AC501", "AC502")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from command import archcheck
 
+pytestmark = pytest.mark.slow
+
 MODEL = """
 from torch import nn
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from command import archcheck
 
+pytestmark = pytest.mark.slow
+
 TIMM = """
 from torch import nn
 

@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+pytestmark = pytest.mark.slow
+
 # What a model's file does to the tool before it is traced: a tensor with 13 columns breaks it.
 SABOTAGE = """
 import torch

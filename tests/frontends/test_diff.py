@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from command import ROOT, archcheck
 
+pytestmark = pytest.mark.slow
+
 NET = """\
 from torch import nn
 from widths import WIDTH

@@ -18,7 +18,7 @@ from lsp_editor import SERVER, Editor, codes, covered
 from lsprotocol import types
 from pytest_lsp import ClientServerConfig
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.editor, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 BROKEN = """\
 import torch

@@ -15,7 +15,7 @@ from lsp_editor import SERVER, Editor, codes
 from lsprotocol import types
 from pytest_lsp import ClientServerConfig
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.editor, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 # 网 and the flame are there for the columns of what follows them.
 NET = """\

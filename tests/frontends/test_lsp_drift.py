@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from archcheck.core.finding import Edit, Finding, Fix, Location, Related
 from archcheck.frontends.lsp.drift import Drift, moved_finding
 
+pytestmark = pytest.mark.editor
+
 PROGRAM = """\
 def forward(x):
     x = relu(x)

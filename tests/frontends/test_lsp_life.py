@@ -17,9 +17,13 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("pygls", reason="the language server is archcheck-torch[lsp]")
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/environ").exists(), reason="processes are found by their environment"
-)
+pytestmark = [
+    pytest.mark.editor,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not Path("/proc/self/environ").exists(), reason="processes are found by their environment"
+    ),
+]
 
 SERVER = [sys.executable, "-m", "archcheck", "lsp"]
 PATIENCE = 60.0

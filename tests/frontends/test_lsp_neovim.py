@@ -13,6 +13,8 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("pygls", reason="the language server is archcheck-torch[lsp]")
+
+pytestmark = [pytest.mark.editor, pytest.mark.slow]
 if shutil.which("nvim") is None:
     pytest.skip("Neovim is not installed", allow_module_level=True)
 

@@ -13,6 +13,8 @@ from repositories import ROOT, begin, commit, git, run
 
 pytest.importorskip("pre_commit")
 
+pytestmark = [pytest.mark.slow, pytest.mark.network]
+
 # All that an installation needs.
 PARTS = (
     *("archcheck", "rules", "pyproject.toml", "README.md", "LICENSE"),

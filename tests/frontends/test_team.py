@@ -9,7 +9,10 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from repositories import begin, commit, git, run, team_project
+
+pytestmark = pytest.mark.slow
 
 NETWORK = "src/digits/network.py"
 CAPTIONS = "src/digits/captions.py"

@@ -14,6 +14,8 @@ import pytest
 
 from archcheck.output import FORMATS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parents[1] / "data"
 

@@ -178,6 +178,7 @@ def test_an_empty_report(format: str) -> None:
 # JSON
 
 
+@pytest.mark.slow
 @PATIENT
 @given(report=any_report)
 def test_json_keeps_to_its_schema(report: Report) -> None:
@@ -279,6 +280,7 @@ def test_json_layout_changes_no_value(value: Any) -> None:
 # SARIF, GitHub, GitLab, JUnit
 
 
+@pytest.mark.slow
 @PATIENT
 @given(report=any_report)
 def test_sarif_keeps_to_the_published_schema(report: Report) -> None:

@@ -179,6 +179,7 @@ class Refuses(nn.Module):
         raise ValueError("five `wide` it must be")
 
 
+@pytest.mark.slow
 def test_a_pass_that_stops_shows_why_and_what_it_did_not_reach() -> None:
     graph, _report = graph_of(nn.Sequential(Refuses(), nn.ReLU()), 2, 4)
     (failed,) = graph.root.nodes

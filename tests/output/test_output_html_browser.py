@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from chromium import open_chromium, resize
 
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 

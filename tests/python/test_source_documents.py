@@ -18,7 +18,10 @@ from archcheck.engine.pipeline import run
 SEEDS = Path(__file__).parents[3] / "shared" / "seeds"
 DOCUMENTS = {path.name[:3]: path for path in sorted(SEEDS.glob("*.md"))}
 
-pytestmark = pytest.mark.skipif(not DOCUMENTS, reason="the source documents are not here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DOCUMENTS, reason="the source documents are not here"),
+]
 
 FROM_SOURCE = {
     "000": ["35 AC301", "56 AC001", "91 AC401", "91 AC402", "129 AC101", "131 AC103"],

@@ -15,6 +15,8 @@ from archcheck.core.config import Config, Model
 from archcheck.core.finding import Severity
 from archcheck.engine.pipeline import run
 
+pytestmark = pytest.mark.slow
+
 FILES = sorted((ROOT / "fixtures" / "clean").rglob("*.py"))
 
 

@@ -21,6 +21,8 @@ from archcheck.core.rule import load_rules
 from archcheck.engine.lock import LOCK_NAME
 from archcheck.engine.pipeline import run
 
+pytestmark = pytest.mark.slow
+
 EXPECT = re.compile(r"# expect: ((?:AC\d{3}(?:, )?)+)")
 
 

@@ -224,6 +224,7 @@ print([name for name in ("torch._dynamo", "sympy") if name in sys.modules], file
 """
 
 
+@pytest.mark.slow
 def test_a_pass_imports_neither_compiler_nor_sympy_and_says_the_same() -> None:
     paths = str(Path(models.__file__).parent)
     runs = {}

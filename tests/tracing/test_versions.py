@@ -144,6 +144,7 @@ class Net(nn.Module):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "least"), [("from __future__ import annotations\n", (3, 11)), ("", (3, 14))]
 )

@@ -21,6 +21,8 @@ from archcheck.worker.process.client import Cancelled, Workers, trace
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parents[1]
 LOADING = HERE.parent / "fixtures" / "loading"
 SEEDS = HERE.parent.parent / "shared" / "seeds"
