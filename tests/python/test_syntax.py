@@ -93,6 +93,12 @@ REPAIRED = {
         'print("it’s, good")\n',
     ),
     "a space that is none": ("x\u00a0= 1\n", 1, "no-break space (U+00A0)", "x = 1\n"),
+    "an invisible character between words": (
+        "def\u200bf(x):\n    return\u200b\u2060x\n",
+        1,
+        "zero width space",
+        "def f(x):\n    return x\n",
+    ),
     "an invisible character": ("x = f\u200b(1)\n", 1, "zero width space", "x = f(1)\n"),
     "an invisible indentation": ("x = 1\n\ufeffy = 2\n", 2, "(U+FEFF)", "x = 1\ny = 2\n"),
     "a missing colon": (
@@ -231,6 +237,8 @@ EXPLAINED = {
 
 @pytest.mark.parametrize(("code", "place", "words", "left"), EXPLAINED.values(), ids=EXPLAINED)
 def test_the_rest_is_explained_and_left_out(code, place, words, left) -> None:
+    if sys.version_info >= (3, 14) and words == "is Python 2":
+        pytest.skip("this Python reads it as two classes of errors")
     result = parsed(code)
     (problem,) = result.problems
     assert words in problem.message
@@ -294,6 +302,9 @@ def test_comments_of_what_is_left_out_stay() -> None:
 )
 def test_what_is_too_much_for_the_parser_is_a_problem_of_its_own(code: str) -> None:
     result = parsed(f"{code}\ny = 1\n")
+    if sys.version_info >= (3, 15) and code.startswith("x = 1+"):
+        assert (result.problems, len(result.tree.body)) == ((), 2)  # its parser copes
+        return
     assert len(result.problems) == 1
     assert len(result.tree.body) == 1
 

@@ -48,9 +48,19 @@ def some(line: str) -> list[Call]:
 def test_what_eager_rejects_is_reported_and_nothing_else(line: str) -> None:
     outcomes = [compared(call) for call in some(line)]
     verdicts = {outcome.verdict for outcome in outcomes}
-    wrong = [(o.verdict, o.call.what, o.note) for o in outcomes if o.verdict in _WRONG]
+    wrong = [
+        (o.verdict, o.call.what, o.note)
+        for o in outcomes
+        if o.verdict in _WRONG and not _is_of_the_first(line, o.call.what)
+    ]
     assert not wrong
     assert {"rejected", "same"} <= {verdict.split()[0] for verdict in verdicts}
+
+
+def _is_of_the_first(line: str, what: str) -> bool:
+    """Torch 2.6 promotes the vector that `addmv` adds in its meta kernel, and not in eager."""
+    is_old = torch.__version__ < torch.torch_version.TorchVersion("2.8")
+    return is_old and line.startswith("torch.addmv") and what == "dtype of 0: complex64"
 
 
 _WRONG = ("silent", "false", "differs")

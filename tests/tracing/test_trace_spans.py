@@ -100,7 +100,8 @@ def test_where_modules_were_constructed(trace: Trace) -> None:
 
 
 def test_lines_bind_names_to_values(trace: Trace) -> None:
-    bound = [(line.location.line, line.name) for line in trace.lines]
+    # From Python 3.12 on, a comprehension's name is the function's own.
+    bound = [(one.location.line, one.name) for one in trace.lines if one.name != "item"]
     assert bound == [
         (20, "out"),
         (21, "first"),

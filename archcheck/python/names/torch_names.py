@@ -330,6 +330,8 @@ SIGNATURES: Final[Mapping[str, str]] = {
 
 # Every attribute that an instance of torch.nn.Module has after `super().__init__()`.
 MODULE_ATTRIBUTES: Final[frozenset[str]] = frozenset({
+    # The four of Python 3.13 and newer first.
+    "__annotate_func__", "__annotations_cache__", "__firstlineno__", "__static_attributes__",
     "T_destination", "__annotations__", "__call__", "__class__", "__delattr__", "__dict__",
     "__dir__", "__doc__", "__eq__", "__format__", "__ge__", "__getattr__",
     "__getattribute__", "__getstate__", "__gt__", "__hash__", "__init__",

@@ -75,7 +75,8 @@ def with_plain_characters(lines: Sequence[str], first: int, document: Document) 
         for column, (was, now) in enumerate(zip(old, new, strict=True), start=1):
             if was != now:
                 place = Location(document.path, line, column, line, column + 1)
-                edits.append((was, Edit(place, "" if was in _INVISIBLE else now)))
+                taken_out = was in _INVISIBLE and not _parts_words(old, column - 1)
+                edits.append((was, Edit(place, "" if taken_out else now)))
     if not edits:
         return Mended(tuple(lines))
     was, edit = edits[0]
@@ -92,6 +93,15 @@ def with_plain_characters(lines: Sequence[str], first: int, document: Document) 
         repaired=True,
     )
     return Mended(tuple(plain), (problem,), shifts)
+
+
+def _parts_words(line: str, at: int) -> bool:
+    """Return whether two words would be one without the invisible characters at a place.
+
+    One blank does, in the place of the first of them.
+    """
+    left, right = line[:at][-1:], line[at:].lstrip(_INVISIBLE)[:1]
+    return all(side == "_" or side.isalnum() for side in (left, right))
 
 
 def _lead(line: str) -> str:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -136,10 +137,14 @@ class ResizedPasses:
             return True  # the recorded pass did not reach its end
         if len(shapes) != len(self._outputs):
             return False
+        pairs = list(zip(shapes, self._outputs, strict=True))
+        is_emptied = any(0 in now and 0 not in before for now, before in pairs)
+        if is_emptied and _lets_large_kernels_pass():
+            return False
         return all(
             len(now) == len(before)
             and (varies_batch or not before or before[0] != batch or now[0] == batch)
-            for now, before in zip(shapes, self._outputs, strict=True)
+            for now, before in pairs
         )
 
     @contextmanager
@@ -180,6 +185,19 @@ class RecordedPasses:
         if attempt.leave is not None or not attempt.complete:
             return None
         return attempt.seen_in(self._trace)
+
+
+@cache
+def _lets_large_kernels_pass() -> bool:
+    """Return whether this torch convolves on meta by a kernel that is larger than the input.
+
+    Torch 2.6 to 2.10 do, if it is larger by one, and give a result without elements; eager raises.
+    """
+    try:
+        torch.conv2d(torch.empty(1, 1, 2, 2, device="meta"), torch.empty(1, 1, 3, 3, device="meta"))
+    except RuntimeError:
+        return False
+    return True
 
 
 def _resized(
