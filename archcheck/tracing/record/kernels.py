@@ -10,6 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archcheck.tracing.costs.counts import KernelCost, constant_cost, kernel_costs
+from archcheck.tracing.patching.loss_buffers import with_buffer
 from archcheck.tracing.patching.memory_formats import in_cpu_format
 from archcheck.tracing.patching.shortcuts import answer
 from archcheck.tracing.record.lines import Lines
@@ -70,7 +71,7 @@ class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if result is None:
             result = func(*args, **kwargs)
             if self._shortcuts:
-                result = in_cpu_format(op.name, func, args, result)
+                result = with_buffer(func, args, in_cpu_format(op.name, func, args, result))
         self._account(op, func, args, kwargs, result)
         return result
 
