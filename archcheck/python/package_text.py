@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+
+# A folder of more files is no package: data, or what a program wrote. Those that come first are
+# looked through.
+_MOST = 4000
+_MOST_LOOKED_AT = 20_000
 
 
 class Surroundings:
@@ -23,15 +30,8 @@ class Surroundings:
 
     @staticmethod
     def of_package(folder: str) -> Surroundings:
-        """All Python files below a folder."""
-        return Surroundings(
-            tuple(
-                os.path.join(place, name)
-                for place, _, names in sorted(os.walk(folder))
-                for name in sorted(names)
-                if name.endswith(".py")
-            )
-        )
+        """The Python files below a folder, without those that no code of it imports."""
+        return Surroundings(tuple(islice(_python_files(folder), _MOST)))
 
     @staticmethod
     def of_folder(folder: str) -> Surroundings:
@@ -40,9 +40,8 @@ class Surroundings:
             names = sorted(os.listdir(folder))
         except OSError:
             names = []
-        return Surroundings(
-            tuple(os.path.join(folder, name) for name in names if name.endswith(".py"))
-        )
+        found = (os.path.join(folder, name) for name in names if name.endswith(".py"))
+        return Surroundings(tuple(islice(found, _MOST)))
 
     def naming(self, word: str) -> Iterator[str]:
         """The files that have a word in their text."""
@@ -62,6 +61,31 @@ class Surroundings:
             if dotted in text
             for at in _places(dotted, text)
         )
+
+
+def _python_files(folder: str) -> Iterator[str]:
+    """Yield the Python files of a package, the nearest folders first."""
+    looked, folders = 0, deque([folder])
+    while folders and looked < _MOST_LOOKED_AT:
+        place = folders.popleft()
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        looked += len(entries)
+        names = [entry.name for entry in entries]
+        if "pyvenv.cfg" in names:
+            continue
+        yield from (entry.path for entry in entries if entry.name.endswith(".py"))
+        folders += [
+            entry.path
+            for entry in entries
+            if _may_hold_code(entry.name) and entry.is_dir(follow_symlinks=False)
+        ]
+
+
+def _may_hold_code(name: str) -> bool:
+    return not name.startswith(".") and name not in ("__pycache__", "node_modules", "site-packages")
 
 
 def _places(word: str, text: str) -> Iterator[int]:
