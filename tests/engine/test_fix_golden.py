@@ -36,7 +36,7 @@ ASKED = {"AC212", "AC306"}
 # Whether a rule's fixes keep what the author meant is a promise, as its code is.
 SAFETY = {
     "safe": "AC001 AC101 AC102 AC103 AC107 AC110 AC112 AC115 AC201 AC202 AC203 AC204 AC213 AC219"
-    " AC221 AC303 AC306 AC401 AC402 AC403 AC404 AC405 AC502 AC503 AC506 AC507",
+    " AC221 AC303 AC306 AC401 AC402 AC403 AC404 AC405 AC410 AC502 AC503 AC506 AC507",
     "unsafe": "AC105 AC212 AC301 AC406 AC501 AC504 AC505",
 }
 
@@ -51,6 +51,7 @@ UNDECIDED = {
     "conv_in_channels/bad_stage_in_loop.py": (1, "one number is assigned for all turns of a loop"),
     "dropout_ignores_eval/bad_after_a_closed_test.py": (1, "a function has no mode to ask for"),
     "eval_mode_missing/bad_helper_never_undone.py": (1, "the helper or its caller may go back"),
+    "eval_mode_missing/bad_no_mode_at_all.py": (1, "torch, which has no_grad, is not imported"),
     "eval_mode_missing/bad_trainer_sets_train_once.py": (1, "the helper or its caller may go back"),
     "eval_mode_missing/bad_validated_by_a_helper.py": (1, "the helper or its caller may switch"),
     "linear_in_features/bad_edge_messages.py": (1, "the number says the width of a node"),
@@ -59,6 +60,9 @@ UNDECIDED = {
     "norm_num_features/bad_instance_norm_unweighted.py": (1, "`hidden` sizes other layers, too"),
     "norm_num_features/bad_slopes.py": (1, "the width that the slopes were made for may be meant"),
     "norm_num_features/bad_layer_norm_on_channels.py": (1, "lines are in the wrong order"),
+    "loss_arguments/bad_column_and_row.py": (1, "which of the two ranks is meant?"),
+    "loss_arguments/bad_difference_by_hand.py": (1, "which of the two ranks is meant?"),
+    "loss_arguments/bad_row_and_column.py": (1, "which of the two ranks is meant?"),
     "missing_super_init/bad_mixin_by_name.py": (2, "which bases' `__init__` is to be called?"),
     "norm_wrong_rank/bad_chosen_by_the_caller.py": (1, "the class is chosen by a caller"),
     "optimizer_rebuilt/bad_by_a_factory_method.py": (1, "the method and its caller both change"),

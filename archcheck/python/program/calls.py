@@ -28,6 +28,12 @@ _DETACHING: Final = frozenset({
     "detach", "detach_", "argmax", "argmin", "argsort", "bool", "byte", "dim", "eq", "ge", "gt",
     "int", "le", "long", "lt", "ne", "nelement", "numel", "size", "topk_indices",
 })  # fmt: skip
+# Methods that compute number by number, and leave the shape as it is.
+_BY_NUMBER: Final = frozenset({
+    "abs", "clamp", "contiguous", "exp", "log", "neg", "pow", "relu", "sigmoid", "sqrt", "square",
+    "tanh",
+})  # fmt: skip
+_SHAPING: Final = frozenset({"squeeze", "unsqueeze", "view", "reshape"})
 _NUMBERS: Final = frozenset({"item", "tolist", "numpy"})
 _PLAIN: Final[dict[str, EventKind]] = {
     "zero_grad": "zero_grad", "load_state_dict": "load", "set_epoch": "set_epoch",
@@ -137,7 +143,9 @@ class Calls:
     ) -> Thing:
         """What a model, a loss, or something of which nothing is known computes."""
         interpreter = self.interpreter
-        result = interpreter.tensor(node, *given.all)
+        answers = kind == "call" and subject.role == "module"
+        marks = frozenset({"answer"} if answers else ())
+        result = interpreter.tensor(node, *given.all, marks=marks)
         graph = interpreter.builds_graphs
         if graph and subject.role != "loss":
             result.modules |= {subject}
@@ -174,7 +182,11 @@ class Calls:
                 return found
         if name in _SAME and role not in ("optimizer", "scheduler"):
             return receiver
-        if role in ("tensor", "number") or (receiver.kind == "unknown" and receiver.graph):
+        if (
+            role in ("tensor", "number")
+            or (receiver.kind == "unknown" and receiver.graph)
+            or (role == "unknown" and name in _SHAPING)
+        ):
             return self._of_tensor(receiver, name, node, given)
         if role in ("list", "tuple", "dict", "parameters"):
             return self._of_container(receiver, name, node, given)
@@ -234,7 +246,13 @@ class Calls:
             return Thing("number", name=receiver.name, marks=frozenset({"from-tensor"}))
         if name in _DETACHING:
             return Thing("tensor", node=node, statement=self.interpreter.at)
-        marks = (receiver.marks | {"divided"}) if name in ("div", "div_") else receiver.marks
+        marks = receiver.marks & {"divided"}
+        if name in ("div", "div_"):
+            marks |= {"divided"}
+        elif name in _SHAPING:
+            marks |= _rank(name, node)
+        elif name.removesuffix("_") in _BY_NUMBER:
+            marks = receiver.marks
         result = self.interpreter.tensor(node, receiver, *given.all, marks=marks)
         if name.endswith("_") and receiver.kind == "tensor":
             receiver.marks = marks
@@ -600,6 +618,16 @@ def _is_super(node: ast.expr) -> bool:
     return (
         isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
     )
+
+
+def _rank(name: str, node: ast.Call) -> frozenset[str]:
+    """The shape that a method certainly gives a batch of numbers: `flat` (B,), `column` (B, 1)."""
+    match name, [ast.unparse(one) for one in node.args[:3]]:
+        case ("squeeze", ["-1" | "1"]) | ("view" | "reshape", ["-1"]):
+            return frozenset({"flat"})
+        case ("view" | "reshape", ["-1", "1"]) | ("unsqueeze", ["-1" | "1"]):
+            return frozenset({"column"})
+    return frozenset()
 
 
 def several(things: Sequence[Thing]) -> frozenset[Thing]:

@@ -32,6 +32,7 @@ EventKind: TypeAlias = Literal[
     "iterate",  # a loop over something: subject
     "set_epoch",  # of a sampler: subject
     "keep",  # something is added to a total or to a list: subject the container, result the value
+    "difference",  # a column minus a row, or one of them: arguments both
     "gradient",  # gradients are touched by hand
     "opaque",  # code that cannot be looked into: arguments
 ]  # fmt: skip

@@ -390,7 +390,10 @@ class Interpreter:
         return self.calls.call(node)
 
     def _binary(self, node: ast.BinOp) -> Thing:
-        return self.combined(node.op, self.value(node.left), self.value(node.right), node)
+        left, right = self.value(node.left), self.value(node.right)
+        if isinstance(node.op, ast.Sub) and (left.marks | right.marks) & {"column", "flat"}:
+            self.emit("difference", node, left, (left, right))
+        return self.combined(node.op, left, right, node)
 
     def combined(self, op: ast.operator, left: Thing, right: Thing, node: ast.AST) -> Thing:
         """What arithmetic gives: a tensor with the graphs of both sides, a joined list."""

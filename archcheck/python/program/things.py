@@ -45,7 +45,8 @@ class Thing:
         modules: Of an optimizer or parameters, the models that they come from; of a tensor, those
             that computed it with a graph.
         graph: Of a tensor, whether its graph hangs on it.
-        marks: What is known besides: `divided`, `pretrained`, `copied`, `fresh`.
+        marks: What is known besides: `divided`, `pretrained`, `copied`, `loaded`; of a tensor that
+            it is what a model returned (`answer`), of shape (B,) (`flat`) or (B, 1) (`column`).
         function, bound: Of a function or method, which one, and of whom.
         value: Of a number, text or None, what it is; UNKNOWN of anything else.
     """
