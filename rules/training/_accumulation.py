@@ -13,7 +13,7 @@ from archcheck.python.program.things import Thing
 
 from ._clearing import is_trusted, may_feed, may_share
 from ._scripts import names_of
-from ._things import sources_of, statement_loops
+from ._things import sources_of, statement_loops, written_by_hand
 
 _ACCUMULATES = re.compile(r"accum", re.IGNORECASE)
 
@@ -78,7 +78,7 @@ def _loops_that_step(file: SourceFile) -> Iterator[tuple[Run, Event, Region]]:
         if managed or not run.complete:
             # Accelerate and Fabric divide, and skip steps, by themselves.
             continue
-        for step in run.of("step"):
+        for step in written_by_hand(run, "step"):
             loops = statement_loops(step)
             if loops and is_trusted(step) and not _is_managed(step):
                 yield run, step, loops[0]

@@ -10,7 +10,7 @@ from archcheck.python.program.events import Event, Region, Run
 from archcheck.python.program.things import Thing
 
 from ._clearing import is_trusted, may_feed
-from ._things import is_or_holds, statement_loops
+from ._things import is_or_holds, statement_loops, written_by_hand
 
 
 class Misplaced(NamedTuple):
@@ -28,7 +28,7 @@ class Misplaced(NamedTuple):
 def clipped_after_the_step(file: SourceFile) -> Iterator[Misplaced]:
     """The clippings of gradients that the optimizer has used already."""
     for run in file.runs:
-        for clip in run.of("clip"):
+        for clip in written_by_hand(run, "clip"):
             turn = _turn(run, clip)
             steps = [one for one in turn if one.kind == "step" and _is_clipped(clip, one, turn)]
             before = [one for one in steps if one.index < clip.index]
@@ -46,7 +46,7 @@ def clipped_after_the_step(file: SourceFile) -> Iterator[Misplaced]:
 def clipped_while_scaled(file: SourceFile) -> Iterator[Misplaced]:
     """The clippings of gradients that a scaler has scaled and not unscaled."""
     for run in file.runs:
-        for clip in run.of("clip"):
+        for clip in written_by_hand(run, "clip"):
             turn = _turn(run, clip)
             step = next((one for one in turn if one.index > clip.index and _by_scaler(one)), None)
             if step is None or clip.excludes(step) or not _is_clipped(clip, step, turn):
@@ -64,7 +64,7 @@ def clipped_while_scaled(file: SourceFile) -> Iterator[Misplaced]:
 def scheduled_before_the_first_step(file: SourceFile) -> Iterator[Misplaced]:
     """The schedulers that step before their optimizer ever did."""
     for run in file.runs:
-        for schedule in run.of("schedule"):
+        for schedule in written_by_hand(run, "schedule"):
             optimizer = schedule.subject.fields.get("optimizer")
             torch_made = schedule.subject.dotted.startswith(("torch.optim.lr_scheduler.",
                                                              "transformers."))  # fmt: skip
@@ -84,7 +84,7 @@ def scheduled_before_the_first_step(file: SourceFile) -> Iterator[Misplaced]:
 def scaled_without_update(file: SourceFile) -> Iterator[Misplaced]:
     """The steps in a loop by scalers that never update."""
     for run in file.runs:
-        for step in run.of("step"):
+        for step in written_by_hand(run, "step"):
             if not _by_scaler(step) or not statement_loops(step) or not run.complete:
                 continue
             scaler = step.arguments[0]
@@ -100,7 +100,7 @@ def scaled_without_update(file: SourceFile) -> Iterator[Misplaced]:
 def cleared_before_the_step(file: SourceFile) -> Iterator[Misplaced]:
     """The clearings that throw away what the step should use: after `backward` and before it."""
     for run in file.runs:
-        for step in run.of("step"):
+        for step in written_by_hand(run, "step"):
             found = _thrown_away(run, step) if is_trusted(step) and run.complete else None
             if found is not None:
                 yield found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcheck.python import ClassDefinition, Layer
-from archcheck.python.program.events import Event, Region, Run
+from archcheck.python.program.events import Event, EventKind, Region, Run
 from archcheck.python.program.things import Thing, related
 
 # Layers that compute something else in train mode.
@@ -19,6 +19,17 @@ TORCHVISION = (
     "alexnet", "densenet", "efficientnet", "googlenet", "inception", "mnasnet", "mobilenet",
     "regnet", "resnet", "resnext", "shufflenet", "vgg", "wide_resnet",
 )  # fmt: skip
+
+
+# More steps than this in one run are generated code.
+_MOST = 48
+
+
+def written_by_hand(run: Run, kind: EventKind) -> tuple[Event, ...]:
+    """The events of a kind, none where there are more of them than people write: each is compared
+    with all others, and the work is to stay bounded."""
+    found = run.of(kind)
+    return found if len(found) <= _MOST else ()
 
 
 def sources_of(over: Thing | None) -> Iterator[Thing]:

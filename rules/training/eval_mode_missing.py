@@ -35,9 +35,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from archcheck.analysis.edits.syntax_edits import line_after, line_before
+from archcheck.analysis.edits.syntax_edits import insertion, line_after, line_before
 from archcheck.analysis.source.elision import is_elided
-from archcheck.core.finding import Finding, Fix, Location, Related, Severity
+from archcheck.analysis.source.gradient_mode import is_without_gradients
+from archcheck.core.finding import Edit, Finding, Fix, Location, Related, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Loop, SourceFile
 
@@ -102,14 +103,38 @@ def _stays(place: Location, training: Location, name: str, fix: Fix | None) -> F
 
 
 def _switched(file: SourceFile, loop: Loop, model: str) -> Fix | None:
-    """The fix that switches before the loop, and back after it where training goes on."""
+    """The fix that switches before the loop, and back after it where training goes on; it switches
+    gradients off as well."""
     assert isinstance(loop.node, ast.stmt)
-    edits = [line_before(file, loop.node, f"{model}.eval()")]
+    edits: list[Edit | None] = [*_without_gradients(file, loop, model)]
+    edits = edits or [line_before(file, loop.node, f"{model}.eval()")]
     around = [c for outer in enclosing_loops(loop.statement) for c in calls_in(loop.scope, outer)]
     if any(c.name == "backward" for c in around) and not any(c.name == "train" for c in around):
         edits.append(line_after(file, loop.node, f"{model}.train()"))
     found = tuple(edit for edit in edits if edit is not None)
     return Fix("unsafe", found) if len(found) == len(edits) else None
+
+
+def _without_gradients(file: SourceFile, loop: Loop, model: str) -> list[Edit]:
+    """The edits that put a loop below `with torch.no_grad():` as well; none where it is there, or
+    where its lines cannot be moved."""
+    at = file.location(loop.node)
+    inside = (loop.statement, *(call.statement for call in loop.calls))
+    if any(map(is_without_gradients, inside)) or "torch" not in file.scope.bindings:
+        return []
+    indent = file.lines[at.line - 1][: at.column - 1]
+    spans_lines = any(
+        isinstance(part, ast.Constant | ast.JoinedStr) and part.end_lineno != part.lineno
+        for part in ast.walk(loop.node)
+    )
+    if indent.strip() or spans_lines:
+        return []
+    first = f"{model}.eval()\n{indent}with torch.no_grad():\n{indent}    "
+    lines = (line for line in range(at.line + 1, at.end_line + 1) if file.lines[line - 1].strip())
+    return [
+        insertion(at.path, at.line, at.column, first),
+        *(insertion(at.path, line, at.column, "    ") for line in lines),
+    ]
 
 
 def _switched_back(file: SourceFile, switch: EvalSwitch) -> Fix | None:

@@ -48,7 +48,7 @@ def graphs_for_nothing(file: SourceFile) -> Iterator[Finding]:
         if is_elided(loop.scope.file, loop.node):
             continue
         yield Finding(
-            "this evaluation loop builds a graph for every batch, and nothing differentiates it",
+            "this evaluation loop builds graphs, and nothing differentiates them",
             loop.location,
             label="no torch.no_grad() around it",
             related=(

@@ -334,6 +334,14 @@ def test_a_line_alone_in_its_cell_may_be_a_magic_without_its_sign(cell, is_magic
     assert (parsed.problems == ()) is is_magic
 
 
+def test_the_statement_that_a_magic_times_is_read_where_it_stands() -> None:
+    text = notebook("x = 1", "if x:\n    %timeit -n 10 -r 3 f(x)\n%time model.eval()", "%time")
+    document = read("a.ipynb", text)
+    assert document.lines[1:4] == ("if x:", "    f(x)", "model.eval()")
+    assert document.origin(span(3, 5, 3, 9)).column == 24
+    assert document.origin(span(4, 1, 4, 13)).column == 7
+
+
 def test_a_variable_hides_the_magic_of_its_name() -> None:
     for before, is_magic in (("import time", False), ("import times", True)):
         parsed = parse(read("a.ipynb", notebook(before, "time model(x)")))

@@ -151,6 +151,8 @@ def without_prompts(lines: Sequence[Line]) -> list[Line]:
 # A cell magic that runs its cell as Python; any other hands it to another program.
 _PYTHON_CELL = re.compile(r"%%(?:time|timeit|capture|prun|memit|mprun|lprun|debug|python3?|pypy)\b")
 _MAGIC = re.compile(r"(?P<indent>[ \t]*)(?:%{1,2}[A-Za-z]|!|\?{1,2}[\w.]|[\w.]+\?{1,2}\s*$)")
+# Magics of a line that run the statement after them in the notebook itself.
+_TIMED = re.compile(r"(?P<indent>[ \t]*)%(?:time|timeit|prun|memit)\s+(?:-\w+(?:\s*\d+)?\s+)*")
 _MAGIC_VALUE = re.compile(r"(?P<target>[ \t]*[\w\[(][\w.,\[\]() ]*=[ \t]*)(?:%[A-Za-z]|!)")
 
 
@@ -184,6 +186,20 @@ def is_automagic(cell: Sequence[str], bound: Container[str]) -> bool:
     return not match[2].startswith(("=", ","))
 
 
+def _timed(line: Line) -> Line | None:
+    """The statement that a magic such as `%time` runs; None of other magics."""
+    match = _TIMED.match(line.text)
+    if match is None:
+        return None
+    statement = line.text[match.end() :]
+    try:
+        syntax_tree(statement)
+    except SyntaxError:
+        return None
+    indent = match["indent"]
+    return Line(indent + statement, line.cut + match.end() - len(indent))
+
+
 def without_magics(lines: Sequence[Line]) -> list[Line]:
     """A notebook's code without its magics, shell lines and questions."""
     code = list(lines)
@@ -197,6 +213,8 @@ def without_magics(lines: Sequence[Line]) -> list[Line]:
         text = line.text
         if continued:
             code[number] = Line("")
+        elif (timed := _timed(line)) is not None:
+            code[number] = timed
         elif match := _MAGIC.match(text):
             # A body may hold nothing else.
             indent = match["indent"]
