@@ -161,7 +161,7 @@ def distributed(folder: Path) -> tuple[Path, Table]:
         from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
         dcp_to_torch_save(path, flat)
-    return path, {f"model.{name}": row for name, row in loaded(flat, "model").items()}
+    return path, loaded(flat, "model")
 
 
 def safetensors_file(folder: Path) -> tuple[Path, Table]:

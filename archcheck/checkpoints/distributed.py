@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from archcheck.checkpoints.byte_source import LARGEST_PIECE, ByteSource
 from archcheck.checkpoints.pickle_opcodes import Call, Global, PickleError, read_pickle
+from archcheck.checkpoints.torch_objects import likeliest_first
 from archcheck.evidence.checkpoint import Checkpoint, CheckpointError, StateDict, Tensor
 
 METADATA = ".metadata"
@@ -37,19 +39,34 @@ def read_distributed(folder: Path) -> Checkpoint:
         form="distributed checkpoint",
         size=sum(_size(folder / name) for name in files),
         bytes_read=read,
-        state_dicts=_by_top_key(
-            [tensor for tensor in tensors.values() if tensor is not None],
-            tuple(str(name) for name, tensor in tensors.items() if tensor is None),
-        ),
+        state_dicts=_unflattened(tensors, state.get("planner_data")),
         globals=names,
         files=tuple(files),
         problems=tuple(_missing(folder, files)),
     )
 
 
-def _by_top_key(tensors: Sequence[Tensor], values: tuple[str, ...]) -> tuple[StateDict, ...]:
-    """Return the flattened names as one state dict: DCP joins the keys of nested ones by dots."""
-    return (StateDict((), tuple(tensors), values),) if tensors else ()
+def _unflattened(tensors: Mapping[Any, Tensor | None], planner: Any) -> tuple[StateDict, ...]:
+    """Return the state dicts as they were saved: DCP joins the keys of nested ones by dots."""
+    found: dict[tuple[str, ...], tuple[list[Tensor], list[str]]] = {}
+    for flat, tensor in tensors.items():
+        *keys, name = _path(flat, planner)
+        inside = found.setdefault(tuple(keys), ([], []))
+        if tensor is None:
+            inside[1].append(name)
+        else:
+            inside[0].append(replace(tensor, name=name))
+    return likeliest_first(
+        StateDict(keys, tuple(inside), tuple(values)) for keys, (inside, values) in found.items()
+    )
+
+
+def _path(flat: Any, planner: Any) -> list[str]:
+    """Return the keys that a flattened name was made of, as the saving planner noted them."""
+    path = planner.get(flat) if isinstance(planner, Mapping) else None
+    if isinstance(path, tuple) and path and all(isinstance(one, str) for one in path):
+        return list(path)
+    return [str(flat)]
 
 
 def _tensor(name: str, entry: Any) -> Tensor | None:

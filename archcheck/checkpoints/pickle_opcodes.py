@@ -146,6 +146,11 @@ def read_pickle(data: bytes, start: int = 0) -> tuple[Any, int, tuple[str, ...]]
 _STOP = ord(".")
 
 
+def protocol_of(data: bytes, start: int = 0) -> int:
+    """Return the protocol that a pickle says it is of; those before 2 say nothing."""
+    return data[start + 1] if data[start : start + 1] == b"\x80" and len(data) > start + 1 else 0
+
+
 # Containers and objects ---------------------------------------------------------------------------
 
 

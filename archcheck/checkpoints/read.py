@@ -12,7 +12,7 @@ from archcheck.checkpoints.gguf_file import read_gguf
 from archcheck.checkpoints.other_files import what_it_is
 from archcheck.checkpoints.safetensors_file import looks_like_safetensors, read_safetensors
 from archcheck.checkpoints.sharded import read_index
-from archcheck.checkpoints.torch_legacy import MAGIC_BYTES, read_torch_legacy
+from archcheck.checkpoints.torch_legacy import looks_like_torch_legacy, read_torch_legacy
 from archcheck.checkpoints.torch_zip import read_torch_zip
 from archcheck.evidence.checkpoint import Checkpoint, CheckpointError
 
@@ -47,7 +47,7 @@ def _read_file(path: str) -> Checkpoint:
             return read_torch_zip(source)
         if head.startswith(b"GGUF"):
             return read_gguf(source)
-        if MAGIC_BYTES in head[:32]:
+        if looks_like_torch_legacy(head):
             return read_torch_legacy(source)
         if looks_like_safetensors(head):
             return read_safetensors(source)

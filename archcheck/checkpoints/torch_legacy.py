@@ -9,6 +9,7 @@ from archcheck.checkpoints.pickle_opcodes import (
     Persistent,
     PickleError,
     PickleTruncated,
+    protocol_of,
     read_pickle,
 )
 from archcheck.checkpoints.torch_objects import plain_values, root_keys, state_dicts_in
@@ -17,8 +18,13 @@ from archcheck.evidence.checkpoint import Checkpoint, CheckpointError
 FIRST_PIECE = 2**16
 LARGEST_PICKLES = 128 * 2**20
 MAGIC = 0x1950A86A20F9469CFC6C
-# The start of the file: the pickle of that number.
-MAGIC_BYTES = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+# The start of the file: the pickle of that number, binary or (protocols 0 and 1) as text.
+_MAGIC_BYTES = (b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", b"L%dL\n." % MAGIC)
+
+
+def looks_like_torch_legacy(head: bytes) -> bool:
+    """Tell whether torch's magic number begins the file."""
+    return any(magic in head[:32] for magic in _MAGIC_BYTES)
 
 
 def read_torch_legacy(source: ByteSource) -> Checkpoint:
@@ -27,7 +33,7 @@ def read_torch_legacy(source: ByteSource) -> Checkpoint:
     Raises:
         CheckpointError: It is cut short or damaged.
     """
-    value, names = _object(source)
+    value, names, protocol = _object(source)
     try:
         found = state_dicts_in(value)
     except CheckpointError as error:
@@ -41,11 +47,12 @@ def read_torch_legacy(source: ByteSource) -> Checkpoint:
         root_keys=root_keys(value),
         metadata=plain_values(value),
         globals=names,
+        pickle_protocol=protocol,
     )
 
 
-def _object(source: ByteSource) -> tuple[Any, tuple[str, ...]]:
-    """Return what the fourth pickle describes; as much of the file is read as that needs."""
+def _object(source: ByteSource) -> tuple[Any, tuple[str, ...], int]:
+    """Return what the fourth pickle describes, the names in it, and its protocol."""
     data = source.at(0, FIRST_PIECE)
     while True:
         try:
@@ -61,13 +68,12 @@ def _object(source: ByteSource) -> tuple[Any, tuple[str, ...]]:
             raise CheckpointError(f"{source.path}: its pickle is damaged: {error}") from None
 
 
-def _fourth_pickle(data: bytes) -> tuple[Any, tuple[str, ...]]:
-    position = 0
-    value: Any = None
-    names: tuple[str, ...] = ()
-    for _ in range(4):
-        value, position, names = read_pickle(data, position)
-    return _without_sources(value), names
+def _fourth_pickle(data: bytes) -> tuple[Any, tuple[str, ...], int]:
+    start = 0
+    for _ in range(3):
+        _, start, _ = read_pickle(data, start)
+    value, _, names = read_pickle(data, start)
+    return _without_sources(value), names, protocol_of(data, start)
 
 
 def _without_sources(value: Any) -> Any:

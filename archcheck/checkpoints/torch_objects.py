@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from archcheck.checkpoints.pickle_opcodes import Call, Persistent
+from archcheck.checkpoints.pickle_opcodes import Call, Global, Persistent
 from archcheck.checkpoints.torch_tensors import tensor_of
 from archcheck.evidence.checkpoint import CheckpointError, StateDict, Tensor
 
@@ -57,8 +57,12 @@ def state_dicts_in(root: Any) -> tuple[StateDict, ...]:
     """Return every state dict below an object, the likeliest first."""
     walk = _Walk()
     _search(root, (), walk, 0)
-    found = [one for one in walk.found if one.tensors]
-    return tuple(sorted(found, key=_unlikelihood))
+    return likeliest_first(walk.found)
+
+
+def likeliest_first(found: Iterable[StateDict]) -> tuple[StateDict, ...]:
+    """Return the state dicts that hold tensors, a model's weights before all else."""
+    return tuple(sorted((one for one in found if one.tensors), key=_unlikelihood))
 
 
 def root_keys(root: Any) -> tuple[str, ...]:
@@ -163,7 +167,18 @@ def _versions(value: Any) -> Mapping[str, int] | None:
 def _module_state(module: Call, keys: tuple[str, ...], walk: _Walk) -> StateDict:
     versions: dict[str, int] = {}
     tensors = tuple(_of_module(module, "", walk, 0))
-    return StateDict(keys=keys, tensors=tensors, versions=versions or None, module=module.name)
+    return StateDict(
+        keys=keys, tensors=tensors, versions=versions or None, module=_class_name(module)
+    )
+
+
+def _class_name(module: Call) -> str:
+    """Return the class of a pickled module; before 1.6, torch kept its source beside it."""
+    function = module.function
+    kept = function.id if isinstance(function, Persistent) else None
+    if isinstance(kept, tuple) and len(kept) > 1 and isinstance(kept[1], Global):
+        return kept[1].name
+    return module.name
 
 
 def _of_module(module: Any, prefix: str, walk: _Walk, depth: int) -> Iterator[Tensor]:

@@ -9,7 +9,7 @@ from typing import IO, cast
 
 from archcheck.checkpoints.byte_source import LARGEST_PIECE, ByteSource
 from archcheck.checkpoints.exported_program import exported_state
-from archcheck.checkpoints.pickle_opcodes import PickleError, read_pickle
+from archcheck.checkpoints.pickle_opcodes import PickleError, protocol_of, read_pickle
 from archcheck.checkpoints.torch_objects import plain_values, root_keys, state_dicts_in
 from archcheck.checkpoints.torch_script import ScriptedModules
 from archcheck.evidence.checkpoint import Checkpoint, CheckpointError, Form, StateDict
@@ -52,6 +52,7 @@ def read_torch_zip(source: ByteSource) -> Checkpoint:
         root_keys=root_keys(value),
         metadata=metadata,
         globals=names,
+        pickle_protocol=protocol_of(data),
         producer=f"Lightning {version}" if version else "",
         problems=tuple(_problems(records, root, found)),
     )

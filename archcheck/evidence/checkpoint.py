@@ -21,6 +21,19 @@ Form: TypeAlias = Literal[
 ]
 
 
+# What `torch.load(weights_only=True)` reads: the others have opcodes that it doesn't know.
+_PROTOCOLS_OF_TORCH = (2, 3)
+_OF_TORCH = (
+    "torch.",
+    "collections.OrderedDict",
+    "collections.defaultdict",
+    "collections.Counter",
+    "builtins.",
+    "__builtin__.",
+    "_codecs.encode",
+)
+
+
 class CheckpointError(Exception):
     """A file that cannot be read as a checkpoint: one line that says why and what to do."""
 
@@ -105,6 +118,7 @@ class Checkpoint:
         aliases: Names that the file leaves out, each with the name that it shares a tensor with.
         metadata: Texts that stand beside the tensors (`format`, the architecture, a version).
         globals: The classes and functions that its pickle names, for `torch.load` to import.
+        pickle_protocol: That of its pickle; None where it has none.
         files: The files of a folder or an index that tensors are in.
         producer: What wrote it, where it says so: `Lightning 2.6.6`, `PEFT`.
         problems: What is wrong with it though its names could be read, in sentences.
@@ -119,9 +133,28 @@ class Checkpoint:
     aliases: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     globals: tuple[str, ...] = ()
+    pickle_protocol: int | None = None
     files: tuple[str, ...] = ()
     producer: str = ""
     problems: tuple[str, ...] = ()
+
+    @property
+    def foreign_globals(self) -> tuple[str, ...]:
+        """What the pickle names that is neither torch's nor a plain container."""
+        if self.form not in ("torch zip archive", "legacy torch file"):
+            return ()
+        return tuple(name for name in self.globals if not name.startswith(_OF_TORCH))
+
+    @property
+    def refused_by_torch(self) -> str:
+        """Why `torch.load(weights_only=True)` refuses the pickle, "" where it doesn't."""
+        names = self.foreign_globals
+        if names:
+            more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+            return f"names {', '.join(names[:3])}{more}"
+        if self.pickle_protocol not in (None, *_PROTOCOLS_OF_TORCH):
+            return f"is of pickle protocol {self.pickle_protocol}"
+        return ""
 
     @property
     def state_dict(self) -> StateDict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from archcheck.core.report import Report
 from archcheck.core.rule import load_rules
 from archcheck.core.target import UsageError
 from archcheck.engine.checker import CheckResult, TargetResult
+from archcheck.engine.checkpoints import with_checkpoint
 from archcheck.engine.merge import Found
 from archcheck.engine.pipeline import report, run
 from archcheck.engine.run_rules import read_files
@@ -23,8 +25,6 @@ from archcheck.python import Project
 from archcheck.worker.process.client import WorkerDefect
 
 if TYPE_CHECKING:
-    import os
-
     from archcheck.core.target import Shape
     from archcheck.evidence.trace import Trace
 
@@ -44,6 +44,8 @@ def check(
     max_macs: int | None = None,
     max_memory: int | None = None,
     probe: bool = False,
+    weights: str | os.PathLike[str] | None = None,
+    allow_missing: Iterable[str] = (),
 ) -> Report:
     """Trace a model and run every rule on it.
 
@@ -59,12 +61,16 @@ def check(
         loss, expect_output, max_params, max_macs, max_memory: What is asked of the model, in
             parameters, multiply-accumulates and bytes.
         probe: Run it on small real tensors, too: a module that is handed over, on a copy.
+        weights: A checkpoint file or folder that is held against the model. Of it, names and
+            shapes are read: nothing is loaded.
+        allow_missing: Keys of the model that the checkpoint may lack, as patterns (`motion.*`).
 
     Raises:
         UsageError: The call itself is wrong.
         WorkerDefect: archcheck itself failed.
     """
     config = _config(select, extend_select, ignore, fail_on)
+    checkpoint, patterns = _checkpoint(weights, allow_missing)
     if isinstance(target, str):
         model = Model(
             target,
@@ -76,6 +82,8 @@ def check(
             max_macs=max_macs,
             max_memory=max_memory,
             probe=probe,
+            weights=checkpoint,
+            allow_missing=patterns,
         )
         checked = run([target], config, model, root=Path.cwd())
         if checked.usage_errors:
@@ -84,7 +92,9 @@ def check(
     # Tracing an object needs torch in this process, and whoever made the object has loaded it.
     from archcheck.worker.live import trace_object
 
-    request = Request(expect_output, loss, max_params, max_macs, max_memory)
+    request = Request(expect_output, loss, max_params, max_macs, max_memory, allow_missing=patterns)
+    if checkpoint is not None:
+        request = with_checkpoint(request, checkpoint, None)
     asked = ProbeRequest() if probe else None
     trace = replace(trace_object(target, input, mode, asked), request=request)
     if trace.shows_nothing:
@@ -128,6 +138,27 @@ def _config(
         ignore=tuple(ignore),
         fail_on=Severity(fail_on),
     )
+
+
+def _checkpoint(
+    weights: str | os.PathLike[str] | None, allow_missing: Iterable[str]
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return the checkpoint's path, which is there, and the keys that it may lack.
+
+    Raises:
+        UsageError: There is no such file, or what may be missing is no list.
+    """
+    patterns = (allow_missing,) if isinstance(allow_missing, str) else tuple(allow_missing)
+    if weights is None:
+        return None, patterns
+    try:
+        path = os.fspath(weights)
+    except TypeError:
+        kind = type(weights).__name__
+        raise UsageError(f"weights: a path of a file or folder, not {kind}") from None
+    if not os.path.exists(path):
+        raise UsageError(f"weights {path}: no such file")
+    return path, patterns
 
 
 def _files(trace: Trace) -> list[Path]:

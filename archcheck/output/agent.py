@@ -12,7 +12,14 @@ from archcheck.core.report import Report
 from archcheck.evidence.target_summary import TargetReport
 from archcheck.output import Options
 from archcheck.output.concise import line
-from archcheck.output.wording import count_by_rule, one_line, plural, summary
+from archcheck.output.wording import (
+    count_by_rule,
+    help_and_code,
+    one_line,
+    plural,
+    printable,
+    summary,
+)
 
 
 def render(report: Report, options: Options) -> str:
@@ -26,7 +33,9 @@ def _line(finding: Finding) -> str:
     if finding.module:
         parts.append(f"module: {finding.module}")
     if finding.help:
-        parts.append(f"help: {one_line(finding.help)}")
+        sentence, code = help_and_code(finding)
+        # Code keeps its lines, as a string in Python or JSON would.
+        parts.append("\\n".join((f"help: {one_line(sentence)}", *map(printable, code))))
     if finding.fix is not None:
         parts.append("fix: --fix" if finding.fix.safety == "safe" else "fix: --unsafe-fixes")
     return " | ".join(parts)

@@ -82,19 +82,8 @@ def _facts(checkpoint: Checkpoint, state: StateDict) -> Iterator[str]:
         yield f"it has no tensor; its keys are {', '.join(checkpoint.root_keys[:8])}"
     if state.values:
         yield f"no tensors: {', '.join(state.values[:8])}"
-    foreign = foreign_globals(checkpoint)
-    if foreign:
-        more = f" and {len(foreign) - 3:,} more" if len(foreign) > 3 else ""
-        yield f"torch.load(weights_only=True) refuses it: it names {', '.join(foreign[:3])}{more}"
-
-
-def foreign_globals(checkpoint: Checkpoint) -> list[str]:
-    """The classes and functions of the pickle that are neither torch's nor plain containers."""
-    if checkpoint.form not in ("torch zip archive", "legacy torch file"):
-        return []
-    known = ("torch.", "collections.OrderedDict", "collections.defaultdict", "collections.Counter")
-    plain = ("builtins.", "__builtin__.", "_codecs.encode")
-    return [name for name in checkpoint.globals if not name.startswith((*known, *plain))]
+    if checkpoint.refused_by_torch:
+        yield f"torch.load(weights_only=True) refuses it: it {checkpoint.refused_by_torch}"
 
 
 def _table(state: StateDict) -> Iterator[str]:

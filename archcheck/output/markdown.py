@@ -17,7 +17,9 @@ from archcheck.output.layer_rows import Row, table_rows
 from archcheck.output.wording import (
     byte_text,
     count_by_rule,
+    help_and_code,
     one_line,
+    printable,
     scaled,
     shape_text,
     summary,
@@ -53,6 +55,8 @@ def _lines(report: Report, options: Options, layers: bool, most: int) -> Iterato
         if len(report.findings) > most:
             yield ""
             yield f"and {len(report.findings) - most:,} more"
+        for finding in _worst(report, most):
+            yield from _help_code(finding)
     if options.quiet:
         return
     if report.targets:
@@ -87,13 +91,33 @@ def table(titles: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> I
 
 
 def _finding(finding: Finding) -> Sequence[str]:
-    place = finding.location
     text = f"**{finding.code}** {finding.name}: {prose(finding.message)}"
     for note in finding.notes:
         text += f"<br>{prose(note)}"
     if finding.help:
-        text += f"<br>*help:* {prose(finding.help)}"
-    return _SIGNS[severity_of(finding)], code(f"{source_key(place)}:{place.line}"), text
+        sentence, lines = help_and_code(finding)
+        text += f"<br>*help:* {prose(sentence.rstrip(':') + ', below' if lines else sentence)}"
+    return _SIGNS[severity_of(finding)], _place(finding), text
+
+
+def _help_code(finding: Finding) -> Iterator[str]:
+    """The code of a finding's help, which a table's cell cannot hold."""
+    _sentence, lines = help_and_code(finding)
+    if not lines:
+        return
+    # Longer than any run of backticks inside, so that no line of the code closes it.
+    runs = (len(run) for line in lines for run in re.findall("`+", line))
+    fence = "`" * max(3, 1 + max(runs, default=0))
+    yield ""
+    yield f"{finding.code} at {_place(finding)}:"
+    yield ""
+    yield f"{fence}python"
+    yield from map(printable, lines)
+    yield fence
+
+
+def _place(finding: Finding) -> str:
+    return code(f"{source_key(finding.location)}:{finding.location.line}")
 
 
 def _costs(target: TargetReport) -> Sequence[str]:

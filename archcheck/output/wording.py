@@ -104,6 +104,12 @@ def details(finding: Finding) -> list[str]:
     ]
 
 
+def help_and_code(finding: Finding) -> tuple[str, list[str]]:
+    """Return the sentence of the help, and the lines of code behind it."""
+    sentence, _, code = (finding.help or "").partition("\n")
+    return sentence, code.splitlines()
+
+
 def shape_text(tensor: Tensor | Shape) -> str:
     """`[8, 64, 56, 56]`; a guessed one ends in a question mark."""
     if isinstance(tensor, tuple):

@@ -83,11 +83,11 @@ def load_help(diagnosis: Diagnosis, checkpoint: Checkpoint) -> str:
     """Return the code that loads a file, behind a sentence."""
     lines = diagnosis.mapping.splitlines()
     more = [] if len(lines) <= MOST_LINES else [f"…  # {len(lines) - MOST_LINES:,} lines more"]
-    path = checkpoint.path
-    safe = checkpoint.form == "safetensors"
-    load = f"load_file({path!r})" if safe else f"torch.load({path!r})"
+    # Only what is shown needs it.
+    from archcheck.analysis.state_dicts.loading_code import loading_code
+
     # Whoever reads the JSON gets the whole of it there.
-    code = [f"checkpoint = {load}", *lines[:MOST_LINES], *more, "model.load_state_dict(state)"]
+    code = [*loading_code(checkpoint), *lines[:MOST_LINES], *more, "model.load_state_dict(state)"]
     return "\n".join(["load it by this mapping:", *code])
 
 

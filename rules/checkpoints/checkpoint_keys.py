@@ -103,7 +103,10 @@ def keys_of_the_lock(trace: Trace, project: Project) -> Iterator[Finding]:
         layer_location(trace, broken[0], project),
         notes=(*steps, *([mended] if steps else [])),
         help="load older files by this mapping, or lock anew:\n"
-        + diagnosis.mapping.replace("dict(checkpoint)", f"dict(torch.load({locked.weights!r}))")
+        + diagnosis.mapping.replace(
+            "dict(checkpoint)",
+            f"dict(checkpoint)  # {' '.join(locked.weights.split())}, as it loaded until now",
+        )
         if steps
         else "keep the old names, or lock anew",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -61,11 +62,11 @@ def test_the_mapping_that_is_shown_loads(project: Path) -> None:
     )
     (finding,) = found["findings"]
     code = (
-        finding["help"].partition("\n")[2].replace("'last.ckpt'", repr(str(project / "last.ckpt")))
+        finding["help"].partition("\n")[2].replace('"last.ckpt"', repr(str(project / "last.ckpt")))
     )
     model = net()
-    exec(code, {"torch": torch, "model": model})  # it loads, strictly
-    for line in code.splitlines()[1:]:
+    exec(code, {"model": model})  # it loads, strictly
+    for line in code.splitlines()[2:]:
         assert line in result.stdout, "code is shown as it stands"
 
 
@@ -200,7 +201,7 @@ def test_a_lock_keeps_a_renaming_from_breaking_a_checkpoint(project: Path) -> No
     assert result.returncode == 1
     assert "this breaks best.pt: 2 keys of the model, `head.weight` first" in result.stdout
     assert "`fc.` is `head.` in the model" in result.stdout
-    assert 'torch.load("best.pt")' in result.stdout.replace("'", '"')
+    assert "state = dict(checkpoint)  # best.pt, as it loaded until now" in result.stdout
 
 
 def test_json_has_what_matches(project: Path) -> None:
@@ -220,3 +221,24 @@ def test_json_has_what_matches(project: Path) -> None:
         ],
     }
     assert json.loads(archcheck(*command, cwd=project).stdout)["targets"][0]["weights"] is None
+
+
+def test_the_code_keeps_its_lines_in_every_format(project: Path) -> None:
+    torch.save({f"module.{n}": t for n, t in net(first="stem").state_dict().items()}, project / "x")
+    command = ("net.py:Net", *SHAPE, "--weights", "x", "--format")
+    shown = {
+        format: archcheck(*command, format, cwd=project).stdout
+        for format in ("json", "agent", "markdown", "html", "text", "github", "junit", "sarif")
+    }
+    (finding,) = json.loads(shown["json"])["findings"]
+    code = finding["help"].partition("\n")[2]
+    assert code.count("\n") >= 4
+    agent = shown["agent"].splitlines()[0]
+    assert code in agent.replace("\\n", "\n"), "one line a finding"
+    assert f"AC801 at `net.py:5`:\n\n```python\n{code}\n```\n" in shown["markdown"]
+    assert code in html.unescape(shown["html"].partition("load it by this mapping:</p>")[2])
+    assert code in "\n".join(line.strip() for line in shown["text"].splitlines())
+    assert code in shown["github"].replace("%0A", "\n")
+    assert code in html.unescape(shown["junit"])
+    (result,) = json.loads(shown["sarif"])["runs"][0]["results"]
+    assert code in result["message"]["text"]

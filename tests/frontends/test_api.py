@@ -129,3 +129,36 @@ def test_public_names() -> None:
         assert getattr(archcheck, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
         archcheck.nothing  # noqa: B018
+
+
+def test_a_checkpoint_is_held_against_an_object_and_a_target(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    torch.save({f"module.{name}": t for name, t in Net().state_dict().items()}, path)
+    model = Net()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    source = tmp_path / "net.py"
+    source.write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n"
+        "        super().__init__()\n        self.fc = nn.Linear(4, 2)\n\n"
+        "    def forward(self, x):\n        return self.fc(x)\n"
+    )
+    for weights in (path, str(path)):
+        (finding,) = archcheck.check(model, input=(2, 3, 8, 8), weights=weights).findings
+        assert finding.code == "AC801" and "`module.`" in finding.message
+        assert finding.help is not None and 'removeprefix("module.")' in finding.help
+        report = archcheck.check(f"{source}:Net", input="2,4", weights=weights)
+        assert [one.code for one in report.findings] == ["AC801"]
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+    del before["head.bias"]
+    torch.save(before, path)
+    options = {"input": (2, 3, 8, 8), "weights": path}
+    assert not archcheck.check(model, **options).ok
+    assert archcheck.check(model, **options, allow_missing=["head.*"]).ok
+    assert archcheck.check(model, **options, allow_missing="head.*").ok
+
+
+def test_weights_that_are_no_file_are_a_wrong_call(tmp_path: Path) -> None:
+    with pytest.raises(archcheck.UsageError, match=r"weights .*none\.pt: no such file"):
+        archcheck.check(Net(), input=(2, 3, 8, 8), weights=tmp_path / "none.pt")
+    with pytest.raises(archcheck.UsageError, match="a path of a file or folder, not OrderedDict"):
+        archcheck.check(Net(), input=(2, 3, 8, 8), weights=Net().state_dict())

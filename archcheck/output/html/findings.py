@@ -11,7 +11,7 @@ from archcheck.core.finding import Edit, Finding, Fix, Location
 from archcheck.core.report import Report, severity_of, source_key
 from archcheck.output.graph.build import Graph
 from archcheck.output.terminal.excerpt import SEVERITY_STYLE, excerpt
-from archcheck.output.wording import count_by_rule, one_line, printable
+from archcheck.output.wording import count_by_rule, help_and_code, one_line, printable
 
 if TYPE_CHECKING:
     from archcheck.output.terminal.styled import Styled
@@ -56,7 +56,10 @@ def _article(
     for note in (*shown.remarks, *finding.notes):
         yield f'<p class="remark">{quoted(note)}</p>'
     if finding.help:
-        yield f'<p class="help"><b>help</b> {quoted(finding.help)}</p>'
+        sentence, code = help_and_code(finding)
+        yield f'<p class="help"><b>help</b> {quoted(sentence)}</p>'
+        if code:
+            yield f'<pre tabindex="0">{escape(printable(chr(10).join(code)))}</pre>'
     if finding.fix:
         yield from _fix(finding.fix, report)
     for target, graph in enumerate(graphs):
