@@ -32,7 +32,7 @@ def read_distributed(folder: Path) -> Checkpoint:
     entries = state.get("state_dict_metadata") if isinstance(state, dict) else None
     if not isinstance(entries, dict) or not isinstance(state, dict):
         raise CheckpointError(f"{folder / METADATA} is no metadata of a distributed checkpoint")
-    files = sorted(set(_files(state.get("storage_data"))))
+    files = sorted({name for name, _ in _spans(state.get("storage_data"))})
     tensors = {name: _tensor(str(name), entry) for name, entry in entries.items()}
     return Checkpoint(
         path=str(folder),
@@ -42,7 +42,7 @@ def read_distributed(folder: Path) -> Checkpoint:
         state_dicts=_unflattened(tensors, state.get("planner_data")),
         globals=names,
         files=tuple(files),
-        problems=tuple(_missing(folder, files)),
+        problems=(*_missing(folder, files), *_cut_short(folder, state.get("storage_data"))),
     )
 
 
@@ -88,13 +88,25 @@ def _dtype(properties: Any) -> str:
     return first.name.removeprefix("torch.") if isinstance(first, Global) else "unknown"
 
 
-def _files(storage: Any) -> Iterator[str]:
-    """Yield the names of the shards that the metadata points to."""
+def _spans(storage: Any) -> Iterator[tuple[str, int]]:
+    """Yield the names of the shards that the metadata points to, with where a piece ends."""
     for info in storage.values() if isinstance(storage, Mapping) else ():
         state = info.state if isinstance(info, Call) else None
-        name = state.get("relative_path") if isinstance(state, dict) else None
-        if isinstance(name, str):
-            yield name
+        if isinstance(state, dict) and isinstance(name := state.get("relative_path"), str):
+            offset, length = state.get("offset"), state.get("length")
+            known = isinstance(offset, int) and isinstance(length, int)
+            yield name, (offset + length if known else 0)
+
+
+def _cut_short(folder: Path, storage: Any) -> Iterator[str]:
+    """Yield the shards that end before their last piece does."""
+    needed: dict[str, int] = {}
+    for name, end in _spans(storage):
+        needed[name] = max(end, needed.get(name, 0))
+    for name, end in sorted(needed.items()):
+        size = _size(folder / name)
+        if 0 < size < end:
+            yield f"{name} is cut short: it needs {end:,} bytes and has {size:,}"
 
 
 def _missing(folder: Path, files: Sequence[str]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from archcheck.checkpoints.byte_source import ByteSource
 from archcheck.checkpoints.pickle_opcodes import (
@@ -13,13 +14,25 @@ from archcheck.checkpoints.pickle_opcodes import (
     read_pickle,
 )
 from archcheck.checkpoints.torch_objects import plain_values, root_keys, state_dicts_in
-from archcheck.evidence.checkpoint import Checkpoint, CheckpointError
+from archcheck.checkpoints.torch_tensors import item_bytes
+from archcheck.evidence.checkpoint import Checkpoint, CheckpointError, StateDict
 
 FIRST_PIECE = 2**16
 LARGEST_PICKLES = 128 * 2**20
+LENGTH = 8
+LEAST_OF_A_KEY = 3
 MAGIC = 0x1950A86A20F9469CFC6C
 # The start of the file: the pickle of that number, binary or (protocols 0 and 1) as text.
 _MAGIC_BYTES = (b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", b"L%dL\n." % MAGIC)
+
+
+class _Saved(NamedTuple):
+    """What the fourth pickle describes, the names in it, its protocol, and where it ends."""
+
+    value: Any
+    names: tuple[str, ...]
+    protocol: int
+    end: int
 
 
 def looks_like_torch_legacy(head: bytes) -> bool:
@@ -33,9 +46,9 @@ def read_torch_legacy(source: ByteSource) -> Checkpoint:
     Raises:
         CheckpointError: It is cut short or damaged.
     """
-    value, names, protocol = _object(source)
+    saved = _object(source)
     try:
-        found = state_dicts_in(value)
+        found = state_dicts_in(saved.value)
     except CheckpointError as error:
         raise CheckpointError(f"{source.path}: {error}") from None
     return Checkpoint(
@@ -44,15 +57,31 @@ def read_torch_legacy(source: ByteSource) -> Checkpoint:
         size=source.size,
         bytes_read=source.bytes_read,
         state_dicts=found,
-        root_keys=root_keys(value),
-        metadata=plain_values(value),
-        globals=names,
-        pickle_protocol=protocol,
+        root_keys=root_keys(saved.value),
+        metadata=plain_values(saved.value),
+        globals=saved.names,
+        pickle_protocol=saved.protocol,
+        problems=tuple(_cut_short(found, saved.end, source.size)),
     )
 
 
-def _object(source: ByteSource) -> tuple[Any, tuple[str, ...], int]:
-    """Return what the fourth pickle describes, the names in it, and its protocol."""
+def _cut_short(found: Sequence[StateDict], start: int, size: int) -> Iterator[str]:
+    """Yield that the file is smaller than the storages of its tensors together."""
+    storages = {
+        tensor.storage: (tensor.stored_elements or 0) * item_bytes(tensor.dtype)
+        for state in found
+        for tensor in state.tensors
+        if tensor.storage and tensor.layout != "meta"
+    }
+    # A fifth pickle lists the storages; before each stands its number of elements.
+    keys = sum(len(key) + LEAST_OF_A_KEY for key in storages)
+    needed = start + keys + sum(LENGTH + count for count in storages.values())
+    if needed > size:
+        yield f"the file is cut short: it needs {needed:,} bytes, and has {size:,}"
+
+
+def _object(source: ByteSource) -> _Saved:
+    """Return the object; as much of the file is read as that needs."""
     data = source.at(0, FIRST_PIECE)
     while True:
         try:
@@ -68,12 +97,12 @@ def _object(source: ByteSource) -> tuple[Any, tuple[str, ...], int]:
             raise CheckpointError(f"{source.path}: its pickle is damaged: {error}") from None
 
 
-def _fourth_pickle(data: bytes) -> tuple[Any, tuple[str, ...], int]:
+def _fourth_pickle(data: bytes) -> _Saved:
     start = 0
     for _ in range(3):
         _, start, _ = read_pickle(data, start)
-    value, _, names = read_pickle(data, start)
-    return _without_sources(value), names, protocol_of(data, start)
+    value, end, names = read_pickle(data, start)
+    return _Saved(_without_sources(value), names, protocol_of(data, start), end)
 
 
 def _without_sources(value: Any) -> Any:

@@ -32,6 +32,15 @@ _DTYPES: Mapping[str, str] = {
 }
 
 
+# By the end of a dtype's name; complex numbers are named by their two halves.
+_BYTES: Mapping[str, int] = {"64": 8, "32": 4, "16": 2, "t8": 1, "ol": 1}
+
+
+def item_bytes(dtype: str) -> int:
+    """Return the least bytes that an element of a dtype takes; 0 where that is not known."""
+    return _BYTES.get(dtype[-2:], 0)
+
+
 def tensor_of(value: Any, depth: int = 0) -> Tensor | None:
     """Return the tensor that a call would rebuild, without its name; None if it rebuilds none."""
     if not isinstance(value, Call) or depth > 8:

@@ -12,11 +12,12 @@ from archcheck.checkpoints.exported_program import exported_state
 from archcheck.checkpoints.pickle_opcodes import PickleError, protocol_of, read_pickle
 from archcheck.checkpoints.torch_objects import plain_values, root_keys, state_dicts_in
 from archcheck.checkpoints.torch_script import ScriptedModules
+from archcheck.checkpoints.torch_tensors import item_bytes
 from archcheck.evidence.checkpoint import Checkpoint, CheckpointError, Form, StateDict
 
-_BYTES_OF = {"64": 8, "32": 4, "16": 2, "t8": 1, "ol": 1}
 LARGEST_CODE = 16 * 2**20
 MOST_RECORDS = 2_000_000
+END_RECORD = 22
 
 
 def read_torch_zip(source: ByteSource) -> Checkpoint:
@@ -61,6 +62,10 @@ def read_torch_zip(source: ByteSource) -> Checkpoint:
 def _directory(source: ByteSource) -> tuple[Mapping[str, zipfile.ZipInfo], zipfile.ZipFile]:
     try:
         archive = zipfile.ZipFile(cast(IO[bytes], source))
+        # An archive inside this one has a directory too, which a file that is cut short ends in.
+        end = source.size - END_RECORD - len(archive.comment)
+        if source.at(end, 4) != b"PK\x05\x06":
+            raise zipfile.BadZipFile
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, OverflowError):
         raise CheckpointError(
             f"{source.path} is cut short or damaged: it begins as a zip archive and has no "
@@ -145,7 +150,7 @@ def _problems(
             if record is None:
                 missing.add(tensor.name)
             elif tensor.stored_elements is not None and record.file_size < (
-                tensor.stored_elements * _BYTES_OF.get(tensor.dtype[-2:], 0)
+                tensor.stored_elements * item_bytes(tensor.dtype)
             ):
                 short.add(tensor.name)
     for names, what in ((missing, "no data"), (short, "less data than its shape says")):

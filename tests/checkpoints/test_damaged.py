@@ -150,6 +150,36 @@ def test_safetensors_refuses_what_is_told(sentence: str, tmp_path: Path) -> None
         safetensors.safe_open(str(tmp_path / "a.safetensors"), "pt").__enter__()
 
 
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_file_that_is_cut_short_is_told(form: str, tmp_path: Path) -> None:
+    """Wherever it ends: in what describes the tensors, or in the last of them."""
+    path, _ = WRITERS[form](tmp_path)
+    files = [f for f in tmp_path.rglob("*") if f.is_file() and f.suffix not in (".json", ".md")]
+    files = [f for f in files if f.name not in ("plain.pt", "flat.pt") or f == path]
+    assert files and not read_checkpoint(str(path)).problems
+    for file in files:
+        data = file.read_bytes()
+        # GGUF ends in zeros that nobody misses, older files of torch hold more than is loaded.
+        for end in (len(data) // 2, len(data) * 9 // 10, len(data) - 200):
+            file.write_bytes(data[:end])
+            try:
+                told = read_checkpoint(str(path)).problems
+            except CheckpointError as error:
+                told = (str(error),)
+            assert told, f"{file.name} of {len(data):,} bytes, cut to {end:,}"
+        file.write_bytes(data)
+
+
+def test_tensors_of_gguf_that_overlap_are_told(tmp_path: Path) -> None:
+    text = struct.Struct("<Q1sIQIQ")
+    table = text.pack(1, b"a", 1, 64, 0, 0) + text.pack(1, b"b", 1, 8, 0, 32)
+    data = b"GGUF" + struct.pack("<IQQ", 3, 2, 0) + table
+    (tmp_path / "x.gguf").write_bytes(data + b"\0" * (-len(data) % 32 + 256))
+    assert read_checkpoint(str(tmp_path / "x.gguf")).problems == (
+        "'b' overlaps the tensor before it",
+    )
+
+
 def test_an_archive_whose_names_climb_is_told(tmp_path: Path) -> None:
     path, _ = WRITERS["plain"](tmp_path)
     with zipfile.ZipFile(path, "a") as archive:

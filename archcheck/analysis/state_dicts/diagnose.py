@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from archcheck.analysis.state_dicts.compare import Comparison, Signature, Table, compare, table_of
+from archcheck.analysis.state_dicts.dialects import gguf_names, kohya_names
+from archcheck.analysis.state_dicts.experts import split_to_stacked, stacked_to_split
 from archcheck.analysis.state_dicts.renames import by_order, renumbered, subtrees
 from archcheck.analysis.state_dicts.reshaped import (
     fused_to_split,
@@ -34,14 +36,20 @@ _PROPOSERS: Sequence[Proposer] = (
     prefix_removed,
     prefix_added,
     spellings,
+    kohya_names,
+    gguf_names,
     renumbered,
     subtrees,
     fused_to_split,
     split_to_fused,
+    split_to_stacked,
+    stacked_to_split,
     transposed,
     sides_of_one,
     by_order,
 )
+# What gguf's `dequantize` gives, which the code for such a file calls.
+_DEQUANTIZED = "float32"
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,20 @@ def diagnose_state(
 
 
 def _candidates(checkpoint: Checkpoint) -> Iterator[StateDict]:
-    yield from checkpoint.state_dicts[:MOST_CANDIDATES]
+    for state in checkpoint.state_dicts[:MOST_CANDIDATES]:
+        yield _dequantized(state) if checkpoint.form == "GGUF" else state
+
+
+def _dequantized(state: StateDict) -> StateDict:
+    return replace(
+        state,
+        tensors=tuple(
+            replace(tensor, dtype=_DEQUANTIZED, layout="strided")
+            if tensor.layout == "quantized"
+            else tensor
+            for tensor in state.tensors
+        ),
+    )
 
 
 def _solve(signature: Signature, state: StateDict, allow_missing: Sequence[str]) -> Diagnosis:
