@@ -94,8 +94,10 @@ def _spans(storage: Any) -> Iterator[tuple[str, int]]:
         state = info.state if isinstance(info, Call) else None
         if isinstance(state, dict) and isinstance(name := state.get("relative_path"), str):
             offset, length = state.get("offset"), state.get("length")
-            known = isinstance(offset, int) and isinstance(length, int)
-            yield name, (offset + length if known else 0)
+            if isinstance(offset, int) and isinstance(length, int):
+                yield name, offset + length
+            else:
+                yield name, 0
 
 
 def _cut_short(folder: Path, storage: Any) -> Iterator[str]:

@@ -112,7 +112,9 @@ def _turned(parts: Sequence[_Experts], stacked: Shape | None) -> bool | None:
     count, rows = len(parts[0].names), rows * len(parts)
     if any(len(part.names) != count for part in parts):
         return None
-    return {(count, rows, columns): False, (count, columns, rows): True}.get(stacked or ())
+    if stacked == (count, rows, columns):
+        return False
+    return True if stacked == (count, columns, rows) else None
 
 
 def _stacked(parts: Sequence[_Experts], *, turned: bool) -> str:
