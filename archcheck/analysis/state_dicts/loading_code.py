@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from archcheck.analysis.state_dicts.steps import quoted
@@ -66,6 +65,7 @@ def _paths(checkpoint: Checkpoint) -> list[str]:
     """Return the files that hold the tensors: the path's own, or those beside or inside it."""
     if not checkpoint.files:
         return [checkpoint.path]
+    path = checkpoint.path.replace("\\", "/")
     inside = checkpoint.producer == "PEFT"
-    folder = checkpoint.path if inside else os.path.dirname(checkpoint.path)
-    return [os.path.join(folder, name).replace(os.sep, "/") for name in checkpoint.files]
+    folder = f"{path.rstrip('/')}/" if inside else path[: path.rfind("/") + 1]
+    return [f"{folder}{name}" for name in checkpoint.files]
