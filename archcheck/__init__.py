@@ -17,6 +17,7 @@ __all__ = [
     "UsageError",
     "check",
     "lint",
+    "summary",
 ]
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from archcheck.core.report import FindingsError, Report
     from archcheck.core.target import UsageError
     from archcheck.frontends.api import check, lint
+    from archcheck.frontends.summary import summary
 
 _HOMES = {
     "check": "archcheck.frontends.api",
     "lint": "archcheck.frontends.api",
+    "summary": "archcheck.frontends.summary",
     "Finding": "archcheck.core.finding",
     "Severity": "archcheck.core.finding",
     "FindingsError": "archcheck.core.report",

@@ -24,7 +24,19 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "junit": "archcheck.output.junit:render",
         "markdown": "archcheck.output.markdown:render",
         "html": "archcheck.output.html.page:render",
+        "torchinfo": "archcheck.output.torchinfo:render",
         "agent": "archcheck.output.agent:render",
+    }
+)
+# The first format of a suffix is the one that a file's name alone asks for.
+SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        ".json": ("json", "gitlab", "sarif"),
+        ".sarif": ("sarif",),
+        ".xml": ("junit",),
+        ".md": ("markdown",),
+        ".html": ("html",),
+        ".htm": ("html",),
     }
 )
 # They have no place for what was not checked, and why.
@@ -69,6 +81,14 @@ def render(
     module, _, function = FORMATS[format].partition(":")
     write = cast(Callable[[Report, Options], str], getattr(import_module(module), function))
     return write(report, Options(color, page_width(width), depth, statistics, quiet))
+
+
+def format_of(suffix: str, asked: str | None) -> str:
+    """Return the format of a file by its suffix, or the one asked for where that suits it too."""
+    usual = SUFFIXES.get(suffix.lower())
+    if usual is None:
+        return asked or "text"
+    return asked if asked in usual else usual[0]
 
 
 def notebook_frame(report: Report) -> str:

@@ -23,7 +23,8 @@ def trace_object(
     """Trace a module, or what a class or factory without arguments makes.
 
     Args:
-        input: A shape, a tensor, or a tuple, list or dict of them for several parameters.
+        input: A shape, a tensor, or a tuple, list or dict of them for several parameters; in a
+            dict, None, numbers and strings are handed over as they are.
         probe: Run it on real tensors, too.
 
     Raises:
@@ -68,7 +69,7 @@ def _inputs(given: Any) -> list[NamedInput]:
 
 def _is_one(given: Any) -> bool:
     """Whether this is one input: a tensor or a shape, not a sequence of them."""
-    if isinstance(given, torch.Tensor):
+    if isinstance(given, torch.Tensor | TensorSpec):
         return True
     if not isinstance(given, tuple | list):
         raise UsageError(f"{given!r} is no shape such as (8, 3, 224, 224)")
@@ -76,6 +77,8 @@ def _is_one(given: Any) -> bool:
 
 
 def _value(given: Any) -> Any:
+    if given is None or isinstance(given, TensorSpec | bool | int | float | str):
+        return given
     if isinstance(given, torch.Tensor):
         return TensorSpec(tuple(given.shape), str(given.dtype).removeprefix("torch."))
     if isinstance(given, Mapping):

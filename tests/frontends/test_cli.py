@@ -224,6 +224,42 @@ def test_output_goes_into_a_file_and_text_to_the_terminal(folder: Path) -> None:
     assert (run.returncode, len(run.stderr.splitlines())) == (2, 1)
 
 
+def test_several_files_go_by_their_suffixes(folder: Path) -> None:
+    outputs = [f"--output=report.{end}" for end in ("sarif", "html", "md", "json", "xml", "log")]
+    run = archcheck("broken.py", *outputs, cwd=folder)
+    assert run.returncode == 1
+    assert "error[AC101]" in run.stdout
+    texts = {path.suffix: path.read_text() for path in folder.glob("report.*")}
+    assert json.loads(texts[".sarif"])["version"] == "2.1.0"
+    assert json.loads(texts[".json"])["summary"]["error"] == 1
+    assert texts[".html"].startswith("<!DOCTYPE html>")
+    assert "<testsuites" in texts[".xml"]
+    assert "error[AC101]" in texts[".log"] and "error[AC101]" not in texts[".md"]
+
+
+def test_a_format_suits_the_files_that_may_have_it(folder: Path) -> None:
+    outputs = ("--output", "quality.json", "--output", "page.html")
+    archcheck("broken.py", "--format", "gitlab", *outputs, cwd=folder)
+    assert isinstance(json.loads((folder / "quality.json").read_text()), list)
+    assert (folder / "page.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_a_file_that_cannot_be_written_leaves_the_others(folder: Path) -> None:
+    run = archcheck("broken.py", "--output=no/a.json", "--output=b.json", cwd=folder)
+    assert (run.returncode, len(run.stderr.splitlines())) == (2, 1)
+    assert "no/a.json" in run.stderr
+    assert json.loads((folder / "b.json").read_text())["summary"]["error"] == 1
+    run = archcheck("broken.py", "--output=b.json", "--output=b.json", cwd=folder)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "twice" in run.stderr
+
+
+def test_the_diff_of_fixes_goes_into_a_file(folder: Path) -> None:
+    run = archcheck("broken.py", "--diff", "--output", "fixes.patch", cwd=folder)
+    assert run.stdout == (folder / "fixes.patch").read_text()
+    assert "+        super().__init__()" in run.stdout
+
+
 def test_source_from_standard_input(folder: Path) -> None:
     run = archcheck(
         *("-", "--stdin-filename", "src/new.py", "--format", "concise"), cwd=folder, stdin=BROKEN

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from archcheck.core.target import UsageError
 from archcheck.frontends.cli.terminal import DEFECT, show, usage_error, write
 from archcheck.output import WITHOUT_UNCHECKED, render
 from archcheck.output.wording import fixes_text, mended_text
@@ -19,12 +21,12 @@ class RenderOptions(NamedTuple):
     """How a report is to be shown.
 
     Attributes:
-        to_file: The report in its format goes into a file, and text to the terminal.
+        files: The formats of the files that the report goes into; the terminal gets text then.
         diff, fix_only: What is left after fixing is not what was asked.
     """
 
     format: str
-    to_file: bool
+    files: tuple[str, ...]
     color: bool
     width: int
     depth: int | None
@@ -40,12 +42,12 @@ class Answer(NamedTuple):
 
     Attributes:
         shown: On standard output.
-        written: Into the file that `--output` names.
+        written: Into the files that `--output` names, in their order.
         said: Lines on standard error.
     """
 
     shown: str
-    written: str
+    written: tuple[str, ...]
     said: tuple[str, ...]
     exit_code: int
 
@@ -74,23 +76,31 @@ class Answer(NamedTuple):
             # Whether findings are left is not what was asked.
             code = int(manner.diff and bool(repairs.diff))
             code = report.exit_code if report.exit_code > 1 else code
-            return cls(repairs.diff if manner.diff else "", "", tuple(said), code)
-        text = shown(manner.format, color=manner.color and not manner.to_file)
-        if manner.to_file:
-            return cls(shown("text", color=manner.color), text, tuple(said), report.exit_code)
-        return cls(text, "", tuple(said), report.exit_code)
+            text = repairs.diff if manner.diff else ""
+            written = (text,) * len(manner.files)
+        else:
+            code = report.exit_code
+            text = shown("text" if manner.files else manner.format, color=manner.color)
+            written = tuple(shown(format) for format in manner.files)
+        return cls(text, written, tuple(said), code)
 
-    def give(self, output: Path | None) -> None:
+    def give(self, outputs: Sequence[Path]) -> None:
         """Say it.
 
         Raises:
-            UsageError: The file cannot be written.
+            UsageError: A file cannot be written.
         """
         show(self.shown)
-        if output is not None:
-            write(output, self.written, "--output")
+        unwritten = []
+        for output, text in zip(outputs, self.written, strict=True):
+            try:
+                write(output, text, "--output")
+            except UsageError as error:  # the other files are written all the same
+                unwritten.append(str(error))
         for line in self.said:
             print(line, file=sys.stderr)
+        if unwritten:
+            raise UsageError("; ".join(unwritten))
 
 
 def _remarks(report: Report, manner: RenderOptions) -> list[str]:
@@ -101,7 +111,7 @@ def _remarks(report: Report, manner: RenderOptions) -> list[str]:
         remarks += mended_text(repairs)
     if repairs is not None and (manner.diff or manner.fix_only):
         remarks.append(fixes_text(report))
-    elif not manner.to_file and manner.format in WITHOUT_UNCHECKED:
+    elif not manner.files and manner.format in WITHOUT_UNCHECKED:
         remarks += (f"not checked: {sentence}" for sentence in report.unchecked)
     if repairs is not None:
         remarks += repairs.untouched

@@ -46,8 +46,8 @@ def check(
         typer.Option(help="How to show the report (text; agent, where an agent runs the command)."),
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option(help="Write the report into this file, and text to the terminal."),
+        list[Path] | None,
+        typer.Option(help="Write the report into this file, in the format of its suffix."),
     ] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Apply the safe fixes.")] = False,
     unsafe_fixes: Annotated[
@@ -209,7 +209,7 @@ def _check(options: CheckOptions) -> int:
         plan = Plan.of(named, config, asked, root=root, buffers=[Path(path) for path in buffers])
         key = memory.key("answer", named, config, asked, buffers, plan, shown)
         answer = _remembered(memory, key, report, shown)
-    answer.give(options.output)
+    answer.give(options.outputs)
     if announced := options.announced():
         complain(announced)
     if memory is not None:

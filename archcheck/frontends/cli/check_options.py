@@ -25,7 +25,7 @@ from archcheck.frontends.cli.options import (
     read,
 )
 from archcheck.frontends.cli.terminal import wants_color
-from archcheck.output import page_width
+from archcheck.output import format_of, page_width
 
 if TYPE_CHECKING:
     from archcheck.engine.fix.fix_files import FixOptions
@@ -47,7 +47,7 @@ class CheckOptions:
     ignore: str | None
     fail_on: Severity | None
     format: Format | None
-    output: Path | None
+    output: list[Path] | None
     fix: bool
     unsafe_fixes: bool
     diff: bool
@@ -171,7 +171,7 @@ class CheckOptions:
         """Return how the report is to be shown."""
         return RenderOptions(
             format=self._format(),
-            to_file=self.output is not None,
+            files=self._file_formats(),
             color=wants_color(),
             width=page_width(None),
             depth=self.depth,
@@ -187,6 +187,25 @@ class CheckOptions:
         if self.format is not None:
             return self.format.value
         return "agent" if agent_variable() and not self.output and not self.diff else "text"
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The files that the report goes into.
+
+        Raises:
+            UsageError: One is named twice.
+        """
+        files = self.output or []
+        if len(set(files)) < len(files):
+            raise UsageError("--output: the same file is named twice")
+        return files
+
+    def _file_formats(self) -> tuple[str, ...]:
+        """Return the format of each file: a single one's as `--format` says, else by its suffix."""
+        asked = None if self.format is None else self.format.value
+        if asked is not None and len(self.outputs) == 1:
+            return (asked,)
+        return tuple(format_of(path.suffix, asked) for path in self.outputs)
 
     def announced(self) -> str | None:
         """Return why the format is not the usual one, where nobody asked for another."""
