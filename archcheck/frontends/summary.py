@@ -11,7 +11,7 @@ from archcheck.core.target import UsageError
 from archcheck.evidence.target_summary import TargetReport
 
 if TYPE_CHECKING:
-    from archcheck.output.torchinfo import ModelStatistics
+    from archcheck.output.terminal.torchinfo_table import ModelStatistics
 
 
 def summary(
@@ -51,7 +51,13 @@ def summary(
     Raises:
         UsageError: An argument is wrong; the text names it.
     """
-    from archcheck.output.torchinfo import COLUMNS, ROWS, TableOptions, statistics, without_a_pass
+    from archcheck.output.terminal.torchinfo_table import (
+        COLUMNS,
+        ROWS,
+        TableOptions,
+        statistics,
+        without_a_pass,
+    )
 
     if verbose is None:
         verbose = 0 if getattr(sys, "ps1", None) else 1

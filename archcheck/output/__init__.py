@@ -24,7 +24,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "junit": "archcheck.output.junit:render",
         "markdown": "archcheck.output.markdown:render",
         "html": "archcheck.output.html.page:render",
-        "torchinfo": "archcheck.output.torchinfo:render",
+        "torchinfo": "archcheck.output.terminal.torchinfo_table:render",
         "agent": "archcheck.output.agent:render",
     }
 )
