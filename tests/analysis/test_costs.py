@@ -55,6 +55,7 @@ class Watched(TorchDispatchMode):
         return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(REAL))
 def test_an_optimizer_keeps_and_takes_what_the_real_one_does(name: str) -> None:
     make, shapes = REAL[name]

@@ -29,6 +29,8 @@ from archcheck.output.annotated_source import render
 from archcheck.python import Project
 from archcheck.python.documents.read import read_document
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 SOURCE = """\

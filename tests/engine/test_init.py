@@ -15,6 +15,8 @@ from archcheck.core.target import UsageError
 from archcheck.engine.init.candidates import candidates, model_files
 from archcheck.engine.init.section import ConfigFile, limit_above, section
 
+pytestmark = pytest.mark.slow
+
 NET = """\
 from torch import nn
 
@@ -72,7 +74,6 @@ def test_the_diff_is_shown_and_nothing_written_without_a_terminal(project: Path)
     assert (project / "pyproject.toml").read_text() == PROJECT
 
 
-@pytest.mark.slow
 def test_what_is_written_is_valid_and_checks(project: Path) -> None:
     path = project / "nets" / "net.py"
     path.write_text(NET[: NET.index("class Crashing")].rstrip() + "\n")

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from command import archcheck
 
+pytestmark = pytest.mark.slow
+
 BAD = """from torch import nn
 
 

@@ -10,6 +10,8 @@ from torch import nn
 
 import archcheck
 
+pytestmark = pytest.mark.slow
+
 
 class Net(nn.Module):
     def __init__(self) -> None:

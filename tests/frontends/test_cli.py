@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from command import archcheck
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 CLEAN = """\
@@ -284,7 +286,6 @@ def test_explain_and_rules(folder: Path) -> None:
     assert "missing-super-init" in archcheck("rules", cwd=folder).stdout
 
 
-@pytest.mark.slow
 def test_the_users_folder_stays_as_it_was(folder: Path) -> None:
     before = sorted(path.name for path in folder.rglob("*"))
     archcheck("clean.py:make", "--input", "8,4", "--no-cache", cwd=folder)

@@ -11,6 +11,8 @@ from command import ROOT, archcheck
 
 from archcheck import rules_api
 
+pytestmark = pytest.mark.slow
+
 RULE = '''"""A layer is built twice as wide as it need be.
 
 What it does

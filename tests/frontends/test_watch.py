@@ -15,6 +15,8 @@ import pytest
 
 pytest.importorskip("watchfiles", reason="--watch is part of archcheck-torch[lsp]")
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "archcheck", "check", "--watch"]
 PATIENCE = 60.0
 BROKEN = """\

@@ -49,6 +49,10 @@ def applied(text: str, edits: tuple[Edit, ...]) -> str:
     return text
 
 
+# A loop in eval mode is an evaluation, whose graph nothing needs: the next thing to mend.
+REVEALED = {"AC501": "AC509"}
+
+
 def bad_files() -> Iterator[tuple[Rule, Path]]:
     for rule in FIXABLE:
         folder = ROOT / "fixtures" / rule.name.replace("-", "_")
@@ -75,7 +79,9 @@ def test_a_fix_mends_what_it_is_for_and_nothing_else(rule: Rule, path: Path) -> 
         # One fix may mend several findings (a constructor call that moves up), never make one.
         assert len(left) < len(mended), new
         others = sorted(r.code for r, _ in before if r is not rule)
-        assert sorted(r.code for r, _ in after if r is not rule) == others, new
+        shown = REVEALED.get(rule.code)
+        left_over = sorted(r.code for r, _ in after if r is not rule and r.code != shown)
+        assert left_over == [code for code in others if code != shown], new
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from archcheck.core.config import LOSSES, Config, Model
 from archcheck.core.finding import Severity
 from archcheck.engine.pipeline import run
 
+pytestmark = pytest.mark.slow
+
 NET = """
 class Net(nn.Module):
     def __init__(self):

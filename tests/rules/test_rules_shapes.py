@@ -12,6 +12,8 @@ from archcheck.core.config import Config, Model
 from archcheck.core.finding import Finding, Severity
 from archcheck.engine.pipeline import run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 FIXTURES = "fixtures"
 
