@@ -292,6 +292,7 @@ class Sizes:
     nothing limits it. `dimension` names it: H, W, T, or the user's letter. `tied` are the
     dimensions that have to vary with it; `axes` are (index of the input's value, dimension).
     Where the traced size itself is rejected, the accepted sizes nearest to it are given.
+    `others`: sizes come in bands, and some outside this one are accepted too.
     """
 
     dimension: str
@@ -303,3 +304,9 @@ class Sizes:
     limited_by: int | None = None  # the op that rejects the nearest sizes outside
     tied: tuple[str, ...] = ()
     axes: tuple[tuple[int, int], ...] = ()
+    others: bool = False
+
+
+SizeAnswer: TypeAlias = Literal["any", "range", "bands", "only", "unknown"]
+"""What is known of the sizes of a dimension: nothing limits it; some work; only the traced one
+does; or that could not be told."""

@@ -18,6 +18,7 @@ from archcheck.evidence.records import (
     Op,
     Parameter,
     Rung,
+    SizeAnswer,
     SizeName,
     Sizes,
     StateEntry,
@@ -49,6 +50,7 @@ class TracedPass:
             alive at once.
         uncounted_ops: Ops with work that no formula covers, and how often they ran.
         valid_input_sizes: Per dimension that the model limits.
+        size_answers: Per dimension that may vary, what kind of answer there is.
         files: The files of the project that were read while loading.
         versions: Of python and torch.
         defects: Tracebacks of what went wrong in archcheck itself; a pass that is `complete` all
@@ -85,6 +87,7 @@ class TracedPass:
     peak_activation_bytes: int = 0
     uncounted_ops: Mapping[str, int] = field(default_factory=dict)
     valid_input_sizes: tuple[Sizes, ...] = ()
+    size_answers: Mapping[str, SizeAnswer] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     printed: str = ""

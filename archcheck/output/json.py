@@ -84,6 +84,7 @@ def _target(target: TargetReport) -> dict[str, Any]:
             one.dimension: [one.low, one.high] + [one.multiple_of] * (one.multiple_of > 1)
             for one in sizes
         },
+        "size_answers": dict(target.trace.size_answers) if target.complete else None,
         "decided_by_values": list(target.trace.decided_by_values) if target.built else None,
         "training": None if training is None else dict(training.as_json()),
         "generation": _generation(target),

@@ -170,11 +170,13 @@ def valid_sizes_text(target: TargetReport) -> str | None:
     sizes = target.valid_input_sizes
     if not sizes:
         return None
-    groups: dict[tuple[int, int, int, int], list[Sizes]] = {}
+    groups: dict[tuple[int, int, int, int, bool], list[Sizes]] = {}
     for one in sizes:
-        groups.setdefault((one.low, one.high, one.multiple_of, one.searched), []).append(one)
+        key = (one.low, one.high, one.multiple_of, one.searched, one.others)
+        groups.setdefault(key, []).append(one)
     return "; ".join(
         " and ".join(one.dimension for one in group)
         + sizes_text(group[0]).removeprefix(group[0].dimension)
+        + (", and others in other bands" if group[0].others else "")
         for group in groups.values()
     )

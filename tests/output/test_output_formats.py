@@ -254,6 +254,7 @@ def test_json_has_null_for_what_is_not_known() -> None:
         "peak_activation_bytes",
         "uncounted_ops",
         "valid_input_sizes",
+        "size_answers",
         "decided_by_values",
         "training",
         "generation",

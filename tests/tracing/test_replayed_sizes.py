@@ -25,7 +25,7 @@ from archcheck.evidence.sizes import (
     scaled,
 )
 from archcheck.evidence.trace import Trace
-from archcheck.tracing.sizes.solve import valid_sizes
+from archcheck.tracing.sizes.solve import answered_sizes, valid_sizes
 
 
 class Record:
@@ -42,7 +42,11 @@ class Record:
     ) -> int:
         name = "xyz"[len(self.inputs)]
         index = self._value(shape, "input", dtype=dtype, name=name)
-        self.inputs.append(TracedInput(name, ValueIndex(index), letters or {}))
+        self.inputs.append(
+            TracedInput(
+                name, ValueIndex(index), {dim: letter for letter, dim in (letters or {}).items()}
+            )
+        )
         return index
 
     def parameter(self, *shape: int) -> int:
@@ -409,3 +413,16 @@ def test_pooling_in_ceil_mode_starts_no_window_in_the_padding() -> None:
     assert pooled_up(number(6), 3, 2, 0, 1).constant == 3
     assert pooled_up(number(7), 3, 2, 0, 1).constant == 3
     assert pooled_up(number(5), 2, 2, 1, 1).constant == 3
+
+
+def test_what_is_known_of_a_size_is_said() -> None:
+    record = Record()
+    x = record.input(2, 16, 8, letters={"B": 0, "T": 1})
+    record.linear(x, 8, (2, 16, 4))
+    _, answers = answered_sizes(record.trace())
+    assert answers == {"B": "any", "T": "any"}
+    _, answers = answered_sizes(classifier().trace())
+    assert set(answers.values()) <= {"range", "only", "bands"}
+    # Where no pass can confirm anything, nothing is known.
+    _, answers = answered_sizes(classifier().trace(), lambda sizes: None)
+    assert set(answers.values()) == {"unknown"}

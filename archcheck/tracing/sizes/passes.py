@@ -32,7 +32,7 @@ from archcheck.tracing.record.placed import OutOfTime, PlacedMode
 from archcheck.tracing.record.placement import LeaveRung, MetaPlacement, Placement
 from archcheck.tracing.record.recorder import Recorder, tensors_in
 from archcheck.tracing.sizes.dimensions import values_in
-from archcheck.tracing.sizes.solve import valid_sizes
+from archcheck.tracing.sizes.solve import answered_sizes
 from archcheck.tracing.sizes.symbolic import symbolic_shapes
 
 # All passes together take no longer; what comes later is not answered.
@@ -76,8 +76,8 @@ class Sizing:
         with preserved_settings():
             if self._search:
                 shapes = [trace.values[index].shape for index in values_in(trace.outputs)]
-                sizes = valid_sizes(trace, ResizedPasses(attempt, shapes))
-                trace = replace(trace, valid_input_sizes=sizes)
+                sizes, answers = answered_sizes(trace, ResizedPasses(attempt, shapes))
+                trace = replace(trace, valid_input_sizes=sizes, size_answers=answers)
             if self._symbolic:
                 shown = symbolic_shapes(trace, RecordedPasses(attempt, trace))
                 trace = replace(trace, symbolic=shown)

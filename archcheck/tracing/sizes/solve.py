@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from archcheck.evidence.records import Sizes
+from archcheck.evidence.records import SizeAnswer, Sizes
 from archcheck.evidence.sizes import Size, Tables, free
 from archcheck.evidence.trace import Trace
 from archcheck.tracing.sizes.dimensions import Axis, Symbol, names_of, symbols_of
@@ -54,11 +54,23 @@ class _Range:
     rejected: tuple[int, ...]
 
     @property
+    def has_others(self) -> bool:
+        """Whether sizes that are not in this range are accepted too."""
+        return not self.accepted.issubset(range(self.low, self.high + 1, self.step))
+
+    @property
     def limits(self) -> bool:
         return (self.low, self.high, self.step) != (1, self.searched, 1)
 
 
 def valid_sizes(trace: Trace, confirm: Confirm | None = None) -> tuple[Sizes, ...]:
+    """The sizes of `answered_sizes` alone."""
+    return answered_sizes(trace, confirm)[0]
+
+
+def answered_sizes(
+    trace: Trace, confirm: Confirm | None = None
+) -> tuple[tuple[Sizes, ...], Mapping[str, SizeAnswer]]:
     """The sizes of the spatial and the free (lettered) dimensions that the model accepts.
 
     A dimension that nothing limits is left out, unless the user left it free by a letter.
@@ -68,14 +80,18 @@ def valid_sizes(trace: Trace, confirm: Confirm | None = None) -> tuple[Sizes, ..
     Args:
         confirm: Runs a pass with other sizes; without it the replay is believed where it leaves
             no choice.
+
+    Returns:
+        The sizes, and for each dimension what kind of answer there is: nothing limits it, it has
+        a range, bands or one size only, or that could not be told.
     """
     symbols = symbols_of(trace)
     if not symbols or trace.rung is None:
-        return ()
+        return (), {}
     found = _Search(trace, symbols, "followed")
-    if found.replay.hopeless:
-        return ()
     names = names_of(trace, found.replay.demands, symbols)
+    if found.replay.hopeless:
+        return (), dict.fromkeys(names.values(), "unknown")
     ranges = [
         item
         for item in _chosen(trace, symbols, found, confirm)
@@ -91,7 +107,26 @@ def valid_sizes(trace: Trace, confirm: Confirm | None = None) -> tuple[Sizes, ..
     kept = limited + [item for item in ranges if not item.limits and item.symbols[0].letter]
     result = [sizes for item in kept for sizes in _reported(item, names)]
     order = {name: place for place, name in enumerate(names.values())}
-    return tuple(sorted(result, key=lambda sizes: order[sizes.dimension]))
+    free = {
+        names[symbol.name]
+        for item in ranges
+        if not item.limits
+        for symbol in item.symbols
+        if symbol.name in names
+    }
+    answers: dict[str, SizeAnswer] = {name: "any" if name in free else "unknown" for name in order}
+    answers.update((sizes.dimension, _kind(sizes)) for sizes in result)
+    return tuple(sorted(result, key=lambda sizes: order[sizes.dimension])), answers
+
+
+def _kind(sizes: Sizes) -> SizeAnswer:
+    if sizes.others:
+        return "bands"
+    if sizes.low == sizes.high:
+        return "only"
+    return (
+        "any" if (sizes.low, sizes.high, sizes.multiple_of) == (1, sizes.searched, 1) else "range"
+    )
 
 
 def _reported(item: _Range, names: Mapping[str, str]) -> Iterator[Sizes]:
@@ -109,6 +144,7 @@ def _reported(item: _Range, names: Mapping[str, str]) -> Iterator[Sizes]:
                 item.limited_by,
                 tuple(other for other in own if other != name),
                 symbol.axes,
+                item.has_others,
             )
 
 
