@@ -126,6 +126,8 @@ class Finding:
             a span that they (or their `defect`) start in. They are not reported.
         guesses_loss: No loss was seen, and the finding supposes one: where the user says which
             loss a model of the file is trained with, what the trace shows stands alone.
+        tentative: Sizes that are equal by chance would show the same. It is not reported; the model
+            is traced again with symbols, and the rule asked again.
     """
 
     message: str
@@ -142,6 +144,7 @@ class Finding:
     explains: Location | None = None
     covers: tuple[tuple[str, Location], ...] = ()
     guesses_loss: bool = False
+    tentative: bool = False
     severity: Severity | None = None
     code: str = ""
     name: str = ""

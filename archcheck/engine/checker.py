@@ -52,6 +52,13 @@ class TargetResult:
                 found += run_reader(rule, partial(reader, trace, project), trace.target, defects)
         return cls(trace, tuple(found), defects=tuple(defects))
 
+    @property
+    def needs_symbols(self) -> bool:
+        """Whether a rule can tell only from symbolic sizes."""
+        return any(one.finding.tentative for one in self.found) and (
+            self.trace is not None and self.trace.symbolic is None
+        )
+
 
 @dataclass(frozen=True)
 class CheckResult:
@@ -115,6 +122,7 @@ class CheckResult:
             for result in results
             for one in result.found
             if not (one.finding.guesses_loss and one.finding.location.path in told)
+            and not one.finding.tentative
         ]
         wanted = [
             finding
@@ -176,7 +184,29 @@ class Checker:
             self._result(outcome, model, project, selection)
             for (_, model), outcome in zip(self._models, self._workers.results(), strict=True)
         ]
+        requests = [self._request(target, model, buffers) for target, model in self._models]
+        targets = self._with_symbols(targets, requests, project, selection)
         return CheckResult(tuple(files), tuple(targets), project, self._config, selection, buffers)
+
+    def _with_symbols(
+        self,
+        results: Sequence[TargetResult],
+        requests: Sequence[TraceRequest],
+        project: Project,
+        selection: Selection,
+    ) -> list[TargetResult]:
+        """The results, those that need symbols traced anew with them."""
+        asked = {place for place, result in enumerate(results) if result.needs_symbols}
+        if not asked:
+            return list(results)
+        self._workers.start([replace(requests[place], symbolic=True) for place in sorted(asked)])
+        answers = self._workers.results()
+        return [
+            self._result(next(answers), self._models[place][1], project, selection)
+            if place in asked
+            else result
+            for place, result in enumerate(results)
+        ]
 
     def again(self, before: CheckResult, buffers: Mapping[str, bytes]) -> CheckResult:
         """Look at what may have changed, now that these texts stand in the place of the disk's."""
@@ -211,6 +241,11 @@ class Checker:
             self._result(next(answers) if old is None else old, model, project, selection)
             for (_, model), old in zip(self._models, kept, strict=True)
         ]
+        again = [
+            self._request(_followed(target, self._start or before.project, project), model, buffers)
+            for target, model in self._models
+        ]
+        targets = self._with_symbols(targets, again, project, selection)
         files = tuple(known[_key(path)] for path in self._files)
         return CheckResult(files, tuple(targets), project, self._config, selection, buffers)
 

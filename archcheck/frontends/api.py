@@ -107,6 +107,9 @@ def check(
         if not result.usage_error
     ]
     traced = TargetResult.of(trace, project, selection)
+    if traced.needs_symbols:
+        trace = replace(trace_object(target, input, mode, asked, symbolic=True), request=request)
+        traced = TargetResult.of(trace, project, selection)
     return report(CheckResult(tuple(results), (traced,), project, config, selection))
 
 

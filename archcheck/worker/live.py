@@ -18,7 +18,12 @@ from archcheck.worker.sandbox.user_paths import shown
 
 
 def trace_object(
-    target: Any, input: Any, mode: Literal["train", "eval"], probe: ProbeRequest | None = None
+    target: Any,
+    input: Any,
+    mode: Literal["train", "eval"],
+    probe: ProbeRequest | None = None,
+    *,
+    symbolic: bool = False,
 ) -> Trace:
     """Trace a module, or what a class or factory without arguments makes.
 
@@ -26,6 +31,7 @@ def trace_object(
         input: A shape, a tensor, or a tuple, list or dict of them for several parameters; in a
             dict, None, numbers and strings are handed over as they are.
         probe: Run it on real tensors, too.
+        symbolic: Find every size as a function of the input's, too.
 
     Raises:
         UsageError: The target is none of these, or there is no input.
@@ -37,7 +43,14 @@ def trace_object(
         path = _file_of(type(target))
         name = type(target).__name__
         return trace_live(
-            target, inputs, mode=mode, target=name, path=path, find_sizes=True, probe=probe
+            target,
+            inputs,
+            mode=mode,
+            target=name,
+            path=path,
+            find_sizes=True,
+            symbolic=symbolic,
+            probe=probe,
         )
     if not callable(target):
         raise UsageError(
@@ -47,7 +60,14 @@ def trace_object(
     name = getattr(target, "__qualname__", type(target).__name__)
     path = _file_of(target)
     return trace_module(
-        target, inputs, mode=mode, target=name, path=path, find_sizes=True, probe=probe
+        target,
+        inputs,
+        mode=mode,
+        target=name,
+        path=path,
+        find_sizes=True,
+        symbolic=symbolic,
+        probe=probe,
     )
 
 

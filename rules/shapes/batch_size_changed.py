@@ -34,6 +34,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from archcheck.analysis.axes.batch import Batch
+from archcheck.analysis.axes.reshapes import misplaced, remedy, why
 from archcheck.analysis.shapes.arithmetic import text
 from archcheck.analysis.shapes.batch_axis import RESHAPES, batch_axes, cut_up, misled, mixed
 from archcheck.analysis.shapes.failures import ShapeError, shortened, trail
@@ -72,6 +74,29 @@ def samples_that_mix(trace: Trace, project: Project) -> Iterator[Finding]:
             trail=trail(trace, op.location, fault.call, op.inputs[:1]),
             help=_help(axis),
             covers=tuple(("AC201", place) for place in misled(trace, op) if axis == 0),
+        )
+
+
+@rule.on_trace
+def samples_in_another_order(trace: Trace, project: Project) -> Iterator[Finding]:
+    found = list(misplaced(trace))
+    batch = Batch(trace, project) if found else None
+    for each in found:
+        at = each.op.location
+        if at is None or batch is None or not any(map(batch.is_batch, each.roots)):
+            continue
+        before, after = trace.shape(each.op.inputs[0]), trace.shape(each.op.outputs[0])
+        fault = ShapeError.of(trace, project, each.op)
+        operands = fault.operands()
+        yield Finding(
+            f"`{shortened(fault.text(at)) or each.op.name}` makes {text(after)} of "
+            f"{text(before)}: {why(each, after)} samples",
+            at,
+            label="mixes the samples",
+            module=fault.module_path,
+            trail=trail(trace, at, fault.call, each.op.inputs[:1]),
+            help=remedy(each, operands[0] if operands else "x"),
+            tentative=trace.symbolic is None,
         )
 
 
