@@ -77,12 +77,21 @@ def _functions_follow(model: nn.Module, own: Container[int]) -> Iterator[None]:
         return weakref.ref(copy.deepcopy(referent, memo)) if id(referent) in own else original
 
     table: dict[Any, Any] = copy._deepcopy_dispatch  # type: ignore[attr-defined]
-    before = {kind: table[kind] for kind in (FunctionType, weakref.ref)}
-    table.update({FunctionType: function, weakref.ref: reference})
+    copied = {FunctionType: function, weakref.ref: reference}
+    before = {kind: table[kind] for kind in copied if kind in table}
+    # From Python 3.14 on, these kinds stand in a set of what is its own copy.
+    atomic: frozenset[type] = getattr(copy, "_atomic_types", frozenset())
+    table.update(copied)
+    if atomic:
+        vars(copy)["_atomic_types"] = atomic - copied.keys()
     try:
         yield
     finally:
+        for kind in copied:
+            del table[kind]
         table.update(before)
+        if atomic:
+            vars(copy)["_atomic_types"] = atomic
 
 
 def _content(cell: CellType) -> Iterator[Any]:
