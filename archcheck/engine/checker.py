@@ -195,14 +195,20 @@ class Checker:
         project: Project,
         selection: Selection,
     ) -> list[TargetResult]:
-        """The results, those that need symbols traced anew with them."""
+        """The results; of those that need symbols, what the rules find in a trace with them.
+
+        The trace that is shown stays the first: symbols are shown where they are asked for.
+        """
         asked = {place for place, result in enumerate(results) if result.needs_symbols}
         if not asked:
             return list(results)
         self._workers.start([replace(requests[place], symbolic=True) for place in sorted(asked)])
         answers = self._workers.results()
         return [
-            self._result(next(answers), self._models[place][1], project, selection)
+            replace(
+                self._result(next(answers), self._models[place][1], project, selection),
+                trace=result.trace,
+            )
             if place in asked
             else result
             for place, result in enumerate(results)

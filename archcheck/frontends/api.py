@@ -108,8 +108,9 @@ def check(
     ]
     traced = TargetResult.of(trace, project, selection)
     if traced.needs_symbols:
-        trace = replace(trace_object(target, input, mode, asked, symbolic=True), request=request)
-        traced = TargetResult.of(trace, project, selection)
+        symbolic = trace_object(target, input, mode, asked, symbolic=True)
+        told = TargetResult.of(replace(symbolic, request=request), project, selection)
+        traced = replace(told, trace=trace)
     return report(CheckResult(tuple(results), (traced,), project, config, selection))
 
 

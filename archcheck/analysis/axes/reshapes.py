@@ -104,10 +104,11 @@ def _wrong(
         options = [
             (place, wide(axis))
             for place, (axis, other) in enumerate(zip(reshape.source, before, strict=True))
-            if size is not None and other == size and roots_of(axis) and dim not in literal
+            if size is not None and other == size and dim not in literal
         ]
-        if options and shape[dim] > 1 and all(meant != held for _, meant in options):
-            place, meant = options[0]
+        counting = [(place, meant) for place, meant in options if roots_of(meant)]
+        if counting and shape[dim] > 1 and all(meant != held for _, meant in options):
+            place, meant = counting[0]
             yield Misplaced(op, dim, meant, held, place)
         if held is None:
             return
