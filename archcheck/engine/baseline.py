@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 from archcheck.core.atomic_write import write_whole
 from archcheck.core.finding import Finding, Severity
 from archcheck.core.known_findings import Comparison, KnownFinding
+from archcheck.core.report import Report
 from archcheck.core.target import UsageError, parse_target
 from archcheck.engine.scopes import scope_at
 from archcheck.engine.selection import Selection
@@ -137,6 +138,21 @@ class Baseline:
                 left[_identity(entry)] -= count
                 unseen.append(replace(entry, count=count))
         return unseen
+
+
+def accepted(report: Report, comparison: Comparison) -> tuple[Report, int]:
+    """Write the findings of a report into its baseline.
+
+    Returns:
+        The report as the new baseline leaves it, and how many of its findings are let stand.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    write_baseline(comparison)
+    hidden = comparison.hidden | set(report.findings)
+    after = replace(comparison, hidden=hidden, gone=0)
+    return replace(report, findings=(), baseline=after), len(hidden)
 
 
 def write_baseline(comparison: Comparison) -> None:

@@ -22,7 +22,7 @@ from archcheck.engine.suppress import apply
 from archcheck.python import Project
 from archcheck.python.syntax.parse import Parse, parse
 from archcheck.python.text.document import DocumentError
-from archcheck.worker.process.client import Outcome, Tracers
+from archcheck.worker.process.client import Outcome, Tracers, WorkerDefect
 
 if TYPE_CHECKING:
     from archcheck.core.facts import DependencyRecorder
@@ -40,6 +40,19 @@ class TargetResult:
     found: tuple[Found, ...] = ()
     usage_error: str | None = None
     defects: tuple[str, ...] = ()
+
+    def require_trace(self) -> Trace:
+        """Return the trace, which shows something.
+
+        Raises:
+            UsageError: The target cannot be served.
+            WorkerDefect: archcheck failed on it.
+        """
+        if self.trace is None:
+            raise UsageError(self.usage_error or "there is no trace")
+        if self.trace.shows_nothing:
+            raise WorkerDefect("\n".join(self.trace.defects))
+        return self.trace
 
     @classmethod
     def of(cls, trace: Trace, project: Project, selection: Selection) -> TargetResult:

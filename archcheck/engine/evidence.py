@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from archcheck.core.config import Config, Model
 from archcheck.core.discovery import source_files
-from archcheck.core.target import UsageError, parse_target
-from archcheck.engine.checker import Checker
-from archcheck.engine.selection import Selection
+from archcheck.core.target import UsageError
+from archcheck.engine.session import Session
 from archcheck.evidence.trace import Trace
 from archcheck.python import Project, SourceFile
 from archcheck.python.documents.read import read_document
 from archcheck.python.text.document import DocumentError
-from archcheck.worker.process.client import WorkerDefect, Workers
 
 
 def source_of(path: str, root: Path) -> SourceFile:
@@ -40,15 +39,7 @@ def trace_of(model: Model, config: Config, root: Path) -> Trace:
         UsageError: The target names no model, or cannot be served.
         WorkerDefect: archcheck failed on it.
     """
-    target = parse_target(model.target)
-    if target is None:
-        raise UsageError(f"`{model.target}` names no model")
-    with Workers() as workers:
-        checker = Checker((), [(target, model)], config, workers, root)
-        result = checker.examine(Selection((), frozenset()), {})
-    if result.usage_errors:
-        raise UsageError(result.usage_errors[0])
-    (trace,) = result.traces
-    if trace.shows_nothing:
-        raise WorkerDefect("\n".join(trace.defects))
+    bare = replace(config, select=(), extend_select=())
+    with Session(bare, root) as session:
+        (trace,) = session.trace(model).traces
     return trace

@@ -20,7 +20,7 @@ from typing import NoReturn
 from archcheck.core.config import LOSSES, Config, Model, parse_bytes, parse_count, parse_shape
 from archcheck.core.rule import Rule, load_pack
 from archcheck.core.target import UsageError
-from archcheck.engine.pipeline import run
+from archcheck.engine.session import Session
 
 _FIXTURE = re.compile(r"(bad|good).*\.(py|md|ipynb)")
 _EXPECT = re.compile(r"# expect:(.*)")
@@ -165,7 +165,8 @@ def _problems(
     traced = {model.target.rpartition(":")[0] for model in models}
     paths = tuple(shown for path in files if (shown := _shown(path, root)) not in traced)
     config = Config(select=("ALL",), paths=paths, models=tuple(models), cache=False)
-    report = run(None, config, Model(""), root=root, rules=tuple(rules))
+    with Session(config, root, rules=rules) as session:
+        report = session.check(None)
     yield from (_failure(defect, rules, root) for defect in report.defects)
     yield from report.usage_errors
     found = {(one.location.path, one.location.line, one.code) for one in report.findings}

@@ -12,21 +12,14 @@ from archcheck.core.config import Config, Mode, Model
 from archcheck.core.finding import Severity
 from archcheck.core.probe_request import ProbeRequest
 from archcheck.core.report import Report
-from archcheck.core.rule import load_rules
 from archcheck.core.target import UsageError
-from archcheck.engine.checker import CheckResult, TargetResult
 from archcheck.engine.checkpoints import with_checkpoint
-from archcheck.engine.merge import Found
-from archcheck.engine.pipeline import report, run
-from archcheck.engine.run_rules import read_files
-from archcheck.engine.selection import Selection
+from archcheck.engine.session import Session
 from archcheck.evidence.request import Request
-from archcheck.python import Project
 from archcheck.worker.process.client import WorkerDefect
 
 if TYPE_CHECKING:
     from archcheck.core.target import Shape
-    from archcheck.evidence.trace import Trace
 
 
 def check(
@@ -85,7 +78,8 @@ def check(
             weights=checkpoint,
             allow_missing=patterns,
         )
-        checked = run([target], config, model, root=Path.cwd())
+        with Session(config, Path.cwd()) as session:
+            checked = session.check([target], model)
         if checked.usage_errors:
             raise UsageError("; ".join(checked.usage_errors))
         return checked
@@ -99,19 +93,12 @@ def check(
     trace = replace(trace_object(target, input, mode, asked), request=request)
     if trace.shows_nothing:
         raise WorkerDefect("\n".join(trace.defects))
-    selection = Selection.of(load_rules(), config)
-    project = Project(Path.cwd())
-    results = [
-        replace(result, found=tuple(one for one in result.found if _is_of(trace, one)))
-        for result in read_files(_files(trace), project, selection)
-        if not result.usage_error
-    ]
-    traced = TargetResult.of(trace, project, selection)
-    if traced.needs_symbols:
+
+    def with_symbols() -> Trace:
         symbolic = trace_object(target, input, mode, asked, symbolic=True)
-        told = TargetResult.of(replace(symbolic, request=request), project, selection)
-        traced = replace(told, trace=trace)
-    return report(CheckResult(tuple(results), (traced,), project, config, selection))
+        return replace(symbolic, request=request)
+
+    return Session(config, Path.cwd()).check_trace(trace, with_symbols)
 
 
 def lint(
@@ -127,7 +114,8 @@ def lint(
         UsageError: A code is not known.
     """
     config = _config(select, extend_select, ignore, fail_on)
-    return run([str(path) for path in paths], config, Model(""), root=Path.cwd())
+    with Session(config, Path.cwd()) as session:
+        return session.check([str(path) for path in paths])
 
 
 def _config(
@@ -163,20 +151,6 @@ def _checkpoint(
     if not os.path.exists(path):
         raise UsageError(f"weights {path}: no such file")
     return path, patterns
-
-
-def _files(trace: Trace) -> list[Path]:
-    """The files that define the classes of a model."""
-    places = (module.defined.path for module in trace.modules if module.defined is not None)
-    return [Path(place) for place in dict.fromkeys(places) if Path(place).is_file()]
-
-
-def _is_of(trace: Trace, found: Found) -> bool:
-    """Whether a finding from source is about a class of this model, not about its neighbours."""
-    return any(
-        module.defined is not None and module.defined.covers(found.finding.location)
-        for module in trace.modules
-    )
 
 
 def _in_words(given: Any) -> tuple[str, ...]:

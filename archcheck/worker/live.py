@@ -14,7 +14,7 @@ from archcheck.core.probe_request import ProbeRequest
 from archcheck.core.target import UsageError
 from archcheck.evidence.trace import Trace
 from archcheck.tracing.ladder import NamedInput, TensorSpec, trace_live, trace_module
-from archcheck.worker.sandbox.user_paths import shown
+from archcheck.worker.sandbox.user_paths import relocated, shown
 
 
 def trace_object(
@@ -42,7 +42,7 @@ def trace_object(
     if isinstance(target, nn.Module):
         path = _file_of(type(target))
         name = type(target).__name__
-        return trace_live(
+        trace = trace_live(
             target,
             inputs,
             mode=mode,
@@ -52,6 +52,7 @@ def trace_object(
             symbolic=symbolic,
             probe=probe,
         )
+        return relocated(trace, _from_here)
     if not callable(target):
         raise UsageError(
             f"{target!r} is no torch.nn.Module, no class or function that makes one, "
@@ -59,7 +60,7 @@ def trace_object(
         )
     name = getattr(target, "__qualname__", type(target).__name__)
     path = _file_of(target)
-    return trace_module(
+    trace = trace_module(
         target,
         inputs,
         mode=mode,
@@ -69,14 +70,19 @@ def trace_object(
         symbolic=symbolic,
         probe=probe,
     )
+    return relocated(trace, _from_here)
 
 
 def _file_of(source: Any) -> str:
     try:
-        return shown(inspect.getsourcefile(source) or "", os.getcwd())
+        return _from_here(inspect.getsourcefile(source) or "")
     except TypeError:
         # Made in a notebook, by exec, or in C.
         return ""
+
+
+def _from_here(path: str) -> str:
+    return shown(path, os.getcwd())
 
 
 def _inputs(given: Any) -> list[NamedInput]:

@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from archcheck.core.config import Config, Model
-from archcheck.core.rule import load_rules
-from archcheck.core.target import UsageError, parse_target
 from archcheck.engine.annotate.annotation import Annotation, annotate
-from archcheck.engine.checker import Checker
-from archcheck.engine.selection import Selection
-from archcheck.worker.process.client import WorkerDefect, Workers
+from archcheck.engine.session import Session
 
 
 def annotated(
@@ -27,21 +23,11 @@ def annotated(
 
     Raises:
         UsageError: The target names no model, or cannot be served.
+        WorkerDefect: archcheck failed on it.
     """
-    target = parse_target(model.target)
-    if target is None:
-        raise UsageError(
-            f"`{model.target}` names no model: write `{model.target}:Name`, with the model's name"
-        )
-    selection = Selection.of(load_rules(), config)
-    with Workers() as workers:
-        checker = Checker((), [(target, model)], config, workers, root)
-        examined = checker.examine(selection, {})
-    if examined.usage_errors:
-        raise UsageError(examined.usage_errors[0])
+    with Session(config, root) as session:
+        examined = session.trace(model)
     (trace,) = examined.traces
-    if trace.shows_nothing:
-        raise WorkerDefect("\n".join(trace.defects))
     annotation = annotate(trace, examined.project, examined.findings, depth)
     if not write:
         return annotation, []

@@ -10,7 +10,7 @@ from pathlib import Path
 from archcheck.analysis.architectures.read_trace import architecture_of
 from archcheck.core.config import Config, Model
 from archcheck.core.target import UsageError, parse_target
-from archcheck.engine.pipeline import run
+from archcheck.engine.session import Session
 from archcheck.evidence.architecture import Architecture
 from archcheck.evidence.trace import Trace
 
@@ -70,7 +70,8 @@ def trace_models(
         timeout=config.timeout,
         memory_limit=config.memory_limit,
     )
-    report = run(targets or None, bare, asked, root=root)
+    with Session(bare, root) as session:
+        report = session.check(targets or None, asked)
     architectures: list[Architecture] = []
     failed: dict[str, str] = {}
     for target in report.targets:

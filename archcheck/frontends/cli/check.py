@@ -1,27 +1,27 @@
-"""`archcheck check`: a thin shell over `pipeline.run`."""
+"""`archcheck check`: a thin shell over a `Session`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archcheck.core.config import Config, Model
+from archcheck.core.config import Model
 from archcheck.core.finding import Severity
 from archcheck.core.report import Report
-from archcheck.frontends.cli.answer import Answer, RenderOptions
+from archcheck.frontends.cli.answer import Answer
 from archcheck.frontends.cli.check_options import CheckOptions
 from archcheck.frontends.cli.options import Format, Import, Inputs, Loss, Timeout, Train
 from archcheck.frontends.cli.terminal import complain
 from archcheck.output.wording import plural
 
 if TYPE_CHECKING:
-    from archcheck.engine.cache.answers import Memory
-    from archcheck.worker.process.client import Workers
+    from archcheck.engine.fix.fix_files import FixOptions
+    from archcheck.engine.session import Session
 
 
 def check(
@@ -167,6 +167,9 @@ def check(
 
 def _check(options: CheckOptions) -> int:
     """Run one check and say what it found; its exit code."""
+    # Imported late, so that `archcheck --help` answers at once.
+    from archcheck.engine.session import Session
+
     config, root = options.config()
     asked, named, buffers = options.model(), options.named, options.buffers()
     if options.affected:
@@ -174,86 +177,59 @@ def _check(options: CheckOptions) -> int:
 
         models = affected_models(named, config, root)
         config, named = replace(config, models=models, paths=()), []
-    memory = _memory(config, root, options)
-    if options.watch:
-        options.require_watchable()
-        _watch(options, asked, root, memory)
-    shown = options.render_options()
     unconcerned = options.affected and not config.models
-    fixing = options.fix_options()
+    if options.no_cache:
+        config = replace(config, cache=False)
+    shown, fixing = options.render_options(), options.fix_options()
+    with Session.remembering(config, root) as session:
+        if options.watch:
+            options.require_watchable()
+            _watch(session, options, asked)
 
-    def report() -> Report:
+        def find() -> tuple[Answer, bool]:
+            found = _report(session, options, named, asked, buffers, fixing)
+            return Answer.of(found, shown), not found.defects
+
         if unconcerned:
-            return Report(unchecked=("no configured model is made of these files",))
-        # Imported only now: what is remembered is said at once.
-        from archcheck.engine.pipeline import run
-
-        found = run(
-            named,
-            config,
-            asked,
-            root=root,
-            buffers=buffers,
-            mending=fixing,
-            new_baseline=options.write_baseline,
-            memory=memory,
-        )
-        return _with_new_baseline(found) if options.write_baseline else found
-
-    if memory is None or fixing is not None or options.write_baseline or unconcerned:
-        answer = Answer.of(report(), shown)
-    else:
-        # Imported late, so that `archcheck --help` answers at once.
-        from archcheck.engine.targets import Plan
-
-        plan = Plan.of(named, config, asked, root=root, buffers=[Path(path) for path in buffers])
-        key = memory.key("answer", named, config, asked, buffers, plan, shown)
-        answer = _remembered(memory, key, report, shown)
-    answer.give(options.outputs)
-    if announced := options.announced():
-        complain(announced)
-    if memory is not None:
-        memory.close()
-        if memory.problem is not None:
-            complain(f"nothing is kept for the next run: {memory.problem}")
+            nothing = "no configured model is made of these files"
+            answer = Answer.of(Report(unchecked=(nothing,)), shown)
+        elif session.memory is None or fixing is not None or options.write_baseline:
+            answer, _ = find()
+        else:
+            plan = session.plan(named, asked, buffers)
+            question = (named, config, asked, buffers, plan, shown)
+            answer = Answer(*session.answer(question, find))
+        answer.give(options.outputs)
+        if announced := options.announced():
+            complain(announced)
+    if session.memory is not None and session.memory.problem is not None:
+        complain(f"nothing is kept for the next run: {session.memory.problem}")
     return answer.exit_code
 
 
-def _memory(config: Config, root: Path, options: CheckOptions) -> Memory | None:
-    """What earlier runs found, where it may be used."""
-    if not config.cache or options.no_cache:
-        return None
-    from archcheck.engine.cache.answers import Memory
+def _report(
+    session: Session,
+    options: CheckOptions,
+    named: list[str],
+    asked: Model,
+    buffers: Mapping[str, bytes],
+    fixing: FixOptions | None,
+) -> Report:
+    """Check, and let today's findings stand if that is asked for."""
+    new = options.write_baseline
+    found = session.check(named, asked, buffers=buffers, fixing=fixing, new_baseline=new)
+    return _with_new_baseline(found) if new else found
 
-    return Memory(root)
 
-
-def _watch(options: CheckOptions, asked: Model, root: Path, memory: Memory | None) -> None:
+def _watch(session: Session, options: CheckOptions, asked: Model) -> None:
     """Check again whenever a file changes, until interrupted."""
-    from archcheck.engine.pipeline import run
     from archcheck.frontends.cli.watch import watch as watch_files
 
-    def look(workers: Workers) -> Report:
+    def look() -> Report:
         # The configuration may be what changed.
-        config, root = options.config()
-        return run(options.named, config, asked, root=root, memory=memory, workers=workers)
+        return session.reconfigured(*options.config()).check(options.named, asked)
 
-    watch_files(look, options.named, root, options.depth, options.quiet)
-
-
-def _remembered(
-    memory: Memory, key: str, find: Callable[[], Report], shown: RenderOptions
-) -> Answer:
-    """What was said to the same question, if nothing has changed that it came of; else what is
-    found now."""
-    known = memory.recall(key)
-    if known is not None:
-        return Answer(*known[0])
-    report = find()
-    answer = Answer.of(report, shown)
-    if not report.defects:
-        memory.keep(key, tuple(answer), memory.notes.dependencies())
-    return answer
+    watch_files(look, options.named, session.root, options.depth, options.quiet)
 
 
 def _with_new_baseline(report: Report) -> Report:
@@ -262,11 +238,10 @@ def _with_new_baseline(report: Report) -> Report:
     if comparison is None:
         # What is wrong with the old one is among the complaints.
         return report
-    from archcheck.engine.baseline import write_baseline
+    from archcheck.engine.baseline import accepted
 
-    write_baseline(comparison)
-    hidden = comparison.hidden | set(report.findings)
+    after, hidden = accepted(report, comparison)
     change = f"{len(report.findings):,} new, {comparison.gone:,} gone"
     where = os.path.relpath(comparison.path)
-    complain(f"{where} lets {plural(len(hidden), 'finding')} of this check stand ({change})")
-    return replace(report, findings=(), baseline=replace(comparison, hidden=hidden, gone=0))
+    complain(f"{where} lets {plural(hidden, 'finding')} of this check stand ({change})")
+    return after

@@ -130,11 +130,12 @@ def _diagnosis(
     from archcheck.analysis.state_dicts.compare import Signature
     from archcheck.analysis.state_dicts.diagnose import diagnose
     from archcheck.core.config import Model, read_config
-    from archcheck.engine.pipeline import run
+    from archcheck.engine.session import Session
     from archcheck.frontends.cli.options import overridden
 
     config, root = read_config(Path.cwd())
-    report = run([target], overridden(config, timeout=timeout), Model("", inputs=inputs), root=root)
+    with Session(overridden(config, timeout=timeout), root) as session:
+        report = session.check([target], Model("", inputs=inputs))
     if report.usage_errors:
         raise UsageError(report.usage_errors[0])
     trace = report.targets[0].trace if report.targets else None

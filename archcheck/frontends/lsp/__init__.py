@@ -1,5 +1,5 @@
 """The language server: findings, shapes and costs in the editor.
 
-In: the protocol's requests. Out: its answers. A thin shell over `Checker` and `report`; pygls is
+In: the protocol's requests. Out: its answers. A thin shell over `Session` and `report`; pygls is
 imported nowhere else.
 """

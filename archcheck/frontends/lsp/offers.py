@@ -8,15 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archcheck.core.finding import Edit, Finding, Location
-from archcheck.core.rule import load_rules
 from archcheck.core.target import parse_target
-from archcheck.engine.baseline import Baseline
-from archcheck.engine.checker import Checker, CheckResult
 from archcheck.engine.fix.apply_edits import applied, patched, patches
-from archcheck.engine.fix.fix_files import FixOptions, mend
-from archcheck.engine.fix.offer import tried
+from archcheck.engine.fix.fix_files import FixOptions
+from archcheck.engine.fix.trial import FixTrial
+from archcheck.engine.session import Session
 from archcheck.frontends.lsp.views import View
-from archcheck.python import Project
 from archcheck.python.documents.read import read_document
 from archcheck.python.syntax.parse import parse
 from archcheck.python.text.pragmas import pragmas
@@ -41,36 +38,19 @@ class Offer:
     files: Mapping[str, bytes]
 
 
-@dataclass(frozen=True)
-class FixContext:
-    """A document and its models, as fixes are tried on them."""
-
-    checker: Checker
-    examined: CheckResult
-    codes: frozenset[str]
-    baseline: Baseline | None
-
-    def chosen(self, finding: Finding, project: Project) -> bool:
-        """Whether it is one that is shown."""
-        known = self.baseline is not None and self.baseline.knows(finding, project)
-        return finding.code in self.codes and not known
-
-    @classmethod
-    def of(cls, view: View, workers: Workers) -> FixContext:
-        """Those models take part whose trace is of the very text that is shown."""
-        seen = view.seen.examined
-        exact = [standing for standing in view.standings if not standing.drifts]
-        models = []
-        for standing in exact:
-            target = parse_target(standing.traced.target)
-            assert target is not None, "it was traced"
-            models.append((target, standing.traced.model))
-        checker = Checker([Path(view.path)], models, seen.config, workers, seen.project.root)
-        whole = replace(seen, targets=tuple(standing.result for standing in exact))
-        # A fix must not offend a rule that merely is not selected.
-        wide = checker.widened(whole, seen.selection.with_defaults(load_rules()))
-        codes = frozenset(rule.code for rule in seen.selection.rules)
-        return cls(checker, wide, codes, view.seen.baseline)
+def _trial(view: View, workers: Workers) -> FixTrial:
+    """Return what tries fixes: of the models, with those whose trace is of the very text shown."""
+    seen = view.seen.examined
+    exact = [standing for standing in view.standings if not standing.drifts]
+    models = []
+    for standing in exact:
+        target = parse_target(standing.traced.target)
+        assert target is not None, "it was traced"
+        models.append((target, standing.traced.model))
+    session = Session(seen.config, seen.project.root, workers=workers)
+    checker = session.checker([Path(view.path)], models)
+    whole = replace(seen, targets=tuple(standing.result for standing in exact))
+    return FixTrial.of(checker, whole, session.rules, view.seen.baseline)
 
 
 def needs_worker(view: View) -> bool:
@@ -86,10 +66,10 @@ def offers(view: View, workers: Workers) -> tuple[Offer, ...]:
     """
     if not any(finding.fix for finding in view.findings):
         return ()
-    bench = FixContext.of(view, workers)
-    verdicts = tried(bench.examined, bench.chosen, bench.checker.again)
-    mended = [replace(finding, fix=fix) for finding, fix in verdicts.items() if fix is not None]
-    project = bench.examined.project
+    trial = _trial(view, workers)
+    fixes = trial.fixes()
+    mended = [replace(finding, fix=fix) for finding, fix in fixes.items() if fix is not None]
+    project = trial.result.project
     return tuple(
         Offer(patch.findings, patch.is_safe, applied([patch], project))
         for patch in patches(mended, project)
@@ -104,10 +84,10 @@ def all_safe(view: View, workers: Workers) -> Mapping[str, bytes]:
     """
     if not any(finding.fix for finding in view.findings):
         return {}
-    bench = FixContext.of(view, workers)
-    after, _ = mend(bench.examined, bench.chosen, bench.checker.again, FixOptions(write=False))
-    before = bench.examined.buffers
-    return {path: data for path, data in after.buffers.items() if before.get(path) != data}
+    trial = _trial(view, workers)
+    after, _ = trial.applied(FixOptions(write=False))
+    before = trial.result.buffers
+    return {path: data for path, data in after.result.buffers.items() if before.get(path) != data}
 
 
 def suppression(view: View, finding: Finding) -> Mapping[str, bytes] | None:

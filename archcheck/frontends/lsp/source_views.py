@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from archcheck.core.config import read_config
-from archcheck.core.rule import load_rules
 from archcheck.engine.baseline import Baseline
-from archcheck.engine.checker import Checker, CheckResult
-from archcheck.engine.selection import Selection
+from archcheck.engine.checker import CheckResult
+from archcheck.engine.session import Session
 from archcheck.frontends.lsp.documents import OpenDocument
 from archcheck.python.syntax.parse import Parse, parse
 from archcheck.python.text.document import Document
-from archcheck.worker.process.client import Workers
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,8 @@ def look(path: str, documents: Mapping[str, OpenDocument], parse: Parse = parse)
         UsageError: The configuration, or the baseline that it names, is wrong.
         DocumentError: The document cannot be read.
     """
-    config, root = read_config(Path(os.path.abspath(path)).parent)
-    selection = Selection.of(load_rules(), config)
+    session = Session.of(Path(os.path.abspath(path)).parent)
     buffers = {opened.path: opened.data for opened in documents.values()}
-    known = Baseline.read(root / config.baseline) if config.baseline is not None else None
-    with Workers() as workers:
-        checker = Checker([Path(path)], [], config, workers, root, parse=parse)
-        return Look(documents[path], documents, checker.examine(selection, buffers), known)
+    known = session.baseline()
+    examined = session.look([Path(path)], buffers=buffers, parse=parse)
+    return Look(documents[path], documents, examined, known)

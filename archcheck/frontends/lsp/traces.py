@@ -5,26 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from archcheck.core.config import Config, Model, read_config
-from archcheck.core.rule import load_rules
 from archcheck.core.target import Target, UsageError, parse_target
 from archcheck.engine.annotate.annotation import annotate
-from archcheck.engine.cache.answers import Memory
-from archcheck.engine.cache.traces import RememberedTraces
-from archcheck.engine.checker import Checker, CheckResult, TargetResult
-from archcheck.engine.lock import held_against
-from archcheck.engine.lock.lock_file import Lock
-from archcheck.engine.selection import Selection
+from archcheck.engine.checker import CheckResult, TargetResult
+from archcheck.engine.session import Session
 from archcheck.engine.targets import Plan
 from archcheck.evidence.target_summary import TargetReport
 from archcheck.frontends.lsp.documents import OpenDocument
 from archcheck.python import Project
-from archcheck.worker.process.client import Cancelled, Tracers, WorkerDefect, Workers
+from archcheck.worker.process.client import Cancelled, Workers
 
 T = TypeVar("T")
 
@@ -122,6 +116,7 @@ def trace(model: Model, documents: Mapping[str, OpenDocument], workers: Workers)
 
     Raises:
         UsageError: The target or the configuration is wrong.
+        WorkerDefect: archcheck failed on it.
         Cancelled: Nobody wants it any more.
     """
     target = parse_target(model.target)
@@ -130,17 +125,10 @@ def trace(model: Model, documents: Mapping[str, OpenDocument], workers: Workers)
     if not config.trace:
         raise UsageError(f"{model.target} is not traced: the configuration turns tracing off")
     unsaved = {one.path: one.data for one in documents.values() if not one.is_saved}
-    with _remembered(workers, config, root, unsaved) as tracers:
-        selection = Selection.of(load_rules(), config)
-        lock = _lock(root, selection)
-        checker = Checker(_files(target), [(target, model)], config, tracers, root, lock)
-        examined = checker.examine(selection, unsaved)
+    with _session(config, root, workers, unsaved) as session:
+        examined = session.look(_files(target), [(target, model)], buffers=unsaved)
     result = examined.targets[0]
-    if result.trace is None:
-        raise UsageError(result.usage_error or f"{model.target} cannot be traced")
-    found = result.trace
-    if found.shows_nothing:
-        raise WorkerDefect("\n".join(found.defects))
+    found = result.require_trace()
     return Traced(
         model,
         result,
@@ -151,26 +139,11 @@ def trace(model: Model, documents: Mapping[str, OpenDocument], workers: Workers)
     )
 
 
-def _lock(root: Path, selection: Selection) -> Lock | None:
-    # The command says what is wrong with the file; shapes can be shown all the same.
-    with suppress(UsageError):
-        return held_against(root, selection)
-    return None
-
-
-@contextmanager
-def _remembered(
-    workers: Workers, config: Config, root: Path, unsaved: Mapping[str, bytes]
-) -> Iterator[Tracers]:
-    """What the command remembers of a project's traces; texts that are not saved are passing."""
-    if unsaved or not config.cache or not (root / "pyproject.toml").is_file():
-        yield workers
-        return
-    memory = Memory(root)
-    try:
-        yield RememberedTraces(workers, memory)
-    finally:
-        memory.close()
+def _session(config: Config, root: Path, workers: Workers, unsaved: Mapping[str, bytes]) -> Session:
+    """Return a session that remembers a project's traces; texts that aren't saved are passing."""
+    if unsaved or not (root / "pyproject.toml").is_file():
+        return Session(config, root, workers=workers)
+    return Session.remembering(config, root, workers)
 
 
 def _files(target: Target) -> list[Path]:

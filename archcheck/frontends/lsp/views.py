@@ -12,7 +12,7 @@ from archcheck.core.report import Report
 from archcheck.engine.baseline import Seen
 from archcheck.engine.checker import CheckResult, TargetResult
 from archcheck.engine.merge import merged
-from archcheck.engine.pipeline import report
+from archcheck.engine.reporting import report
 from archcheck.frontends.lsp.drift import Drift, moved_finding
 from archcheck.frontends.lsp.source_views import Look
 from archcheck.frontends.lsp.traces import Traced

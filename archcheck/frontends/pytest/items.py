@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from archcheck.core.config import Config, Model, read_config
+from archcheck.core.config import Config, read_config
 from archcheck.core.report import FindingsError, Report
 from archcheck.core.target import UsageError
-from archcheck.worker.process.client import Workers
 
 if TYPE_CHECKING:
-    from archcheck.engine.cache.answers import Memory
+    from archcheck.engine.session import Session
 
 
 class Gate:
@@ -29,8 +28,7 @@ class Gate:
     def __init__(self, config: Config, file: Path) -> None:
         self.config = config
         self.file = file
-        self._workers = Workers()
-        self._memory: Memory | None = None
+        self._session: Session | None = None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Gate:
@@ -57,13 +55,12 @@ class Gate:
 
     def check(self, part: Config) -> Report:
         """Check what a part of the configuration names."""
-        from archcheck.engine.cache.answers import Memory
-        from archcheck.engine.pipeline import run
+        from archcheck.engine.session import Session
 
         root = self.file.parent
-        if self.config.cache and self._memory is None:
-            self._memory = Memory(root)
-        return run(None, part, Model(""), root=root, workers=self._workers, memory=self._memory)
+        if self._session is None:
+            self._session = Session.remembering(self.config, root)
+        return self._session.reconfigured(part, root).check(None)
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Any:
         """Take the configuration for a file of tests."""
@@ -73,9 +70,8 @@ class Gate:
 
     def pytest_unconfigure(self) -> None:
         """End the worker process, and keep its answers for the next session."""
-        self._workers.close()
-        if self._memory is not None:
-            self._memory.close()
+        if self._session is not None:
+            self._session.close()
 
 
 class ConfigurationFile(pytest.File):
