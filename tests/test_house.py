@@ -154,7 +154,8 @@ def test_a_source_check_imports_neither_other_commands_nor_evidence_of_traces(
         "rich",
     }
     assert not unneeded.intersection(loaded)
-    packages = ("engine.annotate", "engine.lock.", "engine.init", "frontends.lsp", "output.diff")
+    packages = ("engine.annotate", "engine.lock.", "engine.compare", "engine.init")
+    packages += ("frontends.lsp", "output.diff")
     commands = tuple(f"frontends.cli.{name}" for name in ("annotate", "diff", "init", "lock"))
     started = tuple(f"archcheck.{name}" for name in (*packages, *commands))
     assert not [name for name in loaded if name.startswith(started)]

@@ -38,6 +38,7 @@ from archcheck.core.target import UsageError
 from archcheck.evidence.probe import Probe
 from archcheck.evidence.records import Failure, Rung
 from archcheck.evidence.trace import Trace
+from archcheck.tracing.attempt import Attempt, versions
 from archcheck.tracing.input_tensors import (
     NamedInput,
     TensorSpec,
@@ -49,8 +50,6 @@ from archcheck.tracing.input_tensors import (
 )
 from archcheck.tracing.patching.patches import without_slow_imports
 from archcheck.tracing.patching.snapshot import preserved_settings, seeded, without_collections
-from archcheck.tracing.patching.substitutes import compiled_as_written
-from archcheck.tracing.record.attempt import Attempt, versions
 from archcheck.tracing.record.build import (
     Origins,
     convert,
@@ -63,6 +62,7 @@ from archcheck.tracing.record.build import (
 from archcheck.tracing.record.copies import copied
 from archcheck.tracing.record.placement import LeaveRung
 from archcheck.tracing.record.spans import Spans
+from archcheck.tracing.record.substitutes import compiled_as_written
 from archcheck.tracing.recover.errors import describe_error
 from archcheck.tracing.sizes.passes import Sizing
 from archcheck.tracing.step.casting import cast_inputs, cast_model

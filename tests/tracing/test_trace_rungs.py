@@ -203,7 +203,7 @@ SAME = """
 import sys
 import traced_models as models
 from archcheck.tracing import ladder as engine
-from archcheck.tracing.record import attempt
+from archcheck.tracing import attempt
 from contextlib import nullcontext
 from torch import nn
 

@@ -13,8 +13,8 @@ from types import ModuleType
 import pytest
 
 from archcheck.worker.sandbox.placeholders import MissingFinder, MissingImport, Reach
+from archcheck.worker.sandbox.surroundings import Surroundings
 from archcheck.worker.sandbox.user_paths import is_users
-from archcheck.worker.slicing.surroundings import Surroundings
 
 Load = Callable[[str], ModuleType]
 

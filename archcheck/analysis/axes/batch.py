@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archcheck.analysis.axes.flow import AxisFlow, Root
+from archcheck.analysis.axes.flow import AxisFlow
 from archcheck.analysis.axes.parts import sole_root
+from archcheck.analysis.axes.step import Root
 from archcheck.analysis.shapes.shape_comments import claims
 from archcheck.evidence.records import ValueIndex
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from archcheck.analysis.axes.flow import Picked, Step, Unfollowed
 from archcheck.analysis.axes.moves import Rule, elementwise
 from archcheck.analysis.axes.parts import Axes, Axis, roots_of, size_of
+from archcheck.analysis.axes.step import Picked, Step, Unfollowed
 from archcheck.evidence.records import ValueIndex
 
 

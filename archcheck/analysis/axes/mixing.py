@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archcheck.analysis.axes.batch import Batch, Reason
-from archcheck.analysis.axes.flow import AxisFlow, Meeting, Root
+from archcheck.analysis.axes.flow import AxisFlow
 from archcheck.analysis.axes.parts import roots_of, sole_root
+from archcheck.analysis.axes.step import Meeting, Root
 
 if TYPE_CHECKING:
     from archcheck.evidence.records import Op

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType, MappingProxyType
 from typing import Any, TypeAlias
 
-from archcheck.analysis.axes.flow import Picked, Reshape, Step, Unfollowed
 from archcheck.analysis.axes.parts import Axes, Axis, joined, regroup, roots_of, size_of
+from archcheck.analysis.axes.step import Picked, Reshape, Step, Unfollowed
 from archcheck.evidence.records import ValueIndex
 
 Rule: TypeAlias = "Callable[[Step], Sequence[Axes | None]]"

@@ -10,12 +10,12 @@ from archcheck.core.finding import Finding, Fix
 from archcheck.core.report import Repairs
 from archcheck.core.rule import Rule
 from archcheck.engine.checker import Checker, CheckResult
-from archcheck.engine.fix.fix_files import FixOptions, mend
 from archcheck.engine.fix.offer import tried
 from archcheck.python import Project
 
 if TYPE_CHECKING:
     from archcheck.engine.baseline import Baseline
+    from archcheck.engine.fix.fix_files import FixOptions
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,9 @@ class FixTrial:
 
     def applied(self, options: FixOptions) -> tuple[FixTrial, Repairs]:
         """Apply the fixes that hold, one on top of the other, and say what they changed."""
+        # Imported only now: most checks only offer fixes.
+        from archcheck.engine.fix.fix_files import mend
+
         after, repairs = mend(self.result, self._is_chosen, self.checker.again, options)
         return replace(self, result=after), repairs
 

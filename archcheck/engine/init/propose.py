@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archcheck.core.config import Config, Model
+from archcheck.engine.compare.trace_models import trace_models
 from archcheck.engine.init.candidates import candidates, model_files
 from archcheck.engine.init.section import ConfigFile, section
-from archcheck.engine.lock.trace_models import trace_models
 from archcheck.evidence.architecture import Architecture
 
 # So many candidates are tried, each for so many seconds at most.

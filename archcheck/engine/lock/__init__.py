@@ -1,6 +1,6 @@
-"""The architecture lock: what a model was when its team last agreed to it, and what changed.
+"""The architecture lock: what a model was when its team last agreed to it.
 
-In: models as they are, and `archcheck.lock`. Out: the lock file, or what differs from it.
+In: `archcheck.lock`. Out: the locked models, which checks hold models against.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def diff(
     timeout: Timeout = None,
 ) -> None:
     """Show what changed in the architectures of the models."""
-    from archcheck.engine.lock.sides import difference
+    from archcheck.engine.compare.sides import difference
 
     config, root = read_config(Path.cwd())
     config = overridden(config, timeout=timeout)

@@ -30,7 +30,7 @@ def lock(
     ] = None,
 ) -> None:
     """Write the architectures of the models into archcheck.lock."""
-    from archcheck.engine.lock.update import update_lock
+    from archcheck.engine.compare.update import update_lock
 
     config, root = read_config(Path.cwd())
     config = overridden(config, timeout=timeout)

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from archcheck.python.syntax.catching import handles
+
 if TYPE_CHECKING:
     from archcheck.python.names.sites import Statement
 
@@ -22,38 +24,11 @@ def falls_through(body: Sequence[ast.stmt]) -> bool:
 
 
 def is_caught(statement: Statement, error: str) -> bool:
-    """Whether a `try` around a statement of its scope catches an exception of this name, or a
-    `with` waits for one: `pytest.raises(TypeError)`, `self.assertRaises(TypeError)`."""
+    """Whether a `try` around a statement of its scope catches a built-in exception of this name,
+    or a `with` waits for one: `pytest.raises(TypeError)`, `self.assertRaises(TypeError)`."""
     return any(
-        (
-            suite.kind == "try"
-            and isinstance(suite.owner, ast.Try)
-            and any(_catches(handler, error) for handler in suite.owner.handlers)
-        )
-        or (
-            isinstance(suite.owner, ast.With | ast.AsyncWith)
-            and any(_expects(item, error) for item in suite.owner.items)
-        )
+        suite.kind in ("try", "with") and handles(suite.owner, error)
         for suite in statement.suite.outward()
-    )
-
-
-def _expects(item: ast.withitem, error: str) -> bool:
-    entered = item.context_expr
-    if not isinstance(entered, ast.Call):
-        return False
-    name = getattr(entered.func, "attr", getattr(entered.func, "id", ""))
-    return name in ("raises", "assertRaises", "assertRaisesRegex", "suppress") and any(
-        isinstance(part, ast.Name) and part.id in (error, "Exception", "BaseException")
-        for argument in entered.args
-        for part in ast.walk(argument)
-    )
-
-
-def _catches(handler: ast.ExceptHandler, error: str) -> bool:
-    return handler.type is None or any(
-        isinstance(part, ast.Name) and part.id in (error, "Exception", "BaseException")
-        for part in ast.walk(handler.type)
     )
 
 

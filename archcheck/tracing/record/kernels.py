@@ -13,10 +13,10 @@ from archcheck.tracing.costs.counts import KernelCost, constant_cost, kernel_cos
 from archcheck.tracing.patching.loss_buffers import with_buffer
 from archcheck.tracing.patching.memory_formats import in_cpu_format
 from archcheck.tracing.patching.shortcuts import answer
+from archcheck.tracing.patching.step_shortcuts import step_answer
 from archcheck.tracing.record.lines import Lines
 from archcheck.tracing.record.recorder import PendingOp, Recorder, tensors_in
 from archcheck.tracing.record.spans import Spans
-from archcheck.tracing.step.shortcuts import step_answer
 
 
 class KernelMode(TorchDispatchMode):  # type: ignore[no-untyped-call]

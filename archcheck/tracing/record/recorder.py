@@ -7,8 +7,8 @@ end. Nothing here decides anything about devices, failures or recovery.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 
@@ -18,9 +18,6 @@ from archcheck.tracing.costs.memory import ActivationMemory
 from archcheck.tracing.record.invented import InventedValues
 from archcheck.tracing.record.layouts import layout_of
 from archcheck.tracing.record.traced_size import TracedSize, as_evidence
-
-if TYPE_CHECKING:
-    from archcheck.tracing.step.recorder import StepRecorder
 
 _PLAIN = (int, float, bool, str, complex, type(None), type(Ellipsis))
 DTYPES: Mapping[torch.dtype, str] = {
@@ -130,12 +127,27 @@ class PendingCall:
         self.returned = False
 
 
+class KernelObserver(Protocol):
+    """What takes down the kernels of a pass too; `StepRecorder` does."""
+
+    def kernel(
+        self,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        result: Any,
+        op: int | None,
+        flops: int,
+    ) -> None:
+        """Take down a kernel that has run."""
+
+
 class Recorder:
     """What has been seen of a pass so far."""
 
     def __init__(self, memory: ActivationMemory, tells_devices: bool = False) -> None:
         self.memory = memory
-        self.step: StepRecorder | None = None
+        self.step: KernelObserver | None = None
         self.invented = InventedValues()
         # On the meta rung a stranger that is real was made without a thought of devices.
         self.tells_devices = tells_devices

@@ -21,12 +21,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from archcheck.core.target import Shape
 from archcheck.evidence.trace import Trace
+from archcheck.tracing.attempt import Attempt
 from archcheck.tracing.costs.memory import ActivationMemory
 from archcheck.tracing.input_tensors import leaves, map_nest
 from archcheck.tracing.patching.patches import without_slow_imports
 from archcheck.tracing.patching.shortcuts import answer
 from archcheck.tracing.patching.snapshot import preserved_settings, seeded, without_collections
-from archcheck.tracing.record.attempt import Attempt
 from archcheck.tracing.record.functions import Functions
 from archcheck.tracing.record.placed import OutOfTime, PlacedMode
 from archcheck.tracing.record.placement import LeaveRung, MetaPlacement, Placement

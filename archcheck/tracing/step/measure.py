@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from archcheck.tracing.costs.counts import kernel_costs
 from archcheck.tracing.patching.patches import without_slow_imports
 from archcheck.tracing.patching.shortcuts import answer
+from archcheck.tracing.patching.step_shortcuts import step_answer
 from archcheck.tracing.record.recorder import tensors_in
 from archcheck.tracing.step.recorder import StepRecorder
-from archcheck.tracing.step.shortcuts import step_answer
 
 
 class StepMode(TorchDispatchMode):  # type: ignore[no-untyped-call]

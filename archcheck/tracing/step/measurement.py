@@ -6,29 +6,49 @@ import contextlib
 import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch import nn
 
 from archcheck.core.cost_request import StepRequest
 from archcheck.evidence.training_step import TrainingStep
 from archcheck.tracing.costs.memory import ActivationMemory
 from archcheck.tracing.input_tensors import leaves, map_nest
 from archcheck.tracing.patching.patches import without_slow_imports
-from archcheck.tracing.patching.substitutes import fused_attention
 from archcheck.tracing.record.functions import Functions
 from archcheck.tracing.record.placed import OutOfTime, PlacedMode
 from archcheck.tracing.record.placement import LeaveRung, MetaPlacement, Placement
 from archcheck.tracing.record.recorder import Recorder
+from archcheck.tracing.record.substitutes import fused_attention
 from archcheck.tracing.step.accelerator import AcceleratorMode
 from archcheck.tracing.step.casting import autocast_dtype
 from archcheck.tracing.step.measure import StepMode, run_backward
 from archcheck.tracing.step.recorder import StepRecorder
 
 if TYPE_CHECKING:
-    from archcheck.tracing.record.attempt import Attempt
+    from archcheck.evidence.records import Rung
+    from archcheck.tracing.record.kernels import KernelMode
+    from archcheck.tracing.recover.failures import Failures
+
+
+class ForwardPass(Protocol):
+    """What a step is measured around; `Attempt` is one.
+
+    Attributes:
+        given: The arguments of the pass.
+    """
+
+    model: nn.Module
+    rung: Rung
+    given: tuple[Sequence[Any], Mapping[str, Any]]
+    recorder: Recorder
+    kernels: KernelMode
+    failures: Failures
+    fake_mode: AbstractContextManager[Any] | None
+
 
 # The second pass takes no longer; without it nothing is said of other batches.
 _SECONDS = 20.0
@@ -41,7 +61,7 @@ class StepMeasurement:
         peak: The activations' peak in the forward pass alone.
     """
 
-    def __init__(self, attempt: Attempt, request: StepRequest) -> None:
+    def __init__(self, attempt: ForwardPass, request: StepRequest) -> None:
         self._attempt = attempt
         self._request = request
         self._recorder = attempt.recorder
@@ -107,7 +127,7 @@ class StepMeasurement:
         return TrainingStep(self._request.precision, unknown=reason)
 
     def _backward(
-        self, attempt: Attempt, result: Any, step: StepRecorder
+        self, attempt: ForwardPass, result: Any, step: StepRecorder
     ) -> tuple[str, str | None]:
         return run_backward(
             attempt.model,

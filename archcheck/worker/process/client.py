@@ -156,7 +156,7 @@ class Workers:
     def _send(self, number: int) -> None:
         """Hand a request over, unless it is plain from the text that it asks for nothing."""
         # Reads source, whose imports are not to come before the worker's start.
-        from archcheck.worker.slicing.check_target import check_request
+        from archcheck.worker.check_target import check_request
 
         request = self._requests[number]
         self._sent = number

@@ -25,6 +25,7 @@ from archcheck.worker.inputs.try_candidates import (
     likeliest_first,
     trace_of_the_best,
 )
+from archcheck.worker.loader import Loaded, call_function, load_file, load_module
 from archcheck.worker.process.limits import data_limit, free_memory
 from archcheck.worker.process.wire import Stage
 from archcheck.worker.sandbox.dependency_recorder import Watch
@@ -32,12 +33,11 @@ from archcheck.worker.sandbox.environment import environment, forget_users_modul
 from archcheck.worker.sandbox.placeholders import MissingFinder, MissingImport, Reach
 from archcheck.worker.sandbox.pretrained_weights import Weights
 from archcheck.worker.sandbox.project_files import Stamp, loaded_files, stamp
+from archcheck.worker.sandbox.surroundings import Surroundings
 from archcheck.worker.sandbox.unsaved_files import imports_read
 from archcheck.worker.sandbox.user_paths import relocated, shown
 from archcheck.worker.slicing.find_file import Found, find_target
-from archcheck.worker.slicing.loader import Loaded, call_function, load_file, load_module
 from archcheck.worker.slicing.sliced_module import forget_sliced, is_sliced
-from archcheck.worker.slicing.surroundings import Surroundings
 
 # How often a target is loaded again because code reached for a name that the slice lacks.
 _ATTEMPTS = 6

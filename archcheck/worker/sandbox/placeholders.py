@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, Literal, NoReturn, TypeAlias
 
-from archcheck.worker.slicing.surroundings import Surroundings
+from archcheck.worker.sandbox.surroundings import Surroundings
 
 Context: TypeAlias = Literal["import", "annotation", "decorator", "use"]
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 import linecache
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Literal
 
-from archcheck.worker.slicing.name_sets import dotted_name
-
-_CATCHES_IMPORTS = frozenset(("ImportError", "ModuleNotFoundError", "Exception", "BaseException"))
+from archcheck.python.syntax.catching import handles
 
 
 class _File:
@@ -32,8 +30,10 @@ class _File:
                 self.decorators += node.decorator_list
                 if not isinstance(node, ast.ClassDef) and node.returns is not None:
                     self.annotations.append(node.returns)
-            elif isinstance(node, ast.Try | ast.With):
-                self.guarded += _guarded_lines(node)
+            # That a module is not there is a ModuleNotFoundError.
+            elif handles(node, "ModuleNotFoundError"):
+                body: list[ast.stmt] = node.body  # type: ignore[attr-defined]
+                self.guarded.append((body[0].lineno, body[-1].end_lineno or body[-1].lineno))
 
 
 class Surroundings:
@@ -93,27 +93,3 @@ def _covers(expressions: list[ast.expr], line: int, column: int) -> bool:
         < (node.end_lineno or node.lineno, node.end_col_offset or 0)
         for node in expressions
     )
-
-
-def _guarded_lines(node: ast.Try | ast.With) -> Iterator[tuple[int, int]]:
-    if isinstance(node, ast.Try):
-        guards = any(_catches(handler.type) for handler in node.handlers)
-    else:
-        guards = any(
-            isinstance(item.context_expr, ast.Call)
-            and (dotted_name(item.context_expr.func) or "").rpartition(".")[2] == "suppress"
-            and any(_catches(argument) for argument in item.context_expr.args)
-            for item in node.items
-        )
-    if guards:
-        yield node.body[0].lineno, node.body[-1].end_lineno or node.body[-1].lineno
-
-
-def _catches(type_: ast.expr | None) -> bool:
-    """Whether an `except` clause catches failed imports."""
-    if type_ is None:
-        return True
-    if isinstance(type_, ast.Tuple):
-        return any(_catches(element) for element in type_.elts)
-    name = dotted_name(type_)
-    return name is None or name.rpartition(".")[2] in _CATCHES_IMPORTS

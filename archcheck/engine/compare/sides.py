@@ -19,13 +19,13 @@ from archcheck.analysis.architectures.difference import (
 from archcheck.analysis.architectures.read_trace import replayable
 from archcheck.core.config import Config, Mode, Model, read_config
 from archcheck.core.target import UsageError, parse_target
+from archcheck.engine.compare.git_revision import Repository
+from archcheck.engine.compare.trace_models import Traced, trace_models
 from archcheck.engine.lock import LOCK_NAME
-from archcheck.engine.lock.git_revision import Repository
 from archcheck.engine.lock.lock_file import Lock, read_lock
-from archcheck.engine.lock.trace_models import Traced, trace_models
 from archcheck.evidence.architecture import Architecture
+from archcheck.worker.check_target import check_target
 from archcheck.worker.sandbox.user_paths import is_users
-from archcheck.worker.slicing.check_target import check_target
 from archcheck.worker.slicing.module_source import read_source
 
 HERE = "the working tree"

@@ -17,19 +17,12 @@ from archcheck.core.cost_request import StepRequest
 from archcheck.evidence.records import Op, Rung, TracedInput
 from archcheck.evidence.trace import Trace
 from archcheck.evidence.training_step import TrainingStep
+from archcheck.tracing.calls import Calls, recorded_calls
 from archcheck.tracing.costs.memory import ActivationMemory
+from archcheck.tracing.function_mode import FunctionMode
 from archcheck.tracing.input_tensors import leaves
 from archcheck.tracing.patching.patches import passed_on, without_slow_imports
-from archcheck.tracing.patching.substitutes import (
-    NothingSaved,
-    compiled_as_written,
-    fused_attention,
-    nothing_saved,
-    patterns_read_anew,
-    recorded_autograd_functions,
-)
 from archcheck.tracing.record.build import Origins, noted_origins
-from archcheck.tracing.record.calls import Calls, recorded_calls
 from archcheck.tracing.record.describe import modules_of, parameters_of
 from archcheck.tracing.record.describe_state import renaming_modules, state_dict_of
 from archcheck.tracing.record.functions import Functions
@@ -40,7 +33,14 @@ from archcheck.tracing.record.paths import hidden_modules, module_paths
 from archcheck.tracing.record.placement import FakePlacement, LeaveRung, MetaPlacement, Placement
 from archcheck.tracing.record.recorder import Recorder
 from archcheck.tracing.record.spans import Spans
-from archcheck.tracing.record.watch import FunctionMode
+from archcheck.tracing.record.substitutes import (
+    NothingSaved,
+    compiled_as_written,
+    fused_attention,
+    nothing_saved,
+    patterns_read_anew,
+    recorded_autograd_functions,
+)
 from archcheck.tracing.recover.failures import Failures
 from archcheck.tracing.step.measurement import StepMeasurement
 

@@ -12,9 +12,9 @@ from archcheck.analysis.architectures.difference_text import headline
 from archcheck.core.atomic_write import write_whole
 from archcheck.core.config import Config, Model
 from archcheck.core.target import UsageError
+from archcheck.engine.compare.trace_models import Traced, trace_models
 from archcheck.engine.lock import LOCK_NAME
 from archcheck.engine.lock.lock_file import Lock, lock_text, read_lock
-from archcheck.engine.lock.trace_models import Traced, trace_models
 from archcheck.evidence.architecture import Architecture
 
 
