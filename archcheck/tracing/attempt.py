@@ -349,7 +349,7 @@ def raise_own(error: BaseException) -> None:
         raise error
 
 
-_HERE = str(Path(__file__).parents[1])
+_HERE = str(Path(__file__).parent)
 
 
 def _follows(error: BaseException, cause: BaseException | None) -> bool:
