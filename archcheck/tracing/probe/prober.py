@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 from archcheck.evidence.probe import BatchLeak, NonFinite, Probe, Series
 from archcheck.evidence.trace import Trace
 from archcheck.evidence.training_step import DTYPE_BYTES
+from archcheck.tracing.attempt import raise_own, set_mode
 from archcheck.tracing.input_tensors import NamedInput, bind, forward_parameters
 from archcheck.tracing.patching.patches import without_slow_imports
 from archcheck.tracing.patching.snapshot import seeded
@@ -38,7 +39,6 @@ from archcheck.tracing.probe.non_finite import (
 from archcheck.tracing.probe.sample_inputs import SampleInputs, inputs_to_try
 from archcheck.tracing.probe.samples import meeting_place, sample_changes
 from archcheck.tracing.probe.watch import Watch, watched
-from archcheck.tracing.record.attempt import raise_own, set_mode
 from archcheck.tracing.record.recorder import tensors_in
 from archcheck.tracing.record.spans import Spans
 

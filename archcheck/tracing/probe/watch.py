@@ -15,12 +15,12 @@ from torch.overrides import TorchFunctionMode
 
 from archcheck.evidence.probe import ProbedOp
 from archcheck.tracing.patching.patches import passed_on
-from archcheck.tracing.patching.substitutes import compiled_as_written
 from archcheck.tracing.record.functions import Functions, named_arguments
 from archcheck.tracing.record.paths import hidden_modules, module_paths
 from archcheck.tracing.record.placement import Placement
 from archcheck.tracing.record.recorder import tensors_in
 from archcheck.tracing.record.spans import Spans
+from archcheck.tracing.record.substitutes import compiled_as_written
 
 
 @dataclass(slots=True)
