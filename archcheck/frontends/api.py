@@ -20,6 +20,7 @@ from archcheck.worker.process.client import WorkerDefect
 
 if TYPE_CHECKING:
     from archcheck.core.target import Shape
+    from archcheck.evidence.trace import Trace
 
 
 def check(

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from archcheck.analysis.axes.flow import AxisFlow, Reshape, Root
+from archcheck.analysis.axes.flow import AxisFlow
 from archcheck.analysis.axes.parts import Axis, roots_of, wide
+from archcheck.analysis.axes.step import Reshape, Root
 from archcheck.evidence.records import Op, SizeRead
 from archcheck.evidence.sizes import Size
 
