@@ -125,7 +125,8 @@ def test_the_report_shows_itself_in_a_notebook() -> None:
 
 def test_public_names() -> None:
     assert set(archcheck.__all__) == {
-        *("Finding", "FindingsError", "Report", "Severity", "UsageError", "check", "lint")
+        *("Finding", "FindingsError", "Report", "Severity", "UsageError"),
+        *("check", "lint", "summary"),
     }
     for name in archcheck.__all__:
         assert getattr(archcheck, name) is not None
