@@ -40,7 +40,7 @@ from archcheck.core.finding import Severity
 from archcheck.core.report import Report
 from archcheck.core.rule import load_rules
 from archcheck.core.target import parse_input
-from archcheck.engine.pipeline import run
+from archcheck.engine.session import Session
 from archcheck.output import render
 from archcheck.worker.process.client import Workers
 
@@ -206,7 +206,7 @@ def _report(case: Case, workers: Workers, seconds: float) -> Report:
     )
     config = Config(extend_select=wanted, timeout=seconds)
     target = here if case.target == "-" else f"{here}:{case.target}"
-    return run([target], config, asked, root=Path.cwd(), workers=workers)
+    return Session(config, Path.cwd(), workers=workers).check([target], asked)
 
 
 def _object_report(case: Case) -> Report:
