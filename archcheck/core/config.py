@@ -330,6 +330,7 @@ MODEL_KEYS: Mapping[str, tuple[str, Reader]] = {
     "device": ("device", _string),
     "generate": ("generate", _tokens),
     "probe": ("probe", _truth),
+    "symbolic": ("symbolic", _truth),
     "timeout": ("timeout", _seconds),
     "input-from": ("input_from", _named("function")),
     "import": ("import_whole", _whole),
