@@ -309,8 +309,6 @@ def _tensor(text: str, body: str) -> tuple[tuple[Size, ...], str | None]:
         if not sizes:
             return (), _dtype(text, dtype) if colon else None
         sizes = sizes.removesuffix(",")
-    elif colon and not sizes:  # `t=:int64`, a tensor without dimensions
-        return (), _dtype(text, dtype)
     shape = tuple(_size(text, size.strip()) for size in sizes.split(","))
     return shape, _dtype(text, dtype) if colon else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -34,12 +34,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TargetResult:
-    """What tracing one target gave. `usage_error`: why it could not be traced."""
+    """What tracing one target gave.
+
+    Attributes:
+        trace: What is shown of it.
+        usage_error: Why it could not be traced.
+        symbolic: The same model traced with symbols, where rules could tell only from those: they
+            read it in the place of `trace`. Symbols are shown where they are asked for.
+    """
 
     trace: Trace | None
     found: tuple[Found, ...] = ()
     usage_error: str | None = None
     defects: tuple[str, ...] = ()
+    symbolic: Trace | None = None
 
     def require_trace(self) -> Trace:
         """Return the trace, which shows something.
@@ -66,11 +74,25 @@ class TargetResult:
         return cls(trace, tuple(found), defects=tuple(defects))
 
     @property
+    def read(self) -> Trace | None:
+        """The trace that rules read."""
+        return self.symbolic or self.trace
+
+    @property
     def needs_symbols(self) -> bool:
         """Whether a rule can tell only from symbolic sizes."""
         return any(one.finding.tentative for one in self.found) and (
-            self.trace is not None and self.trace.symbolic is None
+            self.read is not None and self.read.symbolic is None
         )
+
+    def with_symbols(self, told: TargetResult) -> TargetResult:
+        """Return this result with what rules find in a trace with symbols.
+
+        One that ends early, because it takes longer, tells nothing new of the model.
+        """
+        if told.trace is None or told.trace.symbolic is None or not told.trace.complete:
+            return replace(self, defects=tuple(dict.fromkeys((*self.defects, *told.defects))))
+        return replace(told, trace=self.trace, symbolic=told.trace)
 
 
 @dataclass(frozen=True)
@@ -208,19 +230,15 @@ class Checker:
         project: Project,
         selection: Selection,
     ) -> list[TargetResult]:
-        """The results; of those that need symbols, what the rules find in a trace with them.
-
-        The trace that is shown stays the first: symbols are shown where they are asked for.
-        """
+        """The results; of those that need symbols, what the rules find in a trace with them."""
         asked = {place for place, result in enumerate(results) if result.needs_symbols}
         if not asked:
             return list(results)
         self._workers.start([replace(requests[place], symbolic=True) for place in sorted(asked)])
         answers = self._workers.results()
         return [
-            replace(
-                self._result(next(answers), self._models[place][1], project, selection),
-                trace=result.trace,
+            result.with_symbols(
+                self._result(next(answers), self._models[place][1], project, selection)
             )
             if place in asked
             else result
@@ -242,29 +260,24 @@ class Checker:
             for path, result in zip(self._files, before.files, strict=True)
             if _key(path) in places or not places.isdisjoint(result.consulted)
         ]
-        requests: list[TraceRequest] = []
-        kept: list[Trace | None] = []
-        for (target, model), result in zip(self._models, before.targets, strict=True):
-            old = result.trace
-            if old is None or not places.isdisjoint(map(_key, (*old.files, old.path))):
-                followed = _followed(target, self._start or before.project, project)
-                requests.append(self._request(followed, model, buffers))
-                kept.append(None)
-            else:
-                kept.append(old)
-        self._workers.start(requests)
+        requests = [
+            self._request(_followed(target, self._start or before.project, project), model, buffers)
+            for target, model in self._models
+        ]
+        kept = [result if _is_untouched(result, places) else None for result in before.targets]
+        self._workers.start(
+            [request for request, old in zip(requests, kept, strict=True) if old is None]
+        )
         read = read_files(stale, project, selection, buffers)
         known.update(zip(map(_key, stale), read, strict=True))
         answers = self._workers.results()
         targets = [
-            self._result(next(answers) if old is None else old, model, project, selection)
+            self._result(next(answers), model, project, selection)
+            if old is None
+            else self._reread(old, model, project, selection)
             for (_, model), old in zip(self._models, kept, strict=True)
         ]
-        again = [
-            self._request(_followed(target, self._start or before.project, project), model, buffers)
-            for target, model in self._models
-        ]
-        targets = self._with_symbols(targets, again, project, selection)
+        targets = self._with_symbols(targets, requests, project, selection)
         files = tuple(known[_key(path)] for path in self._files)
         return CheckResult(files, tuple(targets), project, self._config, selection, buffers)
 
@@ -274,8 +287,8 @@ class Checker:
             return examined
         project = self._project(examined.buffers)
         targets = [
-            result if result.trace is None else TargetResult.of(result.trace, project, selection)
-            for result in examined.targets
+            self._reread(result, model, project, selection)
+            for (_, model), result in zip(self._models, examined.targets, strict=True)
         ]
         files = self._read(self._files, project, selection, examined.buffers)
         return replace(
@@ -305,6 +318,17 @@ class Checker:
             probe=ProbeRequest(self._config.memory_limit) if model.probe else None,
         )
 
+    def _reread(
+        self, result: TargetResult, model: Model, project: Project, selection: Selection
+    ) -> TargetResult:
+        """What rules find in a target that is not traced again."""
+        if result.trace is None:
+            return result
+        again = self._result(result.trace, model, project, selection)
+        if result.symbolic is None:
+            return again
+        return again.with_symbols(self._result(result.symbolic, model, project, selection))
+
     def _result(
         self, outcome: Outcome, model: Model, project: Project, selection: Selection
     ) -> TargetResult:
@@ -322,6 +346,12 @@ class Checker:
             request = with_checkpoint(request, model.weights, self._notes)
         request = with_loads(request, outcome, project, self._notes)
         return TargetResult.of(replace(outcome, request=request), project, selection)
+
+
+def _is_untouched(result: TargetResult, places: Container[str]) -> bool:
+    """Whether a target was traced, and from none of these files."""
+    trace = result.trace
+    return trace is not None and not any(_key(p) in places for p in (*trace.files, trace.path))
 
 
 def _followed(target: Target, start: Project, now: Project) -> Target:

@@ -243,7 +243,7 @@ class Session:
         traced = TargetResult.of(trace, seen.project, self.selection)
         if traced.needs_symbols and with_symbols is not None:
             told = TargetResult.of(with_symbols(), seen.project, self.selection)
-            traced = replace(told, trace=trace)
+            traced = traced.with_symbols(told)
         return report(replace(seen, files=of_model, targets=(traced,)))
 
     def look(

@@ -133,6 +133,7 @@ _OF_MODELS: Mapping[str, str] = MappingProxyType(
         "device": "--device",
         "generate": "--generate",
         "probe": "--probe",
+        "symbolic": "--symbolic",
     }
 )
 

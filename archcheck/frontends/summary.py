@@ -84,7 +84,7 @@ def summary(
         # Tracing an object needs torch in this process, and whoever made the object has loaded it.
         from archcheck.worker.live import trace_object
 
-        arguments = _arguments(model, input_size, input_data, batch_dim, dtypes, kwargs)
+        arguments = _arguments(input_size, input_data, batch_dim, dtypes, kwargs)
         trace = trace_object(model, arguments, "train" if mode == "train" else "eval")
         found = statistics(TargetReport(trace), table)
     if verbose:
@@ -93,37 +93,30 @@ def summary(
 
 
 def _arguments(
-    model: Any,
     input_size: Sequence[Any] | None,
     input_data: Any,
     batch_dim: int | None,
     dtypes: Sequence[Any] | None,
     kwargs: Mapping[str, Any],
-) -> Any:
-    """The arguments of forward, as `archcheck.check` takes them.
+) -> list[Any]:
+    """The arguments of forward, in their order and by their names.
 
     Raises:
-        UsageError: Shapes and tensors are given both, or neither, or do not go together.
+        UsageError: Shapes and tensors are given both, or do not go together.
     """
+    from archcheck.tracing.input_tensors import NamedInput
+
     if input_size is not None and input_data is not None:
         raise UsageError("give input_size or input_data, not both")
     positional: list[Any] = []
-    named: dict[str, Any] = {}
+    named = dict(kwargs)
     if input_size is not None:
         positional = _from_sizes(input_size, batch_dim, dtypes)
     elif isinstance(input_data, Mapping):
-        named = dict(input_data)
-    elif hasattr(input_data, "shape"):
-        positional = [input_data]
+        named = {**input_data, **kwargs}
     elif input_data is not None:
-        positional = list(input_data)
-    named.update(kwargs)
-    if not named:
-        return positional
-    names = _parameter_names(model)
-    if len(positional) > len(names):
-        raise UsageError(f"{len(positional)} inputs given, but forward takes {len(names)}")
-    return {**dict(zip(names, positional, strict=False)), **named}
+        positional = [input_data] if hasattr(input_data, "shape") else list(input_data)
+    return [*positional, *(NamedInput(value, name) for name, value in named.items())]
 
 
 def _from_sizes(
@@ -132,6 +125,8 @@ def _from_sizes(
     """The tensors of one shape, or of each of a list of them."""
     from archcheck.tracing.input_tensors import TensorSpec
 
+    if not isinstance(input_size, Sequence):
+        raise UsageError(f"input_size: {input_size!r} is no shape such as (8, 3, 224, 224)")
     single = all(isinstance(size, int) for size in input_size)
     shapes = [tuple(input_size)] if single else [tuple(shape) for shape in input_size]
     kinds = [None] * len(shapes) if dtypes is None else list(dtypes)
@@ -147,9 +142,3 @@ def _from_sizes(
             TensorSpec(shape, None if dtype is None else str(dtype).removeprefix("torch."))
         )
     return tensors
-
-
-def _parameter_names(model: Any) -> list[str]:
-    import inspect
-
-    return list(inspect.signature(model.forward).parameters)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from archcheck.core.probe_request import ProbeRequest
@@ -29,7 +28,8 @@ def trace_object(
 
     Args:
         input: A shape, a tensor, or a tuple, list or dict of them for several parameters; in a
-            dict, None, numbers and strings are handed over as they are.
+            list, a `NamedInput` is a parameter by its name. In a dict, and by a name, None, numbers
+            and strings are handed over as they are.
         probe: Run it on real tensors, too.
         symbolic: Find every size as a function of the input's, too.
 
@@ -39,28 +39,18 @@ def trace_object(
     if input is None:
         raise UsageError("say which input the model takes: input=(8, 3, 224, 224)")
     inputs = _inputs(input)
+    trace: Callable[..., Trace]
     if isinstance(target, nn.Module):
-        path = _file_of(type(target))
-        name = type(target).__name__
-        trace = trace_live(
-            target,
-            inputs,
-            mode=mode,
-            target=name,
-            path=path,
-            find_sizes=True,
-            symbolic=symbolic,
-            probe=probe,
-        )
-        return relocated(trace, _from_here)
-    if not callable(target):
+        name, path, trace = type(target).__name__, _file_of(type(target)), trace_live
+    elif callable(target):
+        name = getattr(target, "__qualname__", type(target).__name__)
+        path, trace = _file_of(target), trace_module
+    else:
         raise UsageError(
             f"{target!r} is no torch.nn.Module, no class or function that makes one, "
             "and no target such as 'model.py:Net'"
         )
-    name = getattr(target, "__qualname__", type(target).__name__)
-    path = _file_of(target)
-    trace = trace_module(
+    traced = trace(
         target,
         inputs,
         mode=mode,
@@ -70,7 +60,7 @@ def trace_object(
         symbolic=symbolic,
         probe=probe,
     )
-    return relocated(trace, _from_here)
+    return relocated(traced, _from_here)
 
 
 def _file_of(source: Any) -> str:
@@ -90,22 +80,28 @@ def _inputs(given: Any) -> list[NamedInput]:
         return [NamedInput(_value(value), str(name)) for name, value in given.items()]
     if _is_one(given):
         return [NamedInput(_value(given), None)]
-    return [NamedInput(_value(value), None) for value in given]
+    inputs = (one if isinstance(one, NamedInput) else NamedInput(one) for one in given)
+    return [NamedInput(_value(one.value), one.name) for one in inputs]
 
 
 def _is_one(given: Any) -> bool:
     """Whether this is one input: a tensor or a shape, not a sequence of them."""
-    if isinstance(given, torch.Tensor | TensorSpec):
+    if isinstance(given, TensorSpec) or _is_tensor(given):
         return True
     if not isinstance(given, tuple | list):
         raise UsageError(f"{given!r} is no shape such as (8, 3, 224, 224)")
     return all(isinstance(size, int) and not isinstance(size, bool) for size in given)
 
 
+def _is_tensor(given: Any) -> bool:
+    """Whether something has a shape and a dtype: a tensor, or an array of numpy's."""
+    return hasattr(given, "shape") and hasattr(given, "dtype")
+
+
 def _value(given: Any) -> Any:
     if given is None or isinstance(given, TensorSpec | bool | int | float | str):
         return given
-    if isinstance(given, torch.Tensor):
+    if _is_tensor(given):
         return TensorSpec(tuple(given.shape), str(given.dtype).removeprefix("torch."))
     if isinstance(given, Mapping):
         return {name: _value(value) for name, value in given.items()}

@@ -141,6 +141,9 @@ def test_the_model_stays_as_it_was() -> None:
     [
         ({"input_size": (2, 6), "input_data": torch.zeros(2, 6)}, "not both"),
         ({"input_size": (2, 0)}, "input_size"),
+        ({"input_size": 6}, "input_size: 6"),
+        ({"input_size": [(2, 6), (2, 6)], "thrice": True}, "'thrice' is no parameter"),
+        ({"input_size": [(2, 6)] * 4}, "4 inputs given"),
         ({"input_size": [(2, 6), (2, 6)], "dtypes": [torch.float]}, "dtypes"),
         ({"input_size": (2, 6), "mode": "test"}, "mode"),
         ({"input_size": (2, 6), "verbose": 3}, "verbose"),
@@ -153,6 +156,14 @@ def test_the_model_stays_as_it_was() -> None:
 def test_an_argument_that_makes_no_sense_is_named(arguments: Any, message: str) -> None:
     with pytest.raises(archcheck.UsageError, match=message):
         archcheck.summary(Stages(), **arguments)
+
+
+def test_a_class_and_arrays_are_taken_too() -> None:
+    numpy = pytest.importorskip("numpy")
+    arrays = [numpy.zeros((2, 6), "float32"), numpy.zeros((2, 6), "float32")]
+    expected = archcheck.summary(Stages(), [(2, 6), (2, 6)], verbose=0, twice=True)
+    ours = archcheck.summary(Stages, input_data=arrays, verbose=0, twice=True)
+    assert str(ours) == str(expected)
 
 
 def test_an_argument_that_does_nothing_is_named() -> None:

@@ -30,6 +30,27 @@ class Pairs(nn.Module):
 """
 
 
+# Its heads are never put beside one another again; sizes alone cannot tell.
+SCRAMBLED = """\
+import torch.nn.functional as F
+from torch import nn
+
+
+class Attention(nn.Module):
+    def __init__(self, width=24, heads=4):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+
+    def forward(self, x):
+        samples, steps, width = x.shape
+        qkv = self.qkv(x).reshape(samples, steps, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        scores = F.softmax(q @ k.transpose(-1, -2) / (width // self.heads) ** 0.5)
+        return (scores @ v).reshape(samples, steps, width)
+"""
+
+
 @pytest.fixture(name="folder")
 def folder_with_a_model(tmp_path: Path) -> Path:
     (tmp_path / "net.py").write_text(MODEL)
@@ -70,3 +91,21 @@ def test_arithmetic_on_a_letter_is_refused_with_the_right_form(folder: Path) -> 
     run = archcheck("net.py:Net", "--input", "2B,3,8,8", cwd=folder)
     assert run.returncode == 2 and "`B,3,8,8`" in run.stderr
     assert len(run.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--fix",)], ids=["checked", "fixed"])
+def test_what_only_symbols_tell_stands_beside_findings_with_fixes(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "net.py").write_text(SCRAMBLED)
+    call = ("net.py:Attention", "--input", "3,12,24", "--format", "json", "--select", "AC222,AC402")
+    findings = json.loads(archcheck(*call, *options, cwd=tmp_path).stdout)["findings"]
+    fixes = {finding["code"]: finding["fix"] for finding in findings}
+    assert "AC222" in fixes
+    assert fixes.get("AC402", "fixed") and ("AC402" in fixes) != bool(options)
+
+
+def test_symbols_are_asked_of_models_alone(folder: Path) -> None:
+    run = archcheck("net.py", "--symbolic", cwd=folder)
+    assert run.returncode == 2
+    assert "--symbolic" in run.stderr

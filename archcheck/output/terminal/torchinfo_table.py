@@ -139,7 +139,7 @@ class _Row(LayerInfo):
     """A row for a call of a module, or for a container that has no call of its own."""
 
     def __init__(
-        self, trace: Trace, module: Module, path: str, parameters: Sequence[tuple[str, Parameter]]
+        self, module: Module, path: str, parameters: Sequence[tuple[str, Parameter]]
     ) -> None:
         # torchinfo's own constructor takes the module itself, which only the trace has seen.
         self.layer_id = id(module)
@@ -180,12 +180,9 @@ class _Row(LayerInfo):
         self.output_size, width = _first_size(trace, call.outputs, batch_dim)
         self.output_bytes = width * prod(self.output_size)
         if self.output_size:
-            self.macs = sum(
-                self._positions(name.rpartition(".")[2], name) * one.count
-                for name, one in parameters
-            )
+            self.macs = sum(self._positions(name) * one.count for name, one in parameters)
 
-    def _positions(self, last: str, name: str) -> int:
+    def _positions(self, name: str) -> int:
         """How often torchinfo takes a parameter to be applied (`LayerInfo.calculate_macs`)."""
         if name in ("weight", "bias"):
             sizes = self.output_size[:1]
@@ -200,7 +197,7 @@ def _rows(trace: Trace, batch_dim: int | None) -> Iterator[LayerInfo]:
     above: list[str] = []  # the path of the last row at each depth
 
     def row(path: str, module: Module) -> _Row:
-        made = _Row(trace, module, path, parameters.get(path, ()))
+        made = _Row(module, path, parameters.get(path, ()))
         made.is_recursive = module.path in seen
         seen.add(module.path)
         return made
