@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from archcheck.analysis.shapes.failures import source_file
+from archcheck.core.finding import Location
 
 if TYPE_CHECKING:
-    from archcheck.core.finding import Location
     from archcheck.evidence.records import Module, ModuleCall
     from archcheck.evidence.trace import Trace
     from archcheck.python import ModuleClass, Project
@@ -18,6 +18,15 @@ def class_of(module: Module | None, project: Project) -> ModuleClass | None:
     if module is None or module.defined is None:
         return None
     return class_at(module.defined, project)
+
+
+def model_location(trace: Trace, project: Project) -> Location:
+    """Return the name of the model's class, or the expression that built it."""
+    root = trace.module("")
+    found = class_of(root, project)
+    if found is not None:
+        return found.file.name_location(found.node)
+    return (root.constructed if root is not None else None) or Location(trace.path, 1)
 
 
 def class_at(defined: Location, project: Project) -> ModuleClass | None:

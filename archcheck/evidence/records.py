@@ -111,6 +111,10 @@ class Op:
     failure: int | None = None
     grad_enabled: bool = True
 
+    def argument(self, *names: str, default: Any = None) -> Any:
+        """Return an argument by the first of these names that it has."""
+        return next((self.arguments[name] for name in names if name in self.arguments), default)
+
 
 @dataclass(frozen=True, slots=True)
 class ValueIndex:

@@ -1,25 +1,14 @@
-"""What rules on budgets share: where a model is, and which of its modules weigh most."""
+"""What rules on budgets share: which modules of a model weigh most."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from archcheck.analysis.module_classes import class_of
 from archcheck.core.finding import Finding, Location
 
 if TYPE_CHECKING:
     from archcheck.evidence.trace import Trace
-    from archcheck.python import Project
-
-
-def model_location(trace: Trace, project: Project) -> Location:
-    """The name of the model's class, or the expression that built it."""
-    root = trace.module("")
-    found = class_of(root, project)
-    if found is not None:
-        return found.file.name_location(found.node)
-    return (root.constructed if root is not None else None) or Location(trace.path, 1)
 
 
 def over_budget(

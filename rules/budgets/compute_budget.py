@@ -24,11 +24,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from archcheck.analysis.module_classes import model_location
 from archcheck.core.finding import Finding, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Project
 
-from ._modules import model_location, over_budget, own_macs
+from ._modules import over_budget, own_macs
 
 if TYPE_CHECKING:
     from archcheck.evidence.trace import Trace

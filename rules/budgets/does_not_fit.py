@@ -30,11 +30,12 @@ from typing import TYPE_CHECKING
 from archcheck.analysis.costs.devices import device
 from archcheck.analysis.costs.remedies import Remedy, remedies
 from archcheck.analysis.costs.training import TrainingCosts, generation_costs, training_costs
+from archcheck.analysis.module_classes import model_location
 from archcheck.core.finding import Finding, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Project
 
-from ._modules import byte_text, model_location
+from ._modules import byte_text
 
 if TYPE_CHECKING:
     from archcheck.core.finding import Location

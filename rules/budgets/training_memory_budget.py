@@ -26,11 +26,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from archcheck.analysis.costs.training import training_costs
+from archcheck.analysis.module_classes import model_location
 from archcheck.core.finding import Finding, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Project
 
-from ._modules import byte_text, model_location
+from ._modules import byte_text
 
 if TYPE_CHECKING:
     from archcheck.evidence.trace import Trace

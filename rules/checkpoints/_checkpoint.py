@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from archcheck.analysis.module_classes import class_of
-from archcheck.core.finding import Location
+from archcheck.analysis.module_classes import model_location
 
 if TYPE_CHECKING:
     from archcheck.analysis.state_dicts.compare import Comparison
     from archcheck.analysis.state_dicts.diagnose import Diagnosis
+    from archcheck.core.finding import Location
     from archcheck.evidence.checkpoint import Checkpoint, LoadInSource
     from archcheck.evidence.trace import Trace
     from archcheck.python import Project
@@ -30,15 +30,6 @@ def diagnosis_of(trace: Trace) -> Diagnosis | None:
 
     signature = Signature.of(trace.state_dict, trace.renaming_modules)
     return diagnose(signature, checkpoint, trace.request.allow_missing)
-
-
-def model_location(trace: Trace, project: Project) -> Location:
-    """Return the name of the model's class, or the expression that built it."""
-    root = trace.module("")
-    found = class_of(root, project)
-    if found is not None:
-        return found.file.name_location(found.node)
-    return (root.constructed if root is not None else None) or Location(trace.path, 1)
 
 
 def layer_location(trace: Trace, name: str, project: Project) -> Location:

@@ -27,11 +27,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from archcheck.analysis.module_classes import model_location
 from archcheck.core.finding import Finding, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Project
-
-from ._checkpoint import model_location
 
 if TYPE_CHECKING:
     from archcheck.evidence.checkpoint import Checkpoint

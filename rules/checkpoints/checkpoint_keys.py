@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from archcheck.analysis.module_classes import model_location
 from archcheck.core.finding import Finding, Severity
 from archcheck.core.rule import Rule
 from archcheck.python import Project
@@ -38,7 +39,6 @@ from ._checkpoint import (
     layer_location,
     load_help,
     mapping_help,
-    model_location,
     poor_loads,
 )
 

@@ -10,7 +10,7 @@ from archcheck.python.program.events import Event, Run
 from archcheck.python.program.libraries import WRAPPERS
 from archcheck.python.program.things import Thing
 
-from ._things import is_or_holds, statement_loops
+from ._things import build_of, is_or_holds, statement_loops
 
 # Layers without parameters.
 _EMPTY = ("Dropout", "ReLU", "Identity", "Flatten", "Softmax", "Sigmoid", "Tanh", "Pool", "GELU",
@@ -82,7 +82,7 @@ def _left_out(run: Run, build: Event, made: Thing) -> Missed | None:
             continue
         known = [one for one in used if any(is_or_holds(one, held) for held in made.modules)]
         for model in used:
-            birth = _birth(run, model)
+            birth = build_of(run, model)
             if model in known or birth is None or not _must_learn(run, model, made):
                 continue
             if not known and birth.index < build.index:
@@ -120,10 +120,6 @@ def _is_rebuilt(run: Run, replace: Event) -> bool:
         and build.result.kind == "optimizer"
         for build in run.of("build")
     )  # fmt: skip
-
-
-def _birth(run: Run, model: Thing) -> Event | None:
-    return next((build for build in run.of("build") if build.result is model), None)
 
 
 def _has_parameters(model: Thing, depth: int = 0) -> bool:

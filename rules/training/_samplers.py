@@ -9,7 +9,7 @@ from archcheck.python import SourceFile
 from archcheck.python.program.events import Event, Run
 from archcheck.python.program.things import Thing
 
-from ._things import certain_loaders, is_loop, learns
+from ._things import build_of, certain_loaders, is_loop, learns
 
 _DISTRIBUTED = frozenset({
     "torch.utils.data.distributed.DistributedSampler", "torch.utils.data.DistributedSampler",
@@ -38,7 +38,7 @@ def samplers_without_epoch(file: SourceFile) -> Iterator[Epochs]:
             continue
         sampler = loader.fields.get("sampler")
         for one in sampler.alternatives() if sampler is not None else ():
-            build = _build_of(run, one)
+            build = build_of(run, one)
             if one.dotted not in _DISTRIBUTED or build is None or not _shuffles(one):
                 continue
             if not run.hands_over(one) and not run.hands_over(loader):
@@ -50,7 +50,7 @@ def loaders_without_sampler(file: SourceFile) -> Iterator[Epochs]:
     for run, event, loader in _trainings(file):
         wrapper = next((build for build in run.of("build") if build.result is not None
                         and build.result.dotted.startswith(_PARALLEL)), None)  # fmt: skip
-        build = _build_of(run, loader)
+        build = build_of(run, loader)
         if wrapper is None or build is None or not isinstance(loader.type, str):
             continue
         if loader.fields.keys() & {"sampler", "batch_sampler"} or "open" in loader.marks:
@@ -74,10 +74,6 @@ def _trainings(file: SourceFile) -> Iterator[tuple[Run, Event, Thing]]:
                     if not any(build.is_in(outer[-1]) for build in run.of("build")
                                if build.result is loader):  # fmt: skip
                         yield run, event, loader
-
-
-def _build_of(run: Run, thing: Thing) -> Event | None:
-    return next((build for build in run.of("build") if build.result is thing), None)
 
 
 def _shuffles(sampler: Thing) -> bool:

@@ -92,3 +92,8 @@ def statement_loops(event: Event) -> tuple[Region, ...]:
 def learns(run: Run, loop: Region) -> bool:
     """Whether a loop computes gradients."""
     return any(not event.is_without_gradients for event in run.inside(loop, "backward"))
+
+
+def build_of(run: Run, thing: Thing) -> Event | None:
+    """The event that makes a thing, if the run shows it."""
+    return next((build for build in run.of("build") if build.result is thing), None)

@@ -148,10 +148,7 @@ class Step:
 
     def argument(self, *names: str, default: Any = None) -> Any:
         """An argument by the first of these names that it has."""
-        for name in names:
-            if name in self.op.arguments:
-                return self.op.arguments[name]
-        return default
+        return self.op.argument(*names, default=default)
 
     def index(self, *names: str) -> int:
         """The value that a tensor argument is."""

@@ -289,10 +289,7 @@ class Step:
 
     def argument(self, *names: str, default: Any = None) -> Any:
         """An argument by the first of these names that it has."""
-        for name in names:
-            if name in self.op.arguments:
-                return self.op.arguments[name]
-        return default
+        return self.op.argument(*names, default=default)
 
     def shape(self, *names: str) -> Dims:
         """The shape of a tensor argument; raises `Unknown` where it is none."""
