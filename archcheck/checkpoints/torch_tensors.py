@@ -8,6 +8,7 @@ from typing import Any
 
 from archcheck.checkpoints.pickle_opcodes import Call, Global, Persistent
 from archcheck.evidence.checkpoint import Tensor
+from archcheck.evidence.training_step import DTYPE_BYTES
 
 # The storage classes of torch, by what stands before `Storage` in their names.
 _DTYPES: Mapping[str, str] = {
@@ -32,13 +33,9 @@ _DTYPES: Mapping[str, str] = {
 }
 
 
-# By the end of a dtype's name; complex numbers are named by their two halves.
-_BYTES: Mapping[str, int] = {"64": 8, "32": 4, "16": 2, "t8": 1, "ol": 1}
-
-
 def item_bytes(dtype: str) -> int:
-    """Return the least bytes that an element of a dtype takes; 0 where that is not known."""
-    return _BYTES.get(dtype[-2:], 0)
+    """Return the bytes that an element of a dtype takes; 0 where that is not known."""
+    return int(DTYPE_BYTES.get(dtype, 0))
 
 
 def tensor_of(value: Any, depth: int = 0) -> Tensor | None:
